@@ -1,0 +1,64 @@
+import { z } from "zod";
+
+/**
+ * Delta primitive types that a column of ours can have (Delta protocol, "Primitive Types"):
+ * short, integer, long, decimal(p,s), float, double, string, binary, boolean, date, timestamp_ntz, timestamp.
+ */
+export const deltaTypeSchema = z.union([
+  z.enum([
+    "short",
+    "integer",
+    "long",
+    "float",
+    "double",
+    "string",
+    "binary",
+    "boolean",
+    "date",
+    "timestamp_ntz",
+    "timestamp",
+  ]),
+  z.templateLiteral(["decimal(", z.int(), ",", z.int(), ")"]),
+]);
+export type DeltaType = z.infer<typeof deltaTypeSchema>;
+
+export const columnSchema = z.strictObject({
+  /** pg_attribute.attnum: what a column is, whatever it is called; never used again after a drop */
+  attributeNumber: z.int().min(1),
+  name: z.string(),
+  /** its name in every Parquet file of ours, and Delta's columnMapping physicalName: `c<attributeNumber>` */
+  physicalName: z.string(),
+  /** pg_type.oid, of the base type for a domain */
+  typeOid: z.int(),
+  /** atttypmod; -1 when there is none */
+  typeModifier: z.int(),
+  /** format_type(), for messages */
+  typeName: z.string(),
+  deltaType: deltaTypeSchema,
+  /** 1-based position in the key that rows are merged by, or null */
+  keyOrdinal: z.int().min(1).nullable(),
+});
+export type ColumnSchema = z.infer<typeof columnSchema>;
+
+/** A table as staged files hold it: immutable, numbered; a change of the source's table makes a new one. */
+export const tableSchemaSchema = z.strictObject({
+  version: z.literal(1),
+  /** pg_class.oid as text: what a table is, whatever it is called */
+  tableId: z.string().regex(/^\d+$/),
+  /** 1, 2, … for each table */
+  schemaId: z.int().min(1),
+  schema: z.string(),
+  name: z.string(),
+  /** pg_class.relreplident: d default, f full, i index, n nothing */
+  replicaIdentity: z.enum(["d", "f", "i", "n"]),
+  /** in the order of pg_attribute; only published columns */
+  columns: z.array(columnSchema),
+});
+export type TableSchema = z.infer<typeof tableSchemaSchema>;
+
+/** Columns of the merge key in key order; empty for a table without a key (its rows match as a whole, one for one). */
+export function keyColumns(schema: TableSchema): ColumnSchema[] {
+  return schema.columns
+    .filter((column) => column.keyOrdinal !== null)
+    .sort((a, b) => (a.keyOrdinal as number) - (b.keyOrdinal as number));
+}

@@ -1,0 +1,98 @@
+import { z } from "zod";
+import { secretReferenceSchema } from "./secret-reference";
+
+/** How to reach the source. The password is a reference, never a value. */
+export const sourceSchema = z.strictObject({
+  host: z.string().min(1),
+  /** default 5432 */
+  port: z.int().min(1).max(65535).default(5432),
+  database: z.string().min(1),
+  user: z.string().min(1),
+  password: secretReferenceSchema.optional(),
+  /** default `disable`; `require` encrypts, `verify-full` checks certificate and host name too */
+  sslMode: z.enum(["disable", "require", "verify-full"]).default("disable"),
+  /** PEM file of the certificate authority, for `verify-full` */
+  sslRootCertFile: z.string().optional(),
+  /** default 10,000 */
+  connectTimeoutMs: z.int().min(100).max(300_000).default(10_000),
+});
+export type SourceConfig = z.infer<typeof sourceSchema>;
+
+const common = {
+  version: z.literal(1),
+  /** names this deployment in logs, `application_name`, Delta's `txn.appId` */
+  id: z.string().min(1),
+  /** where the status document is written, replaced as a whole */
+  statusPath: z.string().min(1),
+  http: z
+    .strictObject({
+      /** loopback port for /healthz, /status and /metrics; default 0: any free one, told in the status */ port: z
+        .int()
+        .min(0)
+        .max(65535)
+        .default(0),
+    })
+    .prefault({}),
+};
+
+export const gatewayConfigSchema = z.strictObject({
+  ...common,
+  role: z.literal("gateway"),
+  source: sourceSchema,
+  publication: z.string().min(1),
+  slot: z.string().min(1),
+  /** the staging log's folder, absolute */
+  stagingPath: z.string().min(1),
+  /** when spooled changes are cut into a staged commit, always at a commit boundary */
+  batch: z
+    .strictObject({
+      /** default 64 MiB */
+      bytesMax: z
+        .int()
+        .min(1024)
+        .default(64 * 1024 * 1024),
+      /** default 500,000 */
+      rowsMax: z.int().min(1).default(500_000),
+      /** default 1,000 */
+      ageMsMax: z.int().min(10).default(1_000),
+    })
+    .prefault({}),
+  snapshot: z
+    .strictObject({
+      /** tables copied at the same time; default 2 */
+      workers: z.int().min(1).max(64).default(2),
+    })
+    .prefault({}),
+  /** how often the slot and the publication's tables are looked at; default 2,000 */
+  pollMs: z.int().min(100).default(2_000),
+});
+export type GatewayConfig = z.infer<typeof gatewayConfigSchema>;
+
+export const applierConfigSchema = z.strictObject({
+  ...common,
+  role: z.literal("applier"),
+  stagingPath: z.string().min(1),
+  destination: z.discriminatedUnion("kind", [
+    /** Delta tables at `<path>/<schema>/<table>` */
+    z.strictObject({ kind: z.literal("local"), path: z.string().min(1) }),
+  ]),
+  trigger: z
+    .discriminatedUnion("kind", [
+      /** looks for staged commits for ever, every `intervalMs` (default 500) */
+      z.strictObject({ kind: z.literal("continuous"), intervalMs: z.int().min(10).default(500) }),
+      /** applies what is staged at start and exits 0 */
+      z.strictObject({ kind: z.literal("once") }),
+    ])
+    .prefault({ kind: "continuous" }),
+  /** DuckDB's memory limit; default 1 GiB */
+  memoryBytesMax: z
+    .int()
+    .min(64 * 1024 * 1024)
+    .default(1024 * 1024 * 1024),
+});
+export type ApplierConfig = z.infer<typeof applierConfigSchema>;
+
+/** The only thing that the provider tells the runtime: one JSON file for each process. */
+export const runtimeConfigSchema = z.discriminatedUnion("role", [gatewayConfigSchema, applierConfigSchema]);
+export type RuntimeConfig = z.infer<typeof runtimeConfigSchema>;
+export type RuntimeConfigInput = z.input<typeof runtimeConfigSchema>;

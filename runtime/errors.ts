@@ -1,0 +1,80 @@
+/**
+ * Every error that reaches a user is a `SluiceError`: what happened, to what, and the remedy.
+ * Decisions (retry, stop, ask) are taken by `kind`, never by the text of a message.
+ */
+export type ErrorKind =
+  | "config" // an input or configuration file is wrong
+  | "authentication" // the source refuses user or password
+  | "unreachable" // host, port, DNS, TLS, or the server is starting or stopping
+  | "permission" // the role lacks a privilege
+  | "source-setting" // a server setting forbids logical replication
+  | "missing-object" // a table, slot, publication or database does not exist
+  | "name-taken" // a slot or publication of that name exists and is not ours
+  | "slot-in-use" // another session consumes the slot
+  | "slot-lost" // the slot is gone, invalidated, or ahead of staging: changes are lost
+  | "timeout" // a wait passed its deadline
+  | "staging" // staging can't be read or written
+  | "destination" // a destination table can't be read or written
+  | "conflict" // another writer was there first
+  | "port-in-use" // a loopback port is taken
+  | "process" // a process of ours does not start, stop or answer
+  | "unsupported" // a table, type or feature that can't be carried
+  | "internal"; // a defect of ours
+
+export interface SluiceErrorOptions {
+  /** What to do: the SQL to run, the setting to change. One or more full sentences. */
+  remedy?: string;
+  /** PostgreSQL's five-character SQLSTATE, where there is one. */
+  sqlState?: string;
+  cause?: unknown;
+}
+
+export class SluiceError extends Error {
+  readonly kind: ErrorKind;
+  readonly remedy: string | undefined;
+  readonly sqlState: string | undefined;
+
+  constructor(kind: ErrorKind, message: string, options: SluiceErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "SluiceError";
+    this.kind = kind;
+    this.remedy = options.remedy;
+    this.sqlState = options.sqlState;
+  }
+
+  /** The message with its remedy, as a user reads it. */
+  describe(): string {
+    return this.remedy === undefined ? this.message : `${this.message}\n  remedy: ${this.remedy}`;
+  }
+}
+
+/** The text of any thrown value, with the remedy of ours. */
+export function describeError(error: unknown): string {
+  if (error instanceof SluiceError) return error.describe();
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Says whether the same call may succeed later without anyone changing anything. */
+export function isTransient(kind: ErrorKind): boolean {
+  switch (kind) {
+    case "unreachable":
+    case "slot-in-use":
+    case "timeout":
+    case "conflict":
+      return true;
+    case "config":
+    case "authentication":
+    case "permission":
+    case "source-setting":
+    case "missing-object":
+    case "name-taken":
+    case "slot-lost":
+    case "staging":
+    case "destination":
+    case "port-in-use":
+    case "process":
+    case "unsupported":
+    case "internal":
+      return false;
+  }
+}

@@ -1,0 +1,35 @@
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { SluiceError } from "./errors";
+
+/**
+ * Where a secret is found, never the secret: resolved where it is used, so that rotation makes no diff and neither
+ * state, configuration file, log nor process arguments hold it (invariant 6).
+ * `{ env: "NAME" }` reads an environment variable, `{ file: "/path" }` a file (one trailing newline is dropped).
+ */
+export const secretReferenceSchema = z.union([
+  z.strictObject({ env: z.string().min(1) }),
+  z.strictObject({ file: z.string().min(1) }),
+]);
+export type SecretReference = z.infer<typeof secretReferenceSchema>;
+
+/** @throws SluiceError `config` when the variable is unset or the file can't be read. */
+export function resolveSecret(reference: SecretReference, what: string): string {
+  if ("env" in reference) {
+    const value = process.env[reference.env];
+    if (value === undefined) {
+      throw new SluiceError("config", `${what}: the environment variable ${reference.env} is not set`, {
+        remedy: `Set ${reference.env} in the environment of this process, or give a file: { file: "/path/to/secret" }.`,
+      });
+    }
+    return value;
+  }
+  try {
+    return readFileSync(reference.file, "utf8").replace(/\r?\n$/, "");
+  } catch (cause) {
+    throw new SluiceError("config", `${what}: the file ${reference.file} can't be read`, {
+      remedy: `Create ${reference.file} with the secret in it, readable by this user.`,
+      cause,
+    });
+  }
+}

@@ -1,0 +1,23 @@
+/**
+ * Where staging lives: a folder here, a volume elsewhere. Keys are relative, `/`-separated, ASCII.
+ * Every put is durable when its promise resolves.
+ */
+export interface ObjectStore {
+  /** For messages: a path or URL. */
+  readonly location: string;
+  /** `null` when absent. */
+  get(key: string): Promise<Buffer | null>;
+  /** Replaces. For hints only: the truth is written by `putIfAbsent`. */
+  put(key: string, content: Buffer | string): Promise<void>;
+  /** `false` when the key exists already; then nothing is written. */
+  putIfAbsent(key: string, content: Buffer | string): Promise<boolean>;
+  /** Keys below `prefix` (a folder, without its last slash) in order, after `after` where given; [] when there are none. */
+  list(prefix: string, after?: string): Promise<string[]>;
+  /** Succeeds when absent. */
+  delete(key: string): Promise<void>;
+  /** A local file to write for `key`; `commitFile` makes it durable under its key. */
+  beginFile(key: string): Promise<string>;
+  commitFile(key: string): Promise<{ bytes: number }>;
+  /** A local path from which the object can be read. */
+  localPath(key: string): Promise<string>;
+}

@@ -1,0 +1,97 @@
+import { z } from "zod";
+
+/**
+ * A staged commit: one numbered, immutable record at `log/<20 digits>.json`. Its files exist before it does
+ * (invariant 2); the gateway acknowledges `endLsn` only after it is durable (invariant 1).
+ *
+ * Parquet of a snapshot holds the table's columns under their physical names (`c1`, `c2`, …) and nothing else, so that
+ * it can join a Delta table as it is. Parquet of changes has in front:
+ *   `_op`          TINYINT   0 insert, 1 update, 2 delete, 3 delete because the key changed: the row with the next
+ *                            ordinal is the same source row under its new key
+ *   `_commit_lsn`  BIGINT    LSN of the source transaction's commit record
+ *   `_ordinal`     BIGINT    order within the transaction, from 0; (commit LSN, ordinal) orders all changes
+ *   `_commit_time` TIMESTAMP microseconds since 1970, UTC
+ *   `_unchanged`   VARCHAR   attribute numbers whose TOAST value was not sent, as `,5,7,`; NULL when none. Those columns
+ *                            are NULL in the row and keep their old value.
+ * A delete holds what the replica identity gives: key columns (others NULL), or with FULL every column.
+ * For a table without a key an update is a delete (op 2) of the old row and an insert of the new.
+ */
+export const changeOp = { insert: 0, update: 1, delete: 2, deleteOldKey: 3 } as const;
+
+export const stagedFileSchema = z.strictObject({
+  /** key in the object store: `data/<name>.parquet` */
+  path: z.string(),
+  rows: z.int().min(0),
+  bytes: z.int().min(0),
+});
+export type StagedFile = z.infer<typeof stagedFileSchema>;
+
+const table = { tableId: z.string(), schemaId: z.int().min(1) };
+
+/**
+ * Events are in order for each table. Where a table has a snapshot, changes between its `snapshot-begin` and its
+ * `snapshot-end` are those that the snapshot does not hold: they are applied after all of the snapshot's rows.
+ * A later `snapshot-begin` makes an unfinished earlier one void, and a finished one replaces all of the table's rows.
+ * `snapshot-begin` stands before every other event of its table in its record. Files of a snapshot stand in its
+ * `snapshot-rows` events only (any number, 0 for an empty table).
+ */
+export const stagedEventSchema = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("snapshot-begin"), ...table, snapshotId: z.string(), rowsEstimate: z.number() }),
+  z.strictObject({
+    kind: z.literal("snapshot-rows"),
+    ...table,
+    snapshotId: z.string(),
+    files: z.array(stagedFileSchema),
+  }),
+  z.strictObject({ kind: z.literal("snapshot-end"), ...table, snapshotId: z.string(), rows: z.int().min(0) }),
+  z.strictObject({
+    kind: z.literal("changes"),
+    ...table,
+    files: z.array(stagedFileSchema),
+    inserts: z.int().min(0),
+    updates: z.int().min(0),
+    deletes: z.int().min(0),
+  }),
+  z.strictObject({ kind: z.literal("truncate"), ...table }),
+  /** from here on the table's changes have this schema */
+  z.strictObject({ kind: z.literal("schema"), ...table }),
+  /** left the publication; the destination keeps its rows */
+  z.strictObject({ kind: z.literal("removed"), ...table }),
+]);
+export type StagedEvent = z.infer<typeof stagedEventSchema>;
+
+export const stagedCommitSchema = z.strictObject({
+  version: z.literal(1),
+  /** from 1, without gaps */
+  sequence: z.int().min(1),
+  /** names the gateway process that wrote it */
+  epoch: z.string(),
+  /** `endLsn` of the record before; text form */
+  startLsn: z.string(),
+  /** every change that commits at or before it, of every table past its snapshot, is in this record or an earlier one */
+  endLsn: z.string(),
+  stagedAt: z.iso.datetime(),
+  events: z.array(stagedEventSchema),
+  /** every known table after this record, so that a gateway starts from the newest record alone */
+  tables: z.record(
+    z.string(),
+    z.strictObject({
+      schemaId: z.int().min(1),
+      schema: z.string(),
+      name: z.string(),
+      /** id of the newest begun snapshot; null before the first */
+      snapshotId: z.string().nullable(),
+      snapshotComplete: z.boolean(),
+      snapshots: z.int().min(0),
+    }),
+  ),
+});
+export type StagedCommit = z.infer<typeof stagedCommitSchema>;
+
+export function logKey(sequence: number): string {
+  return `log/${String(sequence).padStart(20, "0")}.json`;
+}
+
+export function schemaKey(tableId: string, schemaId: number): string {
+  return `schema/${tableId}/${schemaId}.json`;
+}

@@ -1,0 +1,110 @@
+/**
+ * The status document: the only thing that the runtime tells the provider and the operator.
+ * Written as a whole to `statusPath` and served at `/status`; LSNs as text, times as ISO 8601, durations in ms.
+ */
+export type ProcessState =
+  | { kind: "starting" }
+  | { kind: "running" }
+  | { kind: "waiting"; reason: string }
+  | { kind: "stopping" }
+  | { kind: "stopped" }
+  | { kind: "failed"; errorKind: string; message: string; remedy?: string };
+
+interface ProcessStatus {
+  id: string;
+  /** the package's version */
+  version: string;
+  pid: number;
+  startedAt: string;
+  updatedAt: string;
+  httpPort: number | null;
+  state: ProcessState;
+}
+
+export type GatewayTableState =
+  | { kind: "pending"; waitingFor?: string }
+  | { kind: "snapshot"; rows: number; bytes: number; rowsEstimate: number; startedAt: string }
+  | { kind: "streaming" }
+  | { kind: "failed"; message: string; remedy?: string };
+
+export interface GatewayTableStatus {
+  tableId: string;
+  schema: string;
+  name: string;
+  state: GatewayTableState;
+  snapshotRows: number;
+  /** how many snapshots of it this deployment has staged: 1 in a quiet life */
+  snapshots: number;
+  inserts: number;
+  updates: number;
+  deletes: number;
+  /** values that the destination's type can't hold, staged as NULL, by column name */
+  unrepresentable: Record<string, number>;
+}
+
+export interface SlotHealth {
+  active: boolean;
+  restartLsn: string | null;
+  confirmedFlushLsn: string | null;
+  /** pg_replication_slots.wal_status: reserved, extended, unreserved, lost */
+  walStatus: string | null;
+  safeWalBytes: number | null;
+  /** WAL kept on the server for this slot */
+  retainedBytes: number | null;
+}
+
+export interface GatewayStatus extends ProcessStatus {
+  role: "gateway";
+  slot: SlotHealth | null;
+  /** pid of the walsender that serves us */
+  walSenderPid: number | null;
+  receivedLsn: string;
+  stagedLsn: string;
+  acknowledgedLsn: string;
+  /** sequence of the newest staged commit; 0 before the first */
+  stagedSequence: number;
+  transactions: number;
+  changes: number;
+  reconnects: number;
+  tables: GatewayTableStatus[];
+}
+
+export interface ApplierTableStatus {
+  tableId: string;
+  schema: string;
+  name: string;
+  type: "delta";
+  mode: "scd1";
+  state:
+    | { kind: "waiting" } // its snapshot isn't complete in staging yet
+    | { kind: "running" }
+    | { kind: "idle" }
+    | { kind: "removed" } // left the publication; its table is kept
+    | { kind: "failed"; errorKind: string; message: string; remedy?: string };
+  /** rows now in the table */
+  rows: number;
+  /** of this process's life and before, as recorded in the table's commits */
+  upserted: number;
+  deleted: number;
+  dropped: number;
+  failPercent: number;
+  durationMs: number;
+  /** sequence of the last staged commit that the table holds */
+  appliedSequence: number;
+  /** version of the Delta log */
+  deltaVersion: number | null;
+  path: string;
+}
+
+export interface ApplierStatus extends ProcessStatus {
+  role: "applier";
+  /** newest staged commit seen */
+  stagedSequence: number;
+  /** every table holds all that is staged up to here; equal to `stagedSequence` when caught up */
+  appliedSequence: number;
+  /** `endLsn` of that staged commit */
+  appliedLsn: string;
+  tables: ApplierTableStatus[];
+}
+
+export type StatusDocument = GatewayStatus | ApplierStatus;
