@@ -1,0 +1,82 @@
+import { readFileSync } from "node:fs";
+import { Client, type ClientConfig } from "pg";
+import type { SourceConfig } from "../config";
+import { SluiceError } from "../errors";
+import { resolveSecret } from "../secret-reference";
+import { sessionOptions } from "./session-settings";
+import { toSourceError } from "./source-error";
+
+export { toSourceError } from "./source-error";
+
+export interface ConnectOptions {
+  /** default `sluice` */
+  applicationName?: string;
+  /** default 0: none */
+  statementTimeoutMs?: number;
+}
+
+/** Settings for `pg`, with the password resolved: keep the result in memory only (secret). */
+export function clientConfig(source: SourceConfig, options: ConnectOptions = {}): ClientConfig {
+  return {
+    host: source.host,
+    port: source.port,
+    database: source.database,
+    user: source.user,
+    password: source.password === undefined ? undefined : resolveSecret(source.password, "password of the source"),
+    ssl: tls(source),
+    application_name: options.applicationName ?? "sluice",
+    connectionTimeoutMillis: source.connectTimeoutMs,
+    statement_timeout: options.statementTimeoutMs ?? 0,
+    keepAlive: true,
+    options: sessionOptions(),
+  };
+}
+
+function tls(source: SourceConfig): ClientConfig["ssl"] {
+  switch (source.sslMode) {
+    case "disable":
+      return false;
+    case "require":
+      return { rejectUnauthorized: false };
+    case "verify-full":
+      return {
+        rejectUnauthorized: true,
+        ca: source.sslRootCertFile === undefined ? undefined : readFileSync(source.sslRootCertFile, "utf8"),
+      };
+  }
+}
+
+/**
+ * An open connection with pinned session settings; the caller ends it.
+ * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
+ */
+export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
+  const client = new Client(clientConfig(source, options));
+  // Without a listener a connection that dies while idle would end the process; the next query reports it.
+  client.on("error", () => {});
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    const connecting = client.connect();
+    connecting.catch(() => {});
+    await Promise.race([
+      connecting,
+      new Promise((_, reject) => {
+        timer = setTimeout(() => {
+          reject(
+            new SluiceError(
+              "unreachable",
+              `connecting: no answer from ${source.host}:${source.port} within ${source.connectTimeoutMs} ms`,
+              { remedy: "Check host, port and firewall, or raise connectTimeoutMs." },
+            ),
+          );
+        }, source.connectTimeoutMs + 250);
+      }),
+    ]);
+    return client;
+  } catch (error) {
+    client.end().catch(() => {});
+    throw toSourceError(error, "connecting", source);
+  } finally {
+    clearTimeout(timer);
+  }
+}

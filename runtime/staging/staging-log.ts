@@ -1,0 +1,62 @@
+import { type TableSchema, tableSchemaSchema } from "../change/table-schema";
+import { SluiceError } from "../errors";
+import type { ObjectStore } from "./object-store";
+import { logKey, type StagedCommit, schemaKey, stagedCommitSchema } from "./staged-commit";
+
+/** Sequence of the newest staged commit, 0 when there is none. `from`: a sequence known to exist. */
+export async function readHead(store: ObjectStore, from = 0): Promise<number> {
+  const keys = await store.list("log", from === 0 ? undefined : logKey(from));
+  const last = keys.at(-1);
+  return last === undefined ? from : sequenceOf(last);
+}
+
+function sequenceOf(key: string): number {
+  const match = /^log\/(\d{20})\.json$/.exec(key);
+  if (match === null) throw new SluiceError("staging", `staging: ${key} is not a staged commit`);
+  return Number(match[1]);
+}
+
+/** @throws SluiceError `staging` when it is absent or damaged. */
+export async function readCommit(store: ObjectStore, sequence: number): Promise<StagedCommit> {
+  const commit = await read(store, logKey(sequence), (value) => stagedCommitSchema.parse(value));
+  if (commit.sequence !== sequence) {
+    throw new SluiceError("staging", `staging: ${logKey(sequence)} calls itself ${commit.sequence}`);
+  }
+  return commit;
+}
+
+export function readTableSchema(store: ObjectStore, tableId: string, schemaId: number): Promise<TableSchema> {
+  return read(store, schemaKey(tableId, schemaId), (value) => tableSchemaSchema.parse(value));
+}
+
+async function read<T>(store: ObjectStore, key: string, parse: (value: unknown) => T): Promise<T> {
+  const content = await store.get(key);
+  if (content === null) throw damaged(store, key, "is absent");
+  try {
+    return parse(JSON.parse(content.toString("utf8")));
+  } catch (cause) {
+    throw damaged(store, key, "is damaged", cause);
+  }
+}
+
+function damaged(store: ObjectStore, key: string, what: string, cause?: unknown): SluiceError {
+  return new SluiceError("staging", `staging: ${key} in ${store.location} ${what}`, {
+    remedy: "Restore the file from a backup, or replace the gateway to take new snapshots of all tables.",
+    cause,
+  });
+}
+
+/**
+ * Writes the next record.
+ * @throws SluiceError `conflict` when another gateway wrote that sequence.
+ */
+export async function appendCommit(store: ObjectStore, commit: StagedCommit): Promise<void> {
+  if (await store.putIfAbsent(logKey(commit.sequence), JSON.stringify(commit))) return;
+  const rival = await readCommit(store, commit.sequence);
+  if (rival.epoch === commit.epoch && rival.stagedAt === commit.stagedAt) return;
+  throw new SluiceError(
+    "conflict",
+    `staging: commit ${commit.sequence} in ${store.location} was written by another gateway (epoch ${rival.epoch})`,
+    { remedy: "Two gateways share one staging folder: stop one of them, and give each its own stagingPath." },
+  );
+}
