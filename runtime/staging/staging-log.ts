@@ -1,7 +1,30 @@
+import { randomUUID } from "node:crypto";
+import { z } from "zod";
 import { type TableSchema, tableSchemaSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "./object-store";
 import { logKey, type StagedCommit, schemaKey, stagedCommitSchema } from "./staged-commit";
+
+const identityKey = "log.json";
+
+/**
+ * The identity of this staging log, made at its first opening. Positions in one log mean nothing in another, so what
+ * remembers a sequence (a table's `txn.appId`) remembers this too.
+ */
+export async function openLogIdentity(store: ObjectStore): Promise<string> {
+  await store.putIfAbsent(identityKey, JSON.stringify({ version: 1, logId: randomUUID() }));
+  const logId = await readLogIdentity(store);
+  if (logId === null) throw damaged(store, identityKey, "is absent");
+  return logId;
+}
+
+/** `null` while no gateway has opened the log. */
+export async function readLogIdentity(store: ObjectStore): Promise<string | null> {
+  if ((await store.get(identityKey)) === null) return null;
+  return read(store, identityKey, (value) => identitySchema.parse(value).logId);
+}
+
+const identitySchema = z.object({ version: z.literal(1), logId: z.string().min(1) });
 
 /** Sequence of the newest staged commit, 0 when there is none. `from`: a sequence known to exist. */
 export async function readHead(store: ObjectStore, from = 0): Promise<number> {

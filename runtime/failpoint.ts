@@ -1,0 +1,22 @@
+/**
+ * Named places where a test kills the process as `kill -9` would: `SLUICE_FAILPOINT=name` at the first pass,
+ * `SLUICE_FAILPOINT=name:3` at the third. Without the variable a pass costs one comparison.
+ */
+export const failpoints = [
+  "gateway.after-snapshot-file",
+  "gateway.before-record",
+  "gateway.after-record",
+  "applier.after-data-files",
+  "applier.before-commit",
+  "applier.after-commit",
+] as const;
+export type Failpoint = (typeof failpoints)[number];
+
+const [armed, passes] = (process.env.SLUICE_FAILPOINT ?? "").split(":");
+let remaining = Number(passes ?? 1);
+
+export function failpoint(name: Failpoint): void {
+  if (armed !== name) return;
+  remaining--;
+  if (remaining === 0) process.kill(process.pid, "SIGKILL");
+}

@@ -1,0 +1,318 @@
+import { sameShape } from "../change/catalog";
+import type { TransactionMeta } from "../change/spool";
+import { type Lsn, maxLsn } from "../postgres/lsn";
+import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
+import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
+import type { CapturedTable } from "./captured-table";
+import { isInSnapshot } from "./snapshot-visibility";
+import type { BatchItem, Stager } from "./stager";
+
+export interface CaptureLimits {
+  bytesMax: number;
+  rowsMax: number;
+  ageMsMax: number;
+}
+
+export interface CaptureEvents {
+  /** The batch or a file can't be staged: nothing more is to be read. */
+  onFailed(error: unknown): void;
+  /** A table went back to pending: it needs a snapshot. */
+  onPending(table: CapturedTable): void;
+  onStaged(): void;
+}
+
+/**
+ * Routes streamed changes into spools and cuts them into staged commits at commit boundaries. Everything is
+ * synchronous but the writing, which `Stager` does behind it.
+ */
+export class Capture implements PgoutputHandler {
+  readonly tables = new Map<number, CapturedTable>();
+  transactions = 0;
+  changes = 0;
+  /** all that commits at or before it is staged, spooled or dropped by rule */
+  boundaryLsn: Lsn;
+
+  private readonly relations = new Map<number, Relation>();
+  /** transactions with changes of relations that aren't known yet */
+  private readonly unknownXids = new Map<number, Set<number>>();
+  private inTransaction = false;
+  /** whether `boundaryLsn` is true: not from the loss of a connection to the next start of the stream */
+  private attached = true;
+  private xid = 0;
+  private readonly transaction: TransactionMeta = { commitLsn: 0n, commitTimeMicros: 0n, nextOrdinal: 0 };
+  private items: BatchItem[] = [];
+  /** snapshot events and removals: kept when the stream is read again from the last staged position */
+  private control: StagedEvent[] = [];
+  private pendingRows = 0;
+  private pendingBytes = 0;
+  /** when the batch got its first item; null while it is empty */
+  private oldestMs: number | null = null;
+  private boundaryActions: (() => void)[] = [];
+  private lastRelationId = -1;
+  private lastTarget: CapturedTable | null = null;
+
+  constructor(
+    private readonly stager: Stager,
+    private readonly limits: CaptureLimits,
+    private readonly events: CaptureEvents,
+    private readonly now: () => number = Date.now,
+  ) {
+    this.boundaryLsn = stager.stagedLsn;
+  }
+
+  /** Nothing received is waiting for staging. */
+  get idle(): boolean {
+    return this.betweenTransactions && this.oldestMs === null && this.stager.idle;
+  }
+
+  get bytesHeld(): number {
+    return this.pendingBytes + this.stager.bytesInFlight;
+  }
+
+  add(table: CapturedTable): void {
+    const relationId = Number(table.tableId);
+    const dropped = this.unknownXids.get(relationId);
+    if (dropped !== undefined && table.capture.kind === "pending") {
+      for (const xid of dropped) table.capture.droppedXids.add(xid);
+      this.unknownXids.delete(relationId);
+    }
+    this.tables.set(relationId, table);
+    this.lastRelationId = -1;
+  }
+
+  remove(table: CapturedTable): void {
+    this.atBoundary(() => {
+      this.separate(table);
+      this.tables.delete(Number(table.tableId));
+      this.lastRelationId = -1;
+      this.control.push({ kind: "removed", tableId: table.tableId, schemaId: Math.max(table.schemaId, 1) });
+      this.touch();
+    });
+  }
+
+  /** Runs now, or at the end of the transaction that is being received. */
+  atBoundary(action: () => void): void {
+    if (this.betweenTransactions) action();
+    else this.boundaryActions.push(action);
+  }
+
+  /** A snapshot event of a table; `snapshot-begin` never shares a record with what came before it. */
+  pushSnapshotEvent(table: CapturedTable, event: StagedEvent): void {
+    if (event.kind === "snapshot-begin") this.separate(table);
+    this.control.push(event);
+    this.touch();
+  }
+
+  /** All transactions with an id below are seen by every snapshot to come. */
+  forgetDroppedBelow(isBelow: (xid: number) => boolean): void {
+    const sets = [...this.unknownXids.values()];
+    for (const table of this.tables.values()) {
+      if (table.capture.kind !== "capturing") sets.push(table.capture.droppedXids);
+    }
+    for (const xids of sets) {
+      for (const xid of xids) if (isBelow(xid)) xids.delete(xid);
+    }
+  }
+
+  /** The connection is gone: what isn't cut yet will be sent again. Nothing is cut until `attach`. */
+  detach(): void {
+    this.inTransaction = false;
+    this.attached = false;
+    this.stager.discard(this.items);
+    this.items = [];
+    for (const table of this.tables.values()) {
+      if (table.capture.kind === "capturing") table.capture.spool.seal();
+    }
+    this.pendingRows = 0;
+    this.pendingBytes = 0;
+    if (this.control.length === 0) this.oldestMs = null;
+    this.relations.clear();
+    this.lastRelationId = -1;
+  }
+
+  /** The stream starts at `startLsn`, before which all is staged. */
+  attach(startLsn: Lsn): void {
+    this.attached = true;
+    this.boundaryLsn = startLsn;
+    this.runBoundaryActions();
+  }
+
+  begin(commitLsn: bigint, commitTimeMicros: bigint, xid: number): void {
+    this.inTransaction = true;
+    this.xid = xid;
+    this.transaction.commitLsn = commitLsn;
+    this.transaction.commitTimeMicros = commitTimeMicros;
+    this.transaction.nextOrdinal = 0;
+    this.lastRelationId = -1;
+  }
+
+  commit(endLsn: bigint): void {
+    this.inTransaction = false;
+    this.transactions++;
+    this.boundaryLsn = maxLsn(this.boundaryLsn, endLsn as Lsn);
+    this.runBoundaryActions();
+    this.cutIfDue();
+  }
+
+  keepalive(lsn: Lsn): void {
+    if (this.idle) this.boundaryLsn = maxLsn(this.boundaryLsn, lsn);
+  }
+
+  relation(relation: Relation): void {
+    this.relations.set(relation.relationId, relation);
+    this.lastRelationId = -1;
+  }
+
+  insert(relationId: number, message: Buffer, newTuple: number): void {
+    const table = this.target(relationId);
+    if (table?.capture.kind !== "capturing") return;
+    table.capture.spool.appendInsert(message, newTuple, this.transaction);
+    this.spooled(message.length);
+  }
+
+  update(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O" | null, newTuple: number): void {
+    const table = this.target(relationId);
+    if (table?.capture.kind !== "capturing") return;
+    table.capture.spool.appendUpdate(message, oldTuple, oldKind, newTuple, this.transaction);
+    this.spooled(message.length);
+  }
+
+  delete(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O"): void {
+    const table = this.target(relationId);
+    if (table?.capture.kind !== "capturing") return;
+    table.capture.spool.appendDelete(message, oldTuple, oldKind, this.transaction);
+    this.spooled(message.length);
+  }
+
+  truncate(relationIds: number[]): void {
+    for (const relationId of relationIds) {
+      const table = this.target(relationId);
+      if (table?.capture.kind !== "capturing") continue;
+      this.sealTable(table);
+      this.items.push({
+        kind: "event",
+        event: { kind: "truncate", tableId: table.tableId, schemaId: table.capture.schema.schemaId },
+      });
+      this.touch();
+    }
+  }
+
+  /** Cuts when the batch is full or old; only between transactions. */
+  cutIfDue(): void {
+    if (!this.betweenTransactions || this.oldestMs === null) return;
+    const due =
+      this.pendingRows >= this.limits.rowsMax ||
+      this.pendingBytes >= this.limits.bytesMax ||
+      this.now() - this.oldestMs >= this.limits.ageMsMax;
+    if (due) this.cut();
+  }
+
+  /** Everything received so far becomes a staged commit; call it between transactions only. */
+  cut(): void {
+    this.sealAll();
+    const events: BatchItem[] = this.control.map((event) => ({ kind: "event", event }));
+    const items = [...events, ...this.items];
+    this.control = [];
+    this.items = [];
+    this.pendingRows = 0;
+    this.pendingBytes = 0;
+    this.oldestMs = null;
+    if (items.length === 0) return;
+    const tables: StagedCommit["tables"] = {};
+    for (const table of this.tables.values()) tables[table.tableId] = table.staged();
+    this.stager.commit(items, this.boundaryLsn, tables).then(
+      () => this.events.onStaged(),
+      (error: unknown) => this.events.onFailed(error),
+    );
+  }
+
+  get betweenTransactions(): boolean {
+    return this.attached && !this.inTransaction;
+  }
+
+  private runBoundaryActions(): void {
+    if (this.boundaryActions.length === 0) return;
+    const actions = this.boundaryActions;
+    this.boundaryActions = [];
+    for (const action of actions) action();
+  }
+
+  /** The table whose spool takes the change, or null when it is dropped. */
+  private target(relationId: number): CapturedTable | null {
+    if (relationId === this.lastRelationId) return this.lastTarget;
+    this.lastRelationId = relationId;
+    this.lastTarget = this.decide(relationId);
+    return this.lastTarget;
+  }
+
+  private decide(relationId: number): CapturedTable | null {
+    const table = this.tables.get(relationId);
+    if (table === undefined) {
+      const xids = this.unknownXids.get(relationId) ?? new Set();
+      this.unknownXids.set(relationId, xids.add(this.xid));
+      return null;
+    }
+    const capture = table.capture;
+    switch (capture.kind) {
+      case "pending":
+      case "failed":
+        capture.droppedXids.add(this.xid);
+        return null;
+      case "capturing": {
+        const commitLsn = this.transaction.commitLsn as Lsn;
+        if (capture.visibility !== null && isInSnapshot(capture.visibility, this.xid, commitLsn)) return null;
+        const relation = this.relations.get(relationId);
+        if (relation !== undefined && !sameShape(capture.schema, relation)) {
+          this.sealTable(table);
+          table.await("its columns changed: a new snapshot follows");
+          (table.capture as { droppedXids: Set<number> }).droppedXids.add(this.xid);
+          this.events.onPending(table);
+          return null;
+        }
+        return table;
+      }
+    }
+  }
+
+  private spooled(bytes: number): void {
+    this.changes++;
+    this.pendingRows++;
+    if (this.oldestMs === null) this.touch();
+    this.pendingBytes += bytes;
+    // A transaction larger than a batch overflows into files that the commit at its end will name (invariant 7).
+    if (this.pendingBytes >= this.limits.bytesMax || this.pendingRows >= this.limits.rowsMax) {
+      this.sealAll();
+      this.pendingBytes = 0;
+      this.pendingRows = 0;
+    }
+  }
+
+  private touch(): void {
+    this.oldestMs ??= this.now();
+  }
+
+  private sealAll(): void {
+    for (const table of this.tables.values()) this.sealTable(table);
+  }
+
+  private sealTable(table: CapturedTable): void {
+    if (table.capture.kind !== "capturing") return;
+    const { spool } = table.capture;
+    if (spool.rows === 0) return;
+    const sealed = spool.seal();
+    if (sealed === null) return;
+    table.inserts += sealed.inserts;
+    table.updates += sealed.updates;
+    table.deletes += sealed.deletes;
+    this.items.push({ kind: "rows", sealed, file: this.stager.writeRows(sealed) });
+  }
+
+  /** What is pending of the table goes into a record before the next one. */
+  private separate(table: CapturedTable): void {
+    const touches =
+      this.items.some((item) => (item.kind === "rows" ? item.sealed.schema : item.event).tableId === table.tableId) ||
+      this.control.some((event) => event.tableId === table.tableId) ||
+      (table.capture.kind === "capturing" && table.capture.spool.rows > 0);
+    if (touches) this.cut();
+  }
+}

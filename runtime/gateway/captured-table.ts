@@ -1,0 +1,99 @@
+import type { TableSpool } from "../change/spool";
+import type { TableSchema } from "../change/table-schema";
+import type { StagedCommit } from "../staging/staged-commit";
+import type { GatewayTableState, GatewayTableStatus } from "../status";
+import type { SnapshotVisibility } from "./snapshot-visibility";
+
+/** What happens to a streamed change of a table. */
+export type CaptureState =
+  /**
+   * Its changes are dropped: the next snapshot will hold them. `droppedXids` are the transactions dropped so far; a
+   * snapshot that doesn't see one of them is not taken.
+   */
+  | { kind: "pending"; droppedXids: Set<number>; waitingFor?: string }
+  /** Its changes are spooled, except those that the snapshot holds (`visibility` null: restarted after the snapshot). */
+  | { kind: "capturing"; schema: TableSchema; spool: TableSpool; visibility: SnapshotVisibility | null }
+  /** As pending, until the next attempt. */
+  | { kind: "failed"; droppedXids: Set<number>; message: string; remedy?: string; retryAtMs: number };
+
+export interface SnapshotProgress {
+  snapshotId: string;
+  rows: number;
+  bytes: number;
+  rowsEstimate: number;
+  startedAt: string;
+}
+
+/** One published table: its capture state, its running snapshot, its counters. Changed by gateway code only. */
+export class CapturedTable {
+  capture: CaptureState = { kind: "pending", droppedXids: new Set() };
+  /** the snapshot that runs or waits for its end to be staged */
+  snapshot: SnapshotProgress | null = null;
+  /** newest schema written to staging; 0 before the first */
+  schemaId = 0;
+  snapshotId: string | null = null;
+  snapshotComplete = false;
+  snapshots = 0;
+  snapshotRows = 0;
+  inserts = 0;
+  updates = 0;
+  deletes = 0;
+  rowsEstimate = 0;
+  bytesEstimate = 0;
+  failures = 0;
+  readonly unrepresentable: Record<string, number> = {};
+
+  constructor(
+    readonly tableId: string,
+    public schema: string,
+    public name: string,
+  ) {}
+
+  /** Changes from now on are dropped until a new snapshot holds them. */
+  await(waitingFor?: string): void {
+    this.capture = { kind: "pending", droppedXids: new Set(), waitingFor };
+    this.snapshot = null;
+    this.snapshotComplete = false;
+  }
+
+  staged(): StagedCommit["tables"][string] {
+    return {
+      schemaId: Math.max(this.schemaId, 1),
+      schema: this.schema,
+      name: this.name,
+      snapshotId: this.snapshotId,
+      snapshotComplete: this.snapshotComplete,
+      snapshots: this.snapshots,
+    };
+  }
+
+  status(): GatewayTableStatus {
+    return {
+      tableId: this.tableId,
+      schema: this.schema,
+      name: this.name,
+      state: this.stateForStatus(),
+      snapshotRows: this.snapshotRows,
+      snapshots: this.snapshots,
+      inserts: this.inserts,
+      updates: this.updates,
+      deletes: this.deletes,
+      unrepresentable: this.unrepresentable,
+    };
+  }
+
+  private stateForStatus(): GatewayTableState {
+    const capture = this.capture;
+    switch (capture.kind) {
+      case "pending":
+        return { kind: "pending", waitingFor: capture.waitingFor };
+      case "failed":
+        return { kind: "failed", message: capture.message, remedy: capture.remedy };
+      case "capturing": {
+        if (this.snapshot === null) return { kind: "streaming" };
+        const { rows, bytes, rowsEstimate, startedAt } = this.snapshot;
+        return { kind: "snapshot", rows, bytes, rowsEstimate, startedAt };
+      }
+    }
+  }
+}

@@ -1,0 +1,140 @@
+import type { ParquetWriter } from "../change/parquet-writer";
+import type { SealedRows } from "../change/spool";
+import { SluiceError } from "../errors";
+import { failpoint } from "../failpoint";
+import { formatLsn, type Lsn } from "../postgres/lsn";
+import type { ObjectStore } from "../staging/object-store";
+import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
+import { appendCommit } from "../staging/staging-log";
+
+/** What a staged commit is made of, in order; files are being written while the batch still grows. */
+export type BatchItem =
+  | { kind: "rows"; sealed: SealedRows; file: Promise<StagedFile> }
+  | { kind: "event"; event: StagedEvent };
+
+/** Consecutive files of one table and schema become one event; another event of the table stands between. */
+export function buildEvents(items: { item: BatchItem; file: StagedFile | null }[]): StagedEvent[] {
+  const events: StagedEvent[] = [];
+  const open = new Map<string, Extract<StagedEvent, { kind: "changes" }>>();
+  for (const { item, file } of items) {
+    if (item.kind === "event") {
+      open.delete(item.event.tableId);
+      events.push(item.event);
+      continue;
+    }
+    const { tableId, schemaId } = item.sealed.schema;
+    let changes = open.get(tableId);
+    if (changes === undefined || changes.schemaId !== schemaId) {
+      changes = { kind: "changes", tableId, schemaId, files: [], inserts: 0, updates: 0, deletes: 0 };
+      open.set(tableId, changes);
+      events.push(changes);
+    }
+    changes.inserts += item.sealed.inserts;
+    changes.updates += item.sealed.updates;
+    changes.deletes += item.sealed.deletes;
+    changes.files.push(file as StagedFile);
+  }
+  return events;
+}
+
+/**
+ * Writes staged commits one after the other: files first, then the record by put-if-absent (invariant 2). `stagedLsn`
+ * moves only when the record is durable (invariant 1).
+ */
+export class Stager {
+  /** rows sealed but not yet in a file */
+  bytesInFlight = 0;
+  sequence: number;
+  stagedLsn: Lsn;
+  private files = 0;
+  private writing: Promise<unknown> = Promise.resolve();
+  private committing: Promise<void> = Promise.resolve();
+  private commitsInFlight = 0;
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly writer: ParquetWriter,
+    private readonly epoch: string,
+    head: { sequence: number; endLsn: Lsn },
+    private readonly onDrained: () => void,
+  ) {
+    this.sequence = head.sequence;
+    this.stagedLsn = head.endLsn;
+  }
+
+  get idle(): boolean {
+    return this.commitsInFlight === 0 && this.bytesInFlight === 0;
+  }
+
+  /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
+  writeRows(sealed: SealedRows): Promise<StagedFile> {
+    this.bytesInFlight += sealed.bytes;
+    const file = this.writing.then(() => this.writeFile(sealed, this.writer));
+    this.writing = file.catch(() => {});
+    file.catch(() => {});
+    return file.finally(() => {
+      this.bytesInFlight -= sealed.bytes;
+      this.onDrained();
+    });
+  }
+
+  /** One durable file, by a given writer. */
+  async writeFile(sealed: SealedRows, writer: ParquetWriter): Promise<StagedFile> {
+    const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
+    try {
+      await writer.write(sealed, await this.store.beginFile(key));
+    } catch (cause) {
+      throw new SluiceError("staging", `staging: ${key} in ${this.store.location} can't be written: ${reason(cause)}`, {
+        remedy: "Check free space and permissions of the staging folder.",
+        cause,
+      });
+    }
+    const { bytes } = await this.store.commitFile(key);
+    return { path: key, rows: sealed.rows, bytes };
+  }
+
+  /** Queues a commit; resolves when it is durable. */
+  commit(items: BatchItem[], endLsn: Lsn, tables: StagedCommit["tables"]): Promise<void> {
+    this.commitsInFlight++;
+    const done = this.committing.then(async () => {
+      const written = await Promise.all(
+        items.map(async (item) => ({ item, file: item.kind === "rows" ? await item.file : null })),
+      );
+      failpoint("gateway.before-record");
+      await appendCommit(this.store, {
+        version: 1,
+        sequence: this.sequence + 1,
+        epoch: this.epoch,
+        startLsn: formatLsn(this.stagedLsn),
+        endLsn: formatLsn(endLsn),
+        stagedAt: new Date().toISOString(),
+        events: buildEvents(written),
+        tables,
+      });
+      failpoint("gateway.after-record");
+      this.sequence++;
+      this.stagedLsn = endLsn;
+    });
+    this.committing = done.catch(() => {});
+    return done.finally(() => {
+      this.commitsInFlight--;
+    });
+  }
+
+  /** Resolves when everything queued is durable or has failed. */
+  async drained(): Promise<void> {
+    await this.writing;
+    await this.committing;
+  }
+
+  /** Files of a batch that was given up. */
+  discard(items: BatchItem[]): void {
+    for (const item of items) {
+      if (item.kind === "rows") item.file.then((file) => this.store.delete(file.path)).catch(() => {});
+    }
+  }
+}
+
+function reason(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,85 @@
+import { TableSpool } from "../change/spool";
+import { SluiceError } from "../errors";
+import { formatLsn, type Lsn, maxLsn, parseLsn } from "../postgres/lsn";
+import type { ObjectStore } from "../staging/object-store";
+import { readCommit, readHead, readTableSchema } from "../staging/staging-log";
+import { CapturedTable } from "./captured-table";
+
+const idleKey = "progress/gateway.json";
+
+/** What a starting gateway finds in staging. */
+export interface StagingState {
+  sequence: number;
+  /** null in an empty staging */
+  endLsn: Lsn | null;
+  /** position up to which nothing was to be staged; null when none was kept */
+  idleLsn: Lsn | null;
+  tables: CapturedTable[];
+}
+
+/** The position from which nothing is missing: null in an empty staging. */
+export function stagedPosition(state: { endLsn: Lsn | null; idleLsn: Lsn | null }): Lsn | null {
+  if (state.endLsn === null) return state.idleLsn;
+  return state.idleLsn === null ? state.endLsn : maxLsn(state.endLsn, state.idleLsn);
+}
+
+export async function readStagingState(store: ObjectStore): Promise<StagingState> {
+  const idleLsn = await readIdle(store);
+  const sequence = await readHead(store);
+  if (sequence === 0) return { sequence, endLsn: null, idleLsn, tables: [] };
+  const commit = await readCommit(store, sequence);
+  const tables: CapturedTable[] = [];
+  for (const [tableId, known] of Object.entries(commit.tables)) {
+    const table = new CapturedTable(tableId, known.schema, known.name);
+    table.snapshotId = known.snapshotId;
+    table.snapshots = known.snapshots;
+    if (known.snapshotId !== null) {
+      const schema = await readTableSchema(store, tableId, known.schemaId);
+      table.schemaId = known.schemaId;
+      if (known.snapshotComplete) {
+        table.snapshotComplete = true;
+        table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility: null };
+      }
+    }
+    tables.push(table);
+  }
+  return { sequence, endLsn: parseLsn(commit.endLsn), idleLsn, tables };
+}
+
+async function readIdle(store: ObjectStore): Promise<Lsn | null> {
+  const content = await store.get(idleKey);
+  if (content === null) return null;
+  try {
+    return parseLsn((JSON.parse(content.toString("utf8")) as { idleLsn: string }).idleLsn);
+  } catch (cause) {
+    throw new SluiceError("staging", `staging: ${idleKey} in ${store.location} is damaged`, {
+      remedy: `Delete ${idleKey}; if the gateway then finds the slot ahead of staging, replace the ReplicationSlot.`,
+      cause,
+    });
+  }
+}
+
+/**
+ * Keeps the position that an idle stream has reached, so that it can be acknowledged: an idle table must not hold back
+ * the server's WAL, and a restart must not take the slot for one that lost changes.
+ */
+export class IdlePosition {
+  private writing = false;
+
+  constructor(
+    private readonly store: ObjectStore,
+    public durableLsn: Lsn,
+  ) {}
+
+  /** One write at a time; what comes meanwhile is left to the next call. */
+  async advance(lsn: Lsn): Promise<void> {
+    if (this.writing || lsn <= this.durableLsn) return;
+    this.writing = true;
+    try {
+      await this.store.put(idleKey, JSON.stringify({ idleLsn: formatLsn(lsn) }));
+      this.durableLsn = lsn;
+    } finally {
+      this.writing = false;
+    }
+  }
+}

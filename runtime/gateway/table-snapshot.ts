@@ -1,0 +1,196 @@
+import { randomUUID } from "node:crypto";
+import { setTimeout as delay } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
+import type { Client } from "pg";
+import { readTableSchemas } from "../change/catalog";
+import type { ParquetWriter } from "../change/parquet-writer";
+import { type SealedRows, TableSpool } from "../change/spool";
+import type { TableSchema } from "../change/table-schema";
+import type { GatewayConfig } from "../config";
+import { SluiceError } from "../errors";
+import { failpoint } from "../failpoint";
+import { connectSource } from "../postgres/client";
+import { type Lsn, parseLsn } from "../postgres/lsn";
+import { copyTable } from "../postgres/table-copy";
+import type { ObjectStore } from "../staging/object-store";
+import { schemaKey } from "../staging/staged-commit";
+import { readTableSchema } from "../staging/staging-log";
+import type { Capture } from "./capture";
+import type { CapturedTable } from "./captured-table";
+import { isVisible, parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
+import type { Stager } from "./stager";
+import { readTableWriters, stillWriting } from "./writers-of-table";
+
+export interface SnapshotContext {
+  config: GatewayConfig;
+  store: ObjectStore;
+  stager: Stager;
+  capture: Capture;
+  writer: ParquetWriter;
+  signal: AbortSignal;
+}
+
+/** Rows of one Parquet file of a snapshot. */
+const fileRowsMax = 500_000;
+const fileBytesMax = 64 * 1024 * 1024;
+
+/**
+ * Copies one pending table while the stream goes on, without a slot of its own: its rows are read in a repeatable-read
+ * transaction, and the stream leaves out the transactions that this transaction sees.
+ * @returns the position that the stream must pass before the snapshot's end may be staged, or null when the table has
+ *   left the publication meanwhile
+ */
+export async function snapshotTable(table: CapturedTable, context: SnapshotContext): Promise<Lsn | null> {
+  const client = await connectSource(context.config.source, {
+    applicationName: `sluice ${context.config.id} snapshot`,
+  });
+  const abort = () => client.connection?.stream.destroy();
+  context.signal.addEventListener("abort", abort, { once: true });
+  try {
+    await waitForWriters(client, table, context.signal);
+    for (;;) {
+      context.signal.throwIfAborted();
+      const taken = await takeSnapshot(client, table, context);
+      if (taken === null) return null;
+      if (await register(table, taken, context)) {
+        const { rows, bytes } = await copyTable(client, taken.schema, {
+          rowsMax: fileRowsMax,
+          bytesMax: fileBytesMax,
+          signal: context.signal,
+          onRows: (sealed) => stageRows(table, sealed, taken, context),
+        });
+        await client.query("COMMIT");
+        table.snapshotRows = rows;
+        if (table.snapshot !== null) table.snapshot.bytes = bytes;
+        return taken.visibility.horizonLsn;
+      }
+      // A transaction already streamed isn't seen yet: its session is about to say so. Milliseconds.
+      await client.query("ROLLBACK");
+      await delay(5, undefined, { signal: context.signal });
+    }
+  } finally {
+    context.signal.removeEventListener("abort", abort);
+    await client.end().catch(() => {});
+  }
+}
+
+async function waitForWriters(client: Client, table: CapturedTable, signal: AbortSignal): Promise<void> {
+  let writers = await readTableWriters(client, table.tableId);
+  while (writers.length > 0) {
+    signal.throwIfAborted();
+    if (table.capture.kind === "pending") {
+      table.capture.waitingFor = `transactions that write to it: ${writers.map((writer) => `pid ${writer.pid ?? "(prepared)"}`).join(", ")}`;
+    }
+    await delay(50, undefined, { signal });
+    writers = stillWriting(writers, await readTableWriters(client, table.tableId));
+  }
+  if (table.capture.kind === "pending") table.capture.waitingFor = undefined;
+}
+
+interface TakenSnapshot {
+  snapshotId: string;
+  schema: TableSchema;
+  visibility: SnapshotVisibility;
+  rowsEstimate: number;
+}
+
+async function takeSnapshot(
+  client: Client,
+  table: CapturedTable,
+  context: SnapshotContext,
+): Promise<TakenSnapshot | null> {
+  await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  const snapshot = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
+  // Read in a statement of its own: it must come after the snapshot.
+  const horizon = await client.query<{ lsn: string }>("SELECT pg_current_wal_insert_lsn()::text AS lsn");
+  const found = (await readTableSchemas(client, context.config.publication)).find(
+    ({ schema }) => schema.tableId === table.tableId,
+  );
+  if (found === undefined) return null;
+  return {
+    snapshotId: randomUUID(),
+    schema: await storeSchema(found.schema, table, context.store),
+    visibility: parseSnapshot(snapshot.rows[0].text, parseLsn(horizon.rows[0].lsn)),
+    rowsEstimate: Math.max(found.rowsEstimate, 0),
+  };
+}
+
+/** The schema's number in staging: that of the newest when nothing changed, else the next that is free. */
+async function storeSchema(
+  found: Omit<TableSchema, "schemaId">,
+  table: CapturedTable,
+  store: ObjectStore,
+): Promise<TableSchema> {
+  if (table.schemaId > 0) {
+    const newest = await readTableSchema(store, table.tableId, table.schemaId);
+    if (isDeepStrictEqual(newest, { ...found, schemaId: newest.schemaId })) return newest;
+  }
+  for (let schemaId = table.schemaId + 1; ; schemaId++) {
+    const schema = { ...found, schemaId };
+    if (await store.putIfAbsent(schemaKey(table.tableId, schemaId), JSON.stringify(schema))) return schema;
+    const rival = await readTableSchema(store, table.tableId, schemaId);
+    if (isDeepStrictEqual(rival, schema)) return rival;
+  }
+}
+
+/** Between two streamed transactions: from here on the table is captured. False when the snapshot is too young. */
+function register(table: CapturedTable, taken: TakenSnapshot, context: SnapshotContext): Promise<boolean> {
+  return new Promise((resolve, reject) => {
+    context.capture.atBoundary(() => {
+      if (context.signal.aborted || table.capture.kind === "capturing") {
+        reject(new SluiceError("internal", `snapshot of ${table.schema}.${table.name}: the table is not pending`));
+        return;
+      }
+      for (const xid of table.capture.droppedXids) {
+        if (!isVisible(taken.visibility, xid)) {
+          resolve(false);
+          return;
+        }
+      }
+      const { schema, snapshotId, rowsEstimate } = taken;
+      table.schema = schema.schema;
+      table.name = schema.name;
+      table.schemaId = schema.schemaId;
+      table.snapshotId = snapshotId;
+      table.snapshotComplete = false;
+      table.snapshots++;
+      table.snapshot = { snapshotId, rows: 0, bytes: 0, rowsEstimate, startedAt: new Date().toISOString() };
+      table.capture = {
+        kind: "capturing",
+        schema,
+        spool: new TableSpool(schema, "changes"),
+        visibility: taken.visibility,
+      };
+      context.capture.pushSnapshotEvent(table, {
+        kind: "snapshot-begin",
+        tableId: table.tableId,
+        schemaId: schema.schemaId,
+        snapshotId,
+        rowsEstimate,
+      });
+      resolve(true);
+    });
+  });
+}
+
+async function stageRows(
+  table: CapturedTable,
+  sealed: SealedRows,
+  taken: TakenSnapshot,
+  context: SnapshotContext,
+): Promise<void> {
+  const file = await context.stager.writeFile(sealed, context.writer);
+  failpoint("gateway.after-snapshot-file");
+  if (table.snapshot?.snapshotId !== taken.snapshotId) {
+    throw new SluiceError("conflict", `snapshot of ${table.schema}.${table.name}: overtaken by a newer one`);
+  }
+  table.snapshot.rows += file.rows;
+  table.snapshot.bytes += file.bytes;
+  context.capture.pushSnapshotEvent(table, {
+    kind: "snapshot-rows",
+    tableId: table.tableId,
+    schemaId: taken.schema.schemaId,
+    snapshotId: taken.snapshotId,
+    files: [file],
+  });
+}

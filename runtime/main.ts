@@ -1,0 +1,97 @@
+#!/usr/bin/env node
+import { readFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { runApplier } from "./applier/applier";
+import { type RuntimeConfig, runtimeConfigSchema } from "./config";
+import { describeError, isTransient, SluiceError } from "./errors";
+import { runGateway } from "./gateway/gateway";
+import { log } from "./operate/log";
+import { superviseProcess } from "./supervisor";
+import { version } from "./version";
+
+const usage = `sluice ${version}: PostgreSQL into Delta tables
+
+  sluice gateway --config FILE     snapshots and WAL into staging, until SIGTERM
+  sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
+  sluice supervise FILE            runs the process of a configuration file, again after a crash
+  sluice --version
+`;
+
+/** EX_CONFIG: a restart changes nothing. */
+const exitNeedsHelp = 78;
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { config: { type: "string" }, version: { type: "boolean" }, help: { type: "boolean" } },
+  });
+  if (values.version === true) {
+    process.stdout.write(`${version}\n`);
+    return 0;
+  }
+  const command = positionals[0];
+  switch (command) {
+    case "gateway":
+    case "applier": {
+      if (values.config === undefined) throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
+      const config = readConfig(values.config);
+      if (config.role !== command) {
+        throw new SluiceError("config", `${values.config} configures a ${config.role}, not a ${command}`);
+      }
+      await run(config);
+      return 0;
+    }
+    case "supervise": {
+      if (positionals[1] === undefined) throw new SluiceError("config", "sluice supervise: FILE is missing");
+      return superviseProcess(positionals[1], { mainPath: __filename });
+    }
+    default:
+      process.stdout.write(usage);
+      return values.help === true ? 0 : 64;
+  }
+}
+
+async function run(config: RuntimeConfig): Promise<void> {
+  const stop = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.abort());
+  switch (config.role) {
+    case "gateway":
+      return runGateway(config, stop.signal);
+    case "applier":
+      return runApplier(config, { signal: stop.signal, version });
+  }
+}
+
+function readConfig(path: string): RuntimeConfig {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new SluiceError("config", `configuration file ${path} can't be read: ${describeError(cause)}`, { cause });
+  }
+  const parsed = runtimeConfigSchema.safeParse(parseJson(path, text));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map((issue) => `${issue.path.join(".") || "(root)"}: ${issue.message}`);
+  throw new SluiceError("config", `configuration file ${path}: ${problems.join("; ")}`, {
+    remedy: "It is written by the provider: run pulumi up with the package's version that this runtime has.",
+  });
+}
+
+function parseJson(path: string, text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new SluiceError("config", `configuration file ${path} is not JSON: ${describeError(cause)}`, { cause });
+  }
+}
+
+main().then(
+  (code) => process.exit(code),
+  (thrown: unknown) => {
+    log("error", "stopped", {
+      error: describeError(thrown),
+      kind: thrown instanceof SluiceError ? thrown.kind : "internal",
+    });
+    process.exit(thrown instanceof SluiceError && !isTransient(thrown.kind) ? exitNeedsHelp : 1);
+  },
+);

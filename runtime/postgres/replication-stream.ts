@@ -1,0 +1,200 @@
+import type { Client, Connection } from "pg";
+import { LogicalReplicationService } from "pg-logical-replication";
+import type { SourceConfig } from "../config";
+import { SluiceError } from "../errors";
+import { clientConfig } from "./client";
+import { quoteIdentifier, quoteLiteral } from "./identifier";
+import { formatLsn, type Lsn, parseLsn } from "./lsn";
+import { toSourceError } from "./source-error";
+
+export interface StreamOptions {
+  source: SourceConfig;
+  applicationName: string;
+  slot: string;
+  publication: string;
+  /** the server sends what commits after it */
+  startLsn: Lsn;
+  /** A message of pgoutput; its bytes may be reused after the call. */
+  onMessage: (message: Buffer) => void;
+  /** All that commits at or before `lsn` has been given to `onMessage`. */
+  onKeepalive: (lsn: Lsn) => void;
+  /** What may be acknowledged now: asked for at every status message. */
+  durableLsn: () => Lsn;
+  /** status messages are sent this often; default 1,000 */
+  statusMs?: number;
+  /** without any message for so long the connection is taken for dead; default 60,000 */
+  silenceMsMax?: number;
+}
+
+/** Positions of a standby status update: durable only, never what is merely received (invariant 1). */
+function standbyStatus(lsn: Lsn, replyRequested: boolean): Buffer {
+  const message = Buffer.alloc(34);
+  message[0] = 0x72; // 'r'
+  message.writeBigUInt64BE(lsn, 1);
+  message.writeBigUInt64BE(lsn, 9);
+  message.writeBigUInt64BE(lsn, 17);
+  message.writeBigInt64BE((BigInt(Date.now()) - 946_684_800_000n) * 1000n, 25);
+  message[33] = replyRequested ? 1 : 0;
+  return message;
+}
+
+/** Hands every message over as it comes, and starts replication with our options. */
+class PgoutputPlugin {
+  readonly name = "pgoutput";
+  readonly options = {};
+  connection: (Connection & { sendCopyFromChunk(chunk: Buffer): void }) | null = null;
+
+  constructor(private readonly stream: StreamOptions) {}
+
+  parse(message: Buffer): void {
+    this.stream.onMessage(message);
+  }
+
+  start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
+    this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
+    const publications = quoteLiteral(quoteIdentifier(this.stream.publication));
+    return client.query(
+      `START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (proto_version '1', publication_names ${publications})`,
+    );
+  }
+}
+
+/**
+ * One replication connection: started, read, acknowledged by `durableLsn` only, watched for silence, ended.
+ * The library's own acknowledgement is off: it takes what is received for what is durable, and adds a byte, by which a
+ * transaction whose commit record follows at once would be skipped.
+ */
+export class ReplicationStream {
+  private readonly service: LogicalReplicationService;
+  private readonly plugin: PgoutputPlugin;
+  private lastHeardMs = Date.now();
+  private timer: NodeJS.Timeout | undefined;
+  private failure: SluiceError | null = null;
+  private ended = false;
+  /** Resolves at `stop`, rejects when the connection or the handler fails. */
+  readonly done: Promise<void>;
+  private settle!: { resolve: () => void; reject: (error: unknown) => void };
+  readonly started: Promise<void>;
+
+  constructor(private readonly options: StreamOptions) {
+    this.plugin = new PgoutputPlugin({ ...options, onMessage: (message) => this.receive(message) });
+    this.service = new LogicalReplicationService(
+      clientConfig(options.source, { applicationName: options.applicationName }),
+      { acknowledge: { auto: false, timeoutSeconds: 0 } },
+    );
+    this.done = new Promise((resolve, reject) => {
+      this.settle = { resolve, reject };
+    });
+    this.done.catch(() => {});
+    this.started = this.start();
+    this.started.catch(() => {});
+  }
+
+  private async start(): Promise<void> {
+    const doing = `streaming from slot ${quoteIdentifier(this.options.slot)}`;
+    const failed = (error: unknown) => this.fail(toSourceError(error, doing, this.options.source));
+    this.service.on("error", failed);
+    this.service.on("heartbeat", (lsn: string, _timestamp: number, replyRequested: boolean) => {
+      this.lastHeardMs = Date.now();
+      this.guard(() => this.options.onKeepalive(parseLsn(lsn)));
+      if (replyRequested) this.sendStatus(false);
+    });
+    const starting = new Promise<void>((resolve) => this.service.once("start", () => resolve()));
+    const running = this.service.subscribe(this.plugin, this.options.slot, formatLsn(this.options.startLsn)).then(
+      () => this.finish(),
+      (error: unknown) => {
+        failed(error);
+      },
+    );
+    await Promise.race([
+      starting,
+      running.then(() => {
+        throw this.failure ?? new SluiceError("unreachable", `${doing}: the connection ended`);
+      }),
+      deadline(this.options.source.connectTimeoutMs + 20_000, () => {
+        const error = new SluiceError("timeout", `${doing}: replication did not start in time`);
+        this.fail(error);
+        return error;
+      }),
+    ]);
+    this.timer = setInterval(() => this.tick(), this.options.statusMs ?? 1_000);
+  }
+
+  private tick(): void {
+    const silentMs = Date.now() - this.lastHeardMs;
+    if (silentMs > (this.options.silenceMsMax ?? 60_000) && !this.paused) {
+      this.fail(
+        new SluiceError("unreachable", `no message from the server for ${silentMs} ms, though replies were requested`),
+      );
+      return;
+    }
+    this.sendStatus(true);
+  }
+
+  private receive(message: Buffer): void {
+    this.lastHeardMs = Date.now();
+    if (this.failure !== null || this.ended) return;
+    this.guard(() => this.options.onMessage(message));
+  }
+
+  private guard(action: () => void): void {
+    if (this.failure !== null || this.ended) return;
+    try {
+      action();
+    } catch (error) {
+      this.fail(error);
+    }
+  }
+
+  /** Sends what is durable; with `replyRequested` the server answers with its position. */
+  sendStatus(replyRequested: boolean): void {
+    const lsn = this.options.durableLsn();
+    if (this.plugin.connection === null || this.ended) return;
+    this.plugin.connection.sendCopyFromChunk(standbyStatus(lsn, replyRequested));
+  }
+
+  private paused = false;
+
+  /** Back-pressure: to be used seldom, each pause costs throughput. Status messages go on. */
+  pause(): void {
+    if (this.paused || this.plugin.connection === null) return;
+    this.paused = true;
+    this.plugin.connection.stream.pause();
+  }
+
+  resume(): void {
+    if (!this.paused || this.plugin.connection === null) return;
+    this.paused = false;
+    this.lastHeardMs = Date.now();
+    this.plugin.connection.stream.resume();
+  }
+
+  /** Acknowledges what is durable and closes. */
+  async stop(): Promise<void> {
+    this.sendStatus(false);
+    this.finish();
+    await Promise.race([this.service.destroy(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
+  }
+
+  private finish(): void {
+    if (this.ended) return;
+    this.ended = true;
+    clearInterval(this.timer);
+    this.settle.resolve();
+  }
+
+  private fail(error: unknown): void {
+    if (this.ended) return;
+    this.failure = error instanceof SluiceError ? error : toSourceError(error, "streaming", this.options.source);
+    this.ended = true;
+    clearInterval(this.timer);
+    this.settle.reject(error);
+    this.service.destroy().catch(() => {});
+  }
+}
+
+function deadline(ms: number, error: () => Error): Promise<never> {
+  return new Promise((_, reject) => {
+    setTimeout(() => reject(error()), ms).unref();
+  });
+}
