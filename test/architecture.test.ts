@@ -1,0 +1,80 @@
+// Contract: imports point one way (docs/ARCHITECTURE.md): destination → staging → change → postgres; only gateway and
+// applier compose them; the provider knows the runtime's contracts only, and the runtime nothing of the provider.
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = resolve(__dirname, "..");
+const contracts = ["errors", "config", "status", "secret-reference", "version", "failpoint"];
+
+/** Which parts of runtime/ each part may import, besides itself and the contracts. */
+const allowed: Record<string, string[]> = {
+  contracts: [],
+  postgres: [],
+  change: ["postgres"],
+  staging: ["postgres", "change"],
+  destination: ["postgres", "change", "staging"],
+  operate: [],
+  gateway: ["postgres", "change", "staging", "operate"],
+  applier: ["postgres", "change", "staging", "destination", "operate"],
+  supervisor: ["operate"],
+  main: ["gateway", "applier", "operate", "supervisor"],
+  index: [],
+};
+
+function sources(folder: string): string[] {
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => relative(root, join(entry.parentPath, entry.name)));
+}
+
+function imports(file: string): string[] {
+  const text = readFileSync(join(root, file), "utf8");
+  const specifiers = [...text.matchAll(/(?:from|import\(|require\()\s*"(\.[^"]*)"/g)].map((match) => match[1]);
+  return specifiers.map((specifier) => relative(root, resolve(root, dirname(file), specifier)));
+}
+
+/** `runtime/gateway/capture` → gateway; `runtime/errors` → contracts. */
+function part(path: string): string {
+  const [, second] = path.split("/");
+  const name = second.replace(/\.ts$/, "");
+  return contracts.includes(name) ? "contracts" : name.startsWith("supervis") ? "supervisor" : name;
+}
+
+describe("imports", () => {
+  const runtime = sources("runtime");
+
+  it("finds the sources", () => {
+    expect(runtime.length).toBeGreaterThan(20);
+  });
+
+  it.each(runtime)("%s imports only what is below it", (file) => {
+    const own = part(file);
+    expect(Object.keys(allowed)).toContain(own);
+    for (const target of imports(file)) {
+      expect(target, `${file} imports ${target}`).toMatch(/^runtime\//);
+      expect(["contracts", own, ...allowed[own]], `${file} imports ${target}`).toContain(part(target));
+    }
+  });
+
+  it.each(sources("provider"))(
+    "%s imports the provider, the contracts and administration of PostgreSQL only",
+    (file) => {
+      for (const target of imports(file)) {
+        if (target.startsWith("provider/")) continue;
+        expect(["contracts", "postgres", "supervisor"], `${file} imports ${target}`).toContain(part(target));
+      }
+    },
+  );
+
+  it.each(
+    sources("provider").filter(
+      (file) =>
+        file.startsWith("provider/lifecycle/") ||
+        file.startsWith("provider/deploy/") ||
+        file.startsWith("provider/postgres/"),
+    ),
+  )("%s knows nothing of Pulumi", (file) => {
+    expect(readFileSync(join(root, file), "utf8")).not.toMatch(/from "@pulumi\//);
+  });
+});
