@@ -44,7 +44,9 @@ export function plainProperties(properties: PropertyMap): PropertyMap {
 
 export function containsSecret(value: PropertyValue): boolean {
   if (Array.isArray(value)) return value.some((element) => containsSecret(element));
-  return isObject(value) && (isSecret(value) || Object.values(value).some((member) => containsSecret(member)));
+  if (!isObject(value)) return false;
+  const members: PropertyValue[] = Object.values(value);
+  return isSecret(value) || members.some((member) => containsSecret(member));
 }
 
 /** Marks properties of `outputs` secret where the property of the same name in `inputs` holds a secret. */

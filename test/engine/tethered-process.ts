@@ -11,6 +11,8 @@ process.stdin.unref?.();
 `)}`;
 
 const STOP_TIMEOUT_MS = 5_000;
+/** How long to wait for the rest of an ended child's output, which a process of its own may hold open. */
+const DRAIN_TIMEOUT_MS = 1_000;
 
 export interface TetheredOptions {
   script: string;
@@ -38,6 +40,9 @@ export class TetheredProcess {
     }
     this.exited = new Promise((resolve) => {
       this.#child.once("close", (code, signal) => resolve(code ?? signal ?? "unknown"));
+      this.#child.once("exit", (code, signal) => {
+        setTimeout(() => resolve(code ?? signal ?? "unknown"), DRAIN_TIMEOUT_MS).unref();
+      });
       this.#child.once("error", (error) => resolve(error.message));
     });
   }
