@@ -1,0 +1,37 @@
+import type { RuntimeConfigInput } from "../../runtime/config";
+
+/** One process of the runtime, as it shall run. */
+export interface ProcessSpec {
+  /** the process's own folder: configuration, status, logs; absolute */
+  directory: string;
+  config: RuntimeConfigInput;
+  /** names of environment variables that hold secrets it needs; nothing else of ours is passed on */
+  secretVariables: string[];
+  /** how long it may take until it is healthy */
+  startTimeoutMs: number;
+  /** how long it may take to flush and end */
+  stopTimeoutMs: number;
+}
+
+/** What is there now. */
+export type Inspection =
+  | { kind: "absent" }
+  | { kind: "running"; configuration: string }
+  /** it ended by itself with code 0: a triggered run that is done */
+  | { kind: "finished"; configuration: string }
+  | { kind: "failed"; configuration: string; message: string; remedy?: string }
+  | { kind: "dead"; configuration: string };
+
+/** Where processes of the runtime live. Each verb is idempotent and throws SluiceError. */
+export interface Deployment {
+  /** Makes it run as specified and waits until it is healthy; one that already does is left alone. */
+  apply(spec: ProcessSpec): Promise<void>;
+  inspect(directory: string): Promise<Inspection>;
+  /** Stops it, verifies that it is gone, and removes its folder. */
+  remove(directory: string, stopTimeoutMs: number): Promise<void>;
+}
+
+/** The configuration file's text: what `apply` writes and `inspect` returns. */
+export function renderConfiguration(config: RuntimeConfigInput): string {
+  return `${JSON.stringify(config, null, 2)}\n`;
+}

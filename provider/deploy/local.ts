@@ -1,0 +1,173 @@
+import { spawn } from "node:child_process";
+import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { SluiceError } from "../../runtime/errors";
+import {
+  identifyProcess,
+  isAlive,
+  type ProcessIdentity,
+  processIdentitySchema,
+  signalProcess,
+  waitUntilGone,
+} from "../../runtime/process-identity";
+import { type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
+import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
+import { lastLogLines, processFiles, readJson, readStatus, readText } from "./process-files";
+
+export interface LocalOptions {
+  /** the runtime's entry; default: that of this package */
+  mainPath?: string;
+}
+
+/** Detached, supervised processes on this machine. */
+export function localDeployment(options: LocalOptions = {}): Deployment {
+  const mainPath = options.mainPath ?? packagedMainPath();
+  return {
+    async apply(spec) {
+      const wanted = renderConfiguration(spec.config);
+      const found = await inspectLocal(spec.directory);
+      const settled = found.kind === "running" || found.kind === "finished";
+      if (settled && found.configuration === wanted) return;
+      await stopLocal(spec.directory, spec.stopTimeoutMs);
+      start(spec, wanted, mainPath);
+      await waitUntilHealthy(spec);
+    },
+    inspect: inspectLocal,
+    async remove(directory, stopTimeoutMs) {
+      await stopLocal(directory, stopTimeoutMs);
+      rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      if (existsSync(directory)) {
+        throw new SluiceError("process", `the folder ${directory} could not be removed`, { remedy: `Remove ${directory}.` });
+      }
+    },
+  };
+}
+
+/** `dist/runtime/main.js` of the nearest folder above that has one. */
+function packagedMainPath(): string {
+  for (let folder = __dirname; ; folder = dirname(folder)) {
+    const path = join(folder, "dist", "runtime", "main.js");
+    if (existsSync(path) && existsSync(join(folder, "package.json"))) return path;
+    if (dirname(folder) === folder) return join(__dirname, "..", "..", "runtime", "main.js");
+  }
+}
+
+/** All that a process gets of our environment, besides its secrets. */
+const passedVariables = ["PATH", "HOME", "LANG", "TZ"];
+
+function start(spec: ProcessSpec, configuration: string, mainPath: string): void {
+  const file = (name: string) => join(spec.directory, name);
+  try {
+    mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
+    for (const stale of [processFiles.status, processFiles.started, processFiles.supervisor]) {
+      rmSync(file(stale), { force: true });
+    }
+    writeFileSync(file("config.json.tmp"), configuration, { mode: 0o600 });
+    renameSync(file("config.json.tmp"), file(processFiles.configuration));
+  } catch (cause) {
+    throw new SluiceError("process", `the folder ${spec.directory} can't be written: ${(cause as Error).message}`, {
+      remedy: "Choose a stateDir where this user may write.",
+      cause,
+    });
+  }
+  const names = [...passedVariables, ...spec.secretVariables].filter((name) => process.env[name] !== undefined);
+  const log = openSync(file(processFiles.supervisorLog), "w", 0o600);
+  try {
+    const child = spawn(process.execPath, [mainPath, "supervise", file(processFiles.configuration)], {
+      cwd: spec.directory,
+      detached: true,
+      stdio: ["ignore", log, log],
+      env: Object.fromEntries(names.map((name) => [name, process.env[name]])),
+    });
+    child.on("error", () => {});
+    const identity = child.pid === undefined ? null : identifyProcess(child.pid);
+    if (identity === null) throw new SluiceError("process", `${process.execPath} could not be started`);
+    writeFileSync(file(processFiles.started), JSON.stringify(identity));
+    child.unref();
+  } finally {
+    closeSync(log);
+  }
+}
+
+interface Processes {
+  supervisor: ProcessIdentity | null;
+  state: SupervisorState | null;
+}
+
+function readProcesses(directory: string): Processes {
+  const state = readJson(join(directory, processFiles.supervisor), supervisorStateSchema);
+  return { state, supervisor: readJson(join(directory, processFiles.started), processIdentitySchema) ?? state };
+}
+
+async function inspectLocal(directory: string): Promise<Inspection> {
+  const configuration = readText(join(directory, processFiles.configuration));
+  if (configuration === null) return { kind: "absent" };
+  const { supervisor, state } = readProcesses(directory);
+  if (supervisor === null || !isAlive(supervisor)) {
+    return { kind: state?.finished === true ? "finished" : "dead", configuration };
+  }
+  const failure = readStatus(directory)?.state;
+  if (failure?.kind === "failed") {
+    return { kind: "failed", configuration, message: failure.message, remedy: failure.remedy };
+  }
+  return { kind: "running", configuration };
+}
+
+/** Ends supervisor and child, never a process that merely has their pid. */
+async function stopLocal(directory: string, timeoutMs: number): Promise<void> {
+  const { supervisor, state } = readProcesses(directory);
+  if (supervisor !== null && signalProcess(supervisor, "SIGTERM")) await waitUntilGone(supervisor, timeoutMs);
+  // The child is named anew: it may have been restarted since. One whose supervisor was killed is stopped by itself.
+  const left = [supervisor, state?.child, readProcesses(directory).state?.child].filter((one) => one != null);
+  for (const one of left) {
+    if (one !== supervisor && signalProcess(one, "SIGTERM")) await waitUntilGone(one, timeoutMs);
+    signalProcess(one, "SIGKILL");
+    if (!(await waitUntilGone(one, 5_000))) {
+      throw new SluiceError("process", `process ${one.pid} does not end, not even by SIGKILL`, {
+        remedy: `End process ${one.pid} by hand (it may wait for a disk), then run the same again.`,
+      });
+    }
+  }
+}
+
+/** Crashes after which waiting any longer is pointless. */
+const crashesMax = 3;
+
+async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
+  const { directory, config } = spec;
+  const deadline = Date.now() + spec.startTimeoutMs;
+  const fail = (message: string, remedy?: string): SluiceError => {
+    const lines = lastLogLines(directory, config.role, 10);
+    const tail = lines.length === 0 ? "" : `\n  last log lines:\n    ${lines.join("\n    ")}`;
+    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, { remedy });
+  };
+  for (;;) {
+    const { supervisor, state } = readProcesses(directory);
+    const status = readStatus(directory);
+    if (status?.state.kind === "failed") throw fail(`failed: ${status.state.message}`, status.state.remedy);
+    if (state?.finished === true) return;
+    if (supervisor === null || !isAlive(supervisor)) throw fail("ended before it was healthy");
+    if (state !== null && state.restarts >= crashesMax) {
+      const exit = state.lastExit?.code ?? state.lastExit?.signal;
+      throw fail(`crashes at every start (exit ${exit}, ${state.restarts} restarts)`);
+    }
+    const current = status !== null && status.pid === state?.child?.pid;
+    if (current && status.state.kind === "running" && (await isHealthy(status.httpPort))) return;
+    if (Date.now() > deadline) {
+      const reason = status?.state.kind === "waiting" ? `: ${status.state.reason}` : "";
+      throw fail(`is not healthy after ${spec.startTimeoutMs} ms${reason}`, "Look at its log, or raise startTimeoutMs.");
+    }
+    await pause(50);
+  }
+}
+
+async function isHealthy(httpPort: number | null): Promise<boolean> {
+  if (httpPort === null) return false;
+  try {
+    const response = await fetch(`http://127.0.0.1:${httpPort}/healthz`, { signal: AbortSignal.timeout(2_000) });
+    return response.ok;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,55 @@
+import { readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import type { z } from "zod";
+import type { StatusDocument } from "../../runtime/status";
+
+/** The files of one supervised process, in its own folder. */
+export const processFiles = {
+  configuration: "config.json",
+  /** the status document */
+  status: "status.json",
+  /** the supervisor's pid and start time, written by whoever started it */
+  started: "process.json",
+  /** the same and the child's, written by the supervisor */
+  supervisor: "supervisor.json",
+  /** the supervisor's own output; the child's is in `<role>.log` */
+  supervisorLog: "supervisor.log",
+} as const;
+
+export function readText(path: string): string | null {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
+
+/** `null` when the file is absent, half-written or of another shape. */
+export function readJson<T>(path: string, schema: z.ZodType<T>): T | null {
+  try {
+    return schema.parse(JSON.parse(readFileSync(path, "utf8")));
+  } catch {
+    return null;
+  }
+}
+
+export function readStatus(directory: string): StatusDocument | null {
+  const text = readText(join(directory, processFiles.status));
+  if (text === null) return null;
+  try {
+    return JSON.parse(text) as StatusDocument;
+  } catch {
+    return null;
+  }
+}
+
+/** The last lines of the child's log, else of the supervisor's. */
+export function lastLogLines(directory: string, role: string, linesMax: number): string[] {
+  for (const name of [`${role}.log`, processFiles.supervisorLog]) {
+    const path = join(directory, name);
+    if ((statSync(path, { throwIfNoEntry: false })?.size ?? 0) === 0) continue;
+    const lines = (readText(path) ?? "").trimEnd().split("\n");
+    return lines.slice(-linesMax).map((line) => line.slice(0, 500));
+  }
+  return [];
+}

@@ -1,0 +1,155 @@
+import { z } from "zod";
+import { type SourceConfig, sourceSchema } from "../../runtime/config";
+import { SluiceError } from "../../runtime/errors";
+import { secretReferenceSchema } from "../../runtime/secret-reference";
+import { withAdmin, withCheck } from "../postgres/admin-session";
+import { type Finding, findProblems, readSourceFacts, readSystemIdentifier } from "../postgres/preflight";
+import { compare, same, withDrift } from "./comparison";
+import { checkInputs, sourceFailure } from "./input-check";
+import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { isOwn, printOnce, rememberOwn } from "./own-names";
+import { containsUnknown } from "./unknown-value";
+
+const passwordReference = z.custom((value) => secretReferenceSchema.safeParse(value).success, {
+  error:
+    'a password is given as a reference, never as a value\n  remedy: Use { env: "PGPASSWORD" } or { file: "/path/to/password" }; it is read where it is used.',
+});
+
+const shape = {
+  ...sourceSchema.shape,
+  password: passwordReference.optional(),
+  preflight: z.enum(["preview", "up"]).default("preview"),
+  allowStandby: z.boolean().default(false),
+};
+
+const sourceKeys = Object.keys(sourceSchema.shape);
+
+/** Pure: inputs with defaults and `source`, the settings as one object for the other resources. */
+export function checkConnection(news: Properties): CheckResult {
+  const { inputs, failures } = checkInputs(shape, news);
+  inputs.source = pick(inputs, sourceKeys);
+  return { inputs, failures };
+}
+
+/** Pure. Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
+export function diffConnection(olds: Properties, news: Properties): DiffResult {
+  const updates = [...sourceKeys, "preflight", "allowStandby"].map((key) => [key, "update"] as const);
+  return withDrift(compare({ ...Object.fromEntries(updates), database: "replace" }, olds, news), olds);
+}
+
+interface Preflight {
+  needsSlot: boolean;
+  allowStandby: boolean;
+}
+
+async function inspect(source: SourceConfig, options: Preflight, check: boolean) {
+  const session = check ? withCheck : withAdmin;
+  return session(source, "preflight of the source", async (client) => {
+    const facts = await readSourceFacts(client);
+    return { facts, systemIdentifier: await readSystemIdentifier(client), findings: findProblems(facts, options) };
+  });
+}
+
+const errorsOf = (findings: Finding[]) => findings.filter((finding) => finding.severity === "error");
+const describe = (finding: Finding) => `${finding.message}\n  remedy: ${finding.remedy}`;
+
+async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properties> {
+  const source = inputs.source as SourceConfig;
+  const options = { needsSlot, allowStandby: inputs.allowStandby === true };
+  const { facts, systemIdentifier, findings } = await inspect(source, options, false);
+  const errors = errorsOf(findings);
+  if (errors.length > 0) {
+    throw new SluiceError("source-setting", `the source can't be replicated: ${errors.map(describe).join("\n")}`);
+  }
+  return {
+    ...inputs,
+    serverVersion: facts.version,
+    databaseOid: facts.databaseOid,
+    // empty where our role may not read it
+    systemIdentifier: systemIdentifier ?? "",
+    findings: findings.map((finding) => `${finding.severity}: ${finding.message}; ${finding.remedy}`),
+    drift: [],
+  };
+}
+
+export const connection: Lifecycle = {
+  async check(olds, news) {
+    const result = checkConnection(news);
+    const { inputs, failures } = result;
+    const source = inputs.source as SourceConfig;
+    const server = `${source.host}:${source.port}`;
+    const existing = olds.source !== undefined;
+    if (existing) {
+      const old = olds.source as SourceConfig;
+      rememberOwn("server", `${old.host}:${old.port}`);
+    }
+    const unchanged = existing && same(pick(olds, Object.keys(shape)), pick(inputs, Object.keys(shape)));
+    if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
+    try {
+      const needsSlot = !existing && !isOwn("server", server);
+      const { findings } = await inspect(source, { needsSlot, allowStandby: inputs.allowStandby === true }, true);
+      for (const finding of findings) {
+        if (finding.severity === "error") failures.push({ property: finding.property, reason: describe(finding) });
+        else printOnce(`warning: ${server}: ${finding.message}. ${finding.remedy}`);
+      }
+    } catch (error) {
+      const at = { host: "host", database: "database", user: "user", password: "password" };
+      failures.push(sourceFailure(error, at));
+    }
+    return result;
+  },
+
+  diff: (_id, olds, news) => diffConnection(olds, news),
+
+  async create(inputs) {
+    const outs = await outputs(inputs, true);
+    return { id: `${outs.systemIdentifier || inputs.host}/${outs.databaseOid}`, outs };
+  },
+
+  async read(id, props) {
+    const source = props.source as SourceConfig;
+    try {
+      const options = { needsSlot: false, allowStandby: props.allowStandby === true };
+      const { facts, systemIdentifier, findings } = await inspect(source, options, false);
+      const drift = errorsOf(findings).map(describe);
+      if ((systemIdentifier ?? "") !== props.systemIdentifier || facts.databaseOid !== props.databaseOid) {
+        drift.push(otherServer(source).describe());
+      }
+      return {
+        id,
+        props: { ...props, serverVersion: facts.version, drift },
+        inputs: pick(props, [...Object.keys(shape), "source"]),
+      };
+    } catch (error) {
+      if (error instanceof SluiceError && error.sqlState === "3D000") return { id: "" };
+      throw error;
+    }
+  },
+
+  async update(_id, olds, news) {
+    const outs = await outputs(news, false);
+    const moved =
+      olds.systemIdentifier !== outs.systemIdentifier ||
+      (olds.databaseOid !== undefined && olds.databaseOid !== outs.databaseOid);
+    if (moved) throw otherServer(news.source as SourceConfig);
+    return { outs };
+  },
+
+  /** Nothing of a connection is on the server. */
+  async delete() {},
+};
+
+function otherServer(source: SourceConfig): SluiceError {
+  return new SluiceError(
+    "config",
+    `${source.host}:${source.port}/${source.database} is another PostgreSQL cluster or database than this stack replicates`,
+    {
+      remedy:
+        "Correct host and port; or, to move to the new one with new snapshots, replace the Connection: pulumi up --replace <its URN>.",
+    },
+  );
+}
+
+export function pick(from: Properties, names: readonly string[]): Properties {
+  return Object.fromEntries(names.filter((name) => from[name] !== undefined).map((name) => [name, from[name]]));
+}

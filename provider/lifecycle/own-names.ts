@@ -1,0 +1,22 @@
+/**
+ * An engine checks a resource that it is going to replace twice in one process, the second time without its olds.
+ * What the first check knew to be ours (a slot, a port, a place among the slots) must not look taken to the second.
+ */
+const own = new Set<string>();
+
+export function rememberOwn(kind: "slot" | "publication" | "server" | "port", name: string): void {
+  own.add(`${kind} ${name}`);
+}
+
+export function isOwn(kind: "slot" | "publication" | "server" | "port", name: string): boolean {
+  return own.has(`${kind} ${name}`);
+}
+
+const printed = new Set<string>();
+
+/** A line in the engine's output; each once in a process. */
+export function printOnce(line: string): void {
+  if (printed.has(line)) return;
+  printed.add(line);
+  console.log(line);
+}

@@ -1,0 +1,149 @@
+import { z } from "zod";
+import { type SourceConfig, sourceSchema } from "../../runtime/config";
+import { SluiceError } from "../../runtime/errors";
+import { withAdmin, withCheck } from "../postgres/admin-session";
+import { readDatabaseOid } from "../postgres/preflight";
+import { readPublication } from "../postgres/publication-statements";
+import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
+import { compare } from "./comparison";
+import { pick } from "./connection";
+import { checkInputs, nestedSource, sourceFailure } from "./input-check";
+import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { identifierSchema, newIncarnation, pipelineIdSchema, slotNameOf, slotNameSchema } from "./names";
+import { isOwn, rememberOwn } from "./own-names";
+import { containsUnknown } from "./unknown-value";
+import { withManualSql } from "./publication";
+
+const shape = {
+  source: sourceSchema,
+  publicationName: identifierSchema,
+  pipelineId: pipelineIdSchema,
+  slotName: slotNameSchema.optional(),
+  createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
+  deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
+  preflight: z.enum(["preview", "up"]).default("preview"),
+};
+
+/** Pure but for the incarnation that it makes for a new slot. */
+export function checkReplicationSlot(olds: Properties, news: Properties): CheckResult {
+  const { inputs, failures } = checkInputs(shape, news);
+  inputs.incarnation = olds.incarnation ?? newIncarnation();
+  if (inputs.slotName === undefined && olds.slotName !== undefined) inputs.slotName = olds.slotName;
+  return { inputs, failures };
+}
+
+/** Pure. A slot belongs to one database and one publication; a lost one can only be made anew. */
+export function diffReplicationSlot(olds: Properties, news: Properties): DiffResult {
+  const keptName = news.slotName === undefined ? { slotName: olds.slotName } : {};
+  const result = compare(
+    {
+      source: { replaceOn: "database" },
+      publicationName: "replace",
+      pipelineId: "replace",
+      slotName: "replace",
+      createTimeoutMs: "update",
+      deleteTimeoutMs: "update",
+      preflight: "update",
+    },
+    olds,
+    { ...news, ...keptName },
+  );
+  if (olds.lost !== true) return result;
+  return { changes: true, replaces: [...result.replaces, "lost"], deleteBeforeReplace: true };
+}
+
+function nameTaken(name: string, slot: SlotFacts): SluiceError {
+  const held = slot.activePid === null ? "and is idle" : `and is read by pid ${slot.activePid}`;
+  return new SluiceError(
+    "name-taken",
+    `a replication slot ${name} exists (database ${slot.database ?? "none"}) ${held}; it isn't this stack's`,
+    { remedy: `Choose another slotName; or, if nothing needs it, run ${dropSlotSql(name)}.` },
+  );
+}
+
+const serverSlot = (source: SourceConfig, name: unknown) => `${source.host}:${source.port}/${name}`;
+
+export const replicationSlot: Lifecycle = {
+  async check(olds, news) {
+    const result = checkReplicationSlot(olds, news);
+    const { inputs, failures } = result;
+    const existing = olds.incarnation !== undefined;
+    if (existing && !containsUnknown(olds.source)) {
+      rememberOwn("slot", serverSlot(olds.source as SourceConfig, olds.slotName));
+    }
+    const known = pick(inputs, ["source", "pipelineId", "slotName"]);
+    const settled = existing && inputs.slotName !== undefined;
+    if (failures.length > 0 || settled || inputs.preflight !== "preview" || containsUnknown(known)) return result;
+    const source = inputs.source as SourceConfig;
+    try {
+      const { name, slot } = await withCheck(source, "checking the slot's name", async (client) => {
+        const made = slotNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
+        const wanted = (inputs.slotName as string | undefined) ?? made;
+        return { name: wanted, slot: await readSlotFacts(client, wanted) };
+      });
+      inputs.slotName ??= name;
+      if (!existing && slot !== null && !isOwn("slot", serverSlot(source, name))) {
+        failures.push({ property: "slotName", reason: nameTaken(name, slot).describe() });
+      }
+    } catch (error) {
+      failures.push(sourceFailure(error, nestedSource));
+    }
+    return result;
+  },
+
+  diff: (_id, olds, news) => diffReplicationSlot(olds, news),
+
+  async create(inputs) {
+    const source = inputs.source as SourceConfig;
+    const publication = inputs.publicationName as string;
+    const { name, databaseOid } = await withAdmin(source, "preparing the replication slot", async (client) => {
+      const oid = await readDatabaseOid(client);
+      const wanted = (inputs.slotName as string | undefined) ?? slotNameOf(oid, inputs.pipelineId as string);
+      const slot = await readSlotFacts(client, wanted);
+      if (slot !== null) throw nameTaken(wanted, slot);
+      if ((await readPublication(client, { name: publication })) === null) {
+        throw new SluiceError("missing-object", `publication ${publication} does not exist in ${source.database}`, {
+          remedy: "Create it first: a slot decodes only what is published when the change is made.",
+        });
+      }
+      return { name: wanted, databaseOid: oid };
+    });
+    const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number);
+    return { id: name, outs: { ...inputs, slotName: name, databaseOid, consistentPoint, lost: false } };
+  },
+
+  async read(_id, props) {
+    const source = props.source as SourceConfig;
+    const name = props.slotName as string;
+    const slot = await withAdmin(source, "reading the replication slot", (client) => readSlotFacts(client, name));
+    // One of another plug-in or database is another's, made after ours was dropped.
+    if (slot === null || slot.plugin !== "pgoutput" || slot.database !== source.database) return { id: "" };
+    return {
+      id: name,
+      props: { ...props, lost: slot.walStatus === "lost" },
+      inputs: pick(props, [...Object.keys(shape), "incarnation"]),
+    };
+  },
+
+  async update(_id, olds, news) {
+    return { outs: { ...pick(olds, ["slotName", "databaseOid", "consistentPoint"]), ...news, lost: false } };
+  },
+
+  async delete(_id, props) {
+    const source = props.source as SourceConfig;
+    const name = props.slotName as string;
+    const timeoutMs = (props.deleteTimeoutMs as number | undefined) ?? 30_000;
+    try {
+      await withAdmin(source, `dropping replication slot ${name}`, async (client) => {
+        const slot = await readSlotFacts(client, name);
+        if (slot !== null && (slot.plugin !== "pgoutput" || slot.database !== source.database)) {
+          console.log(`warning: replication slot ${name} isn't this stack's any more and is left alone`);
+          return;
+        }
+        await removeSlot(client, name, timeoutMs);
+      });
+    } catch (error) {
+      throw withManualSql(error, dropSlotSql(name), source);
+    }
+  },
+};

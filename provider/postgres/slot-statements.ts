@@ -1,0 +1,147 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "pg";
+import type { SourceConfig } from "../../runtime/config";
+import { SluiceError } from "../../runtime/errors";
+import { toSourceError } from "../../runtime/postgres/client";
+import { quoteLiteral } from "../../runtime/postgres/identifier";
+import { withAdmin } from "./admin-session";
+
+export interface SlotFacts {
+  plugin: string | null;
+  database: string | null;
+  activePid: number | null;
+  /** reserved, extended, unreserved or lost */
+  walStatus: string | null;
+}
+
+export async function readSlotFacts(client: Client, name: string): Promise<SlotFacts | null> {
+  const { rows } = await client.query<SlotFacts>(
+    `SELECT plugin, database, active_pid AS "activePid", wal_status AS "walStatus"
+       FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
+    [name],
+  );
+  return rows[0] ?? null;
+}
+
+export function dropSlotSql(name: string): string {
+  return `SELECT pg_drop_replication_slot(${quoteLiteral(name)})`;
+}
+
+/** A transaction that slot creation waits for. */
+export interface Blocker {
+  /** null for a prepared transaction */
+  pid: number | null;
+  user: string | null;
+  application: string;
+  ageSeconds: number;
+  /** the first 80 characters; for a prepared transaction its identifier */
+  query: string;
+}
+
+/** Transactions with an id, oldest first: each must end before a slot finds its consistent point. */
+async function findBlockers(client: Client, exceptPid: number): Promise<Blocker[]> {
+  const { rows } = await client.query<Blocker>(
+    `SELECT * FROM (
+       SELECT pid, usename AS "user", application_name AS application,
+              extract(epoch FROM now() - xact_start)::int AS "ageSeconds", left(query, 80) AS query
+         FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> $1
+       UNION ALL
+       SELECT NULL, owner, 'prepared transaction', extract(epoch FROM now() - prepared)::int, gid
+         FROM pg_catalog.pg_prepared_xacts) blockers
+     ORDER BY "ageSeconds" DESC LIMIT 5`,
+    [exceptPid],
+  );
+  return rows;
+}
+
+/**
+ * Creates a pgoutput slot; returns its consistent point as text. It waits for every transaction that is open now to
+ * end, at most `timeoutMs`; then it says who blocks, and nothing half-made is left.
+ * @throws SluiceError `timeout`, `name-taken`, `source-setting` (no free slot), `permission`
+ */
+export async function createSlot(source: SourceConfig, name: string, timeoutMs: number): Promise<string> {
+  const doing = `creating replication slot ${name}`;
+  // The wait obeys lock_timeout; statement_timeout bounds the rest, and a wait for many transactions in turn.
+  return withAdmin(
+    source,
+    doing,
+    async (client) => {
+      const { rows: own } = await client.query<{ pid: number }>(
+        "SELECT pg_backend_pid() AS pid, set_config('lock_timeout', $1, false)",
+        [String(timeoutMs)],
+      );
+      const deadline = setTimeout(() => void cancel(source, own[0].pid), timeoutMs + 2_000);
+      try {
+        const { rows } = await client.query<{ lsn: string }>(
+          "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')",
+          [name],
+        );
+        return rows[0].lsn;
+      } catch (error) {
+        const failure = toSourceError(error, doing, source);
+        throw failure.kind === "timeout" ? await explainTimeout(client, name, own[0].pid, timeoutMs, failure) : failure;
+      } finally {
+        clearTimeout(deadline);
+      }
+    },
+    { statementTimeoutMs: timeoutMs + 1_000 },
+  );
+}
+
+async function cancel(source: SourceConfig, pid: number): Promise<void> {
+  await withAdmin(source, "cancelling slot creation", (client) =>
+    client.query("SELECT pg_cancel_backend($1)", [pid]),
+  ).catch(() => {});
+}
+
+async function explainTimeout(client: Client, name: string, pid: number, timeoutMs: number, cause: SluiceError) {
+  const blockers = await findBlockers(client, pid);
+  // A slot whose creation fails is dropped by the server; one that is there all the same, and idle, is our own.
+  const left = await readSlotFacts(client, name);
+  if (left !== null && left.activePid === null) await client.query(dropSlotSql(name));
+  const who = blockers.map(
+    (blocker) =>
+      `${blocker.pid === null ? blocker.application : `pid ${blocker.pid}`} (${blocker.user ?? "?"}, open for ${blocker.ageSeconds} s): ${blocker.query}`,
+  );
+  const pids = blockers.flatMap((blocker) => blocker.pid ?? []);
+  return new SluiceError(
+    "timeout",
+    `replication slot ${name} could not be created within ${timeoutMs} ms: it waits for every open transaction to end${who.length === 0 ? "" : `\n  ${who.join("\n  ")}`}`,
+    {
+      remedy: `End the oldest transaction${pids.length === 0 ? "" : `, or run SELECT pg_terminate_backend(${pids[0]})`}, then run pulumi up again; or raise createTimeoutMs.`,
+      sqlState: cause.sqlState,
+      cause,
+    },
+  );
+}
+
+/**
+ * Ends the slot's consumer, drops the slot and verifies that it is gone. A slot that is gone already is success.
+ * @throws SluiceError `slot-in-use` when the consumer comes back until the deadline
+ */
+export async function removeSlot(client: Client, name: string, timeoutMs: number): Promise<void> {
+  const deadline = Date.now() + timeoutMs;
+  for (;;) {
+    const slot = await readSlotFacts(client, name);
+    if (slot === null) return;
+    if (slot.activePid === null) {
+      try {
+        await client.query("SELECT pg_drop_replication_slot($1)", [name]);
+      } catch (error) {
+        const failure = toSourceError(error, `dropping replication slot ${name}`);
+        // Taken again, or dropped by another, since we looked.
+        if (failure.kind !== "slot-in-use" && failure.kind !== "missing-object") throw failure;
+      }
+    } else {
+      await client.query("SELECT pg_terminate_backend($1)", [slot.activePid]);
+      await pause(50);
+    }
+    if (Date.now() > deadline) {
+      const holder = (await readSlotFacts(client, name))?.activePid;
+      if (holder === undefined) return;
+      throw new SluiceError("slot-in-use", `replication slot ${name} is still held by pid ${holder} after ${timeoutMs} ms`, {
+        remedy: "Stop the consumer that keeps reconnecting (pg_stat_replication names it), then run the delete again.",
+      });
+    }
+  }
+}

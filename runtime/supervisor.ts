@@ -1,0 +1,145 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { z } from "zod";
+import { runtimeConfigSchema } from "./config";
+import { SluiceError } from "./errors";
+import { identifyProcess, processIdentitySchema } from "./process-identity";
+import { RotatingLog } from "./rotating-log";
+
+/** Exit code of a child that no restart helps: its configuration is wrong (EX_CONFIG of sysexits). */
+export const configExitCode = 78;
+
+export const supervisorStateSchema = z.object({
+  ...processIdentitySchema.shape,
+  child: processIdentitySchema.nullable(),
+  restarts: z.int(),
+  lastExit: z.object({ code: z.int().nullable(), signal: z.string().nullable(), at: z.string() }).nullable(),
+  /** the child ended by itself with code 0: its work is done */
+  finished: z.boolean(),
+});
+/** `<dir>/supervisor.json`, replaced as a whole at every change. */
+export type SupervisorState = z.infer<typeof supervisorStateSchema>;
+
+export interface SuperviseOptions {
+  /** the program that is started as `node <mainPath> gateway|applier --config <configPath>` */
+  mainPath: string;
+  /** first and longest pause before a restart; default 500 and 30,000 */
+  backoffMs?: { min: number; max: number };
+  /** a child that lived so long starts over with the shortest pause; default 60,000 */
+  healthyMs?: number;
+  /** how long a child may take to end after SIGTERM; default 25,000, then SIGKILL */
+  stopTimeoutMs?: number;
+}
+
+/** Pure: the pause before the next start. */
+export function restartPauseMs(
+  crashes: number,
+  exitCode: number | null,
+  { min, max }: { min: number; max: number },
+): number {
+  if (exitCode === configExitCode) return max;
+  return Math.min(max, min * 2 ** Math.min(crashes - 1, 20));
+}
+
+/**
+ * Keeps one process running by its configuration file until SIGTERM or SIGINT, or until it ends with code 0. Its
+ * output goes to `<dir>/<role>.log`, three files of 10 MB.
+ * Returns when nothing is left to supervise; the caller exits with 0.
+ * @throws SluiceError `config`
+ */
+export async function superviseProcess(configPath: string, options: SuperviseOptions): Promise<void> {
+  const role = readRole(configPath);
+  const directory = dirname(configPath);
+  const log = new RotatingLog(join(directory, `${role}.log`));
+  const backoffMs = options.backoffMs ?? { min: 500, max: 30_000 };
+  const identity = identifyProcess(process.pid) ?? { pid: process.pid, startTime: "unknown" };
+  const state: SupervisorState = { ...identity, child: null, restarts: 0, lastExit: null, finished: false };
+  const publish = () => replaceFile(join(directory, "supervisor.json"), `${JSON.stringify(state)}\n`);
+
+  let child: ChildProcess | null = null;
+  let stopping = false;
+  let wake = () => {};
+  let killTimer: NodeJS.Timeout | undefined;
+  const stop = () => {
+    if (stopping) return;
+    stopping = true;
+    wake();
+    child?.kill("SIGTERM");
+    killTimer = setTimeout(() => child?.kill("SIGKILL"), options.stopTimeoutMs ?? 25_000);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+
+  try {
+    publish();
+    for (let crashes = 0; !stopping; ) {
+      const startedAt = Date.now();
+      child = spawn(process.execPath, [options.mainPath, role, "--config", configPath], {
+        stdio: ["ignore", "pipe", "pipe"],
+        env: process.env,
+      });
+      state.child = child.pid === undefined ? null : identifyProcess(child.pid);
+      publish();
+      const { code, signal } = await ended(child, log);
+      child = null;
+      state.child = null;
+      state.lastExit = { code, signal, at: new Date().toISOString() };
+      state.finished = code === 0 && !stopping;
+      publish();
+      if (stopping || code === 0) break;
+      crashes = Date.now() - startedAt >= (options.healthyMs ?? 60_000) ? 1 : crashes + 1;
+      const pauseMs = restartPauseMs(crashes, code, backoffMs);
+      log.write(
+        `${JSON.stringify({ at: state.lastExit.at, level: "error", event: "restart", role, code, signal, pauseMs })}\n`,
+      );
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pauseMs);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      if (stopping) break;
+      state.restarts++;
+    }
+  } finally {
+    clearTimeout(killTimer);
+    process.off("SIGTERM", stop);
+    process.off("SIGINT", stop);
+  }
+}
+
+function ended(child: ChildProcess, log: RotatingLog): Promise<{ code: number | null; signal: string | null }> {
+  child.stdout?.on("data", (chunk: Buffer) => log.write(chunk));
+  child.stderr?.on("data", (chunk: Buffer) => log.write(chunk));
+  return new Promise((resolve) => {
+    child.on("error", (error) => {
+      log.write(`${JSON.stringify({ at: new Date().toISOString(), level: "error", event: "spawn", message: error.message })}\n`);
+      resolve({ code: null, signal: null });
+    });
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+}
+
+function readRole(configPath: string): "gateway" | "applier" {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(readFileSync(configPath, "utf8"));
+  } catch (cause) {
+    throw new SluiceError("config", `the configuration ${configPath} can't be read`, {
+      remedy: "Give the path of a file that the provider wrote.",
+      cause,
+    });
+  }
+  const result = runtimeConfigSchema.safeParse(parsed);
+  if (result.success) return result.data.role;
+  throw new SluiceError("config", `the configuration ${configPath} is wrong: ${z.prettifyError(result.error)}`, {
+    remedy: "Correct it, or let pulumi up write it anew.",
+  });
+}
+
+function replaceFile(path: string, text: string): void {
+  writeFileSync(`${path}.tmp`, text);
+  renameSync(`${path}.tmp`, path);
+}

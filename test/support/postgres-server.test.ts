@@ -1,0 +1,19 @@
+// Contract: tests run on a real PostgreSQL of their own, ready for logical decoding, and nothing of it remains.
+import { existsSync } from "node:fs";
+import { expect, it } from "vitest";
+import { startPostgres } from "./postgres-server";
+
+it("starts with logical WAL, takes settings, makes roles, and stops for good", async () => {
+  const server = await startPostgres({ settings: { max_replication_slots: "3" } });
+  const client = await server.client();
+  const { rows } = await client.query(
+    "SELECT current_setting('wal_level') AS level, current_setting('max_replication_slots') AS slots",
+  );
+  expect(rows[0]).toEqual({ level: "logical", slots: "3" });
+  await client.end();
+  const role = await server.createRole("reader", "NOSUPERUSER");
+  expect(process.env[role.passwordEnv]).toBe(role.password);
+  await server.stop();
+  expect(existsSync(server.dataFolder)).toBe(false);
+  expect(() => process.kill(server.pid, 0)).toThrow();
+});

