@@ -43,7 +43,8 @@ async function main(): Promise<number> {
     }
     case "supervise": {
       if (positionals[1] === undefined) throw new SluiceError("config", "sluice supervise: FILE is missing");
-      return superviseProcess(positionals[1], { mainPath: __filename });
+      await superviseProcess(positionals[1], { mainPath: __filename });
+      return 0;
     }
     default:
       process.stdout.write(usage);

@@ -6,6 +6,7 @@ import { describe, expect, it } from "vitest";
 
 const root = resolve(__dirname, "..");
 const contracts = ["errors", "config", "status", "secret-reference", "version", "failpoint"];
+const supervision = ["supervisor", "process-identity", "rotating-log"];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */
 const allowed: Record<string, string[]> = {
@@ -38,7 +39,8 @@ function imports(file: string): string[] {
 function part(path: string): string {
   const [, second] = path.split("/");
   const name = second.replace(/\.ts$/, "");
-  return contracts.includes(name) ? "contracts" : name.startsWith("supervis") ? "supervisor" : name;
+  if (contracts.includes(name)) return "contracts";
+  return supervision.includes(name) ? "supervisor" : name;
 }
 
 describe("imports", () => {
