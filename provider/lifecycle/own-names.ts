@@ -4,11 +4,13 @@
  */
 const own = new Set<string>();
 
-export function rememberOwn(kind: "slot" | "publication" | "server" | "port", name: string): void {
+type Kind = "slot" | "publication" | "server" | "port" | "staging";
+
+export function rememberOwn(kind: Kind, name: string): void {
   own.add(`${kind} ${name}`);
 }
 
-export function isOwn(kind: "slot" | "publication" | "server" | "port", name: string): boolean {
+export function isOwn(kind: Kind, name: string): boolean {
   return own.has(`${kind} ${name}`);
 }
 

@@ -22,7 +22,13 @@ import {
   satisfies,
   setIdentity,
 } from "../postgres/replica-identity";
-import { inspectTables, type TableFacts, type TableName, type TableProblem, tableProblem } from "../postgres/table-inspection";
+import {
+  inspectTables,
+  type TableFacts,
+  type TableName,
+  type TableProblem,
+  tableProblem,
+} from "../postgres/table-inspection";
 import { compare, same, withDrift } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
@@ -75,7 +81,13 @@ export function checkPublication(olds: Properties, news: Properties): CheckResul
 export function diffPublication(olds: Properties, news: Properties): DiffResult {
   const keptName = news.publicationName === undefined ? { publicationName: olds.publicationName } : {};
   const result = compare(
-    { source: { replaceOn: "database" }, tables: "update", publicationName: "replace", pipelineId: "replace", preflight: "update" },
+    {
+      source: { replaceOn: "database" },
+      tables: "update",
+      publicationName: "replace",
+      pipelineId: "replace",
+      preflight: "update",
+    },
     { ...olds, tables: sorted(olds.tables) },
     { ...news, ...keptName, tables: sorted(news.tables) },
   );
@@ -91,11 +103,9 @@ async function requireTables(client: Client, tables: readonly TableName[], user:
   const facts = await inspectTables(client, tables);
   const problems = facts.flatMap((found, index) => tableProblem(tables[index], found, user) ?? []);
   if (problems.length === 0) return facts as TableFacts[];
-  throw new SluiceError(
-    problems[0].kind,
-    problems.map((problem) => problem.message).join("; "),
-    { remedy: problems.map((problem) => problem.remedy).join(" ") },
-  );
+  throw new SluiceError(problems[0].kind, problems.map((problem) => problem.message).join("; "), {
+    remedy: problems.map((problem) => problem.remedy).join(" "),
+  });
 }
 
 function nameTaken(name: string): SluiceError {
@@ -168,7 +178,14 @@ export const publication: Lifecycle = {
         return changed;
       });
       const made = await readPublication(client, { name });
-      const outs = { ...inputs, publicationName: name, databaseOid, publicationOid: made?.oid ?? "", identities, drift: [] };
+      const outs = {
+        ...inputs,
+        publicationName: name,
+        databaseOid,
+        publicationOid: made?.oid ?? "",
+        identities,
+        drift: [],
+      };
       return { id: name, outs };
     });
   },
@@ -243,7 +260,9 @@ export const publication: Lifecycle = {
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
         if ((await readPublication(client, { name })) !== null) {
-          throw new SluiceError("internal", `publication ${quoteIdentifier(name)} is still there`, { remedy: `Run ${sql}.` });
+          throw new SluiceError("internal", `publication ${quoteIdentifier(name)} is still there`, {
+            remedy: `Run ${sql}.`,
+          });
         }
       });
     } catch (error) {

@@ -11,8 +11,8 @@ import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { identifierSchema, newIncarnation, pipelineIdSchema, slotNameOf, slotNameSchema } from "./names";
 import { isOwn, rememberOwn } from "./own-names";
-import { containsUnknown } from "./unknown-value";
 import { withManualSql } from "./publication";
+import { containsUnknown } from "./unknown-value";
 
 const shape = {
   source: sourceSchema,

@@ -1,0 +1,199 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { gatewayConfigSchema, type SourceConfig, sourceSchema } from "../../runtime/config";
+import type { Deployment, ProcessSpec } from "../deploy/deployment";
+import { processFiles } from "../deploy/process-files";
+import { compare, same, withDrift } from "./comparison";
+import { pick } from "./connection";
+import { checkInputs } from "./input-check";
+import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { absolutePathSchema } from "./local-place";
+import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
+import { isOwn, rememberOwn } from "./own-names";
+import {
+  deploymentFolder,
+  inspectStaging,
+  isSameOwner,
+  makeStaging,
+  removeIfEmpty,
+  removeStaging,
+  type StagingOwner,
+  stagingTaken,
+} from "./staging-folder";
+import {
+  applyOrRestore,
+  checkPlace,
+  clearLeftover,
+  portableSource,
+  processDrift,
+  processShape,
+  secretVariables,
+  undone,
+} from "./supervised-process";
+import { containsUnknown, isUnknown } from "./unknown-value";
+
+const shape = {
+  ...processShape,
+  /** default: the slot's name */
+  deploymentId: processShape.deploymentId.optional(),
+  source: sourceSchema,
+  publicationName: identifierSchema,
+  slotName: slotNameSchema,
+  /** tells the slot from the one that had its name before: a new slot needs a new staging */
+  slotIncarnation: z.string().min(1),
+  /** default: `<stateDir>/<deploymentId>/staging` */
+  stagingPath: absolutePathSchema.optional(),
+  batch: gatewayConfigSchema.shape.batch,
+  snapshot: gatewayConfigSchema.shape.snapshot,
+  pollMs: gatewayConfigSchema.shape.pollMs,
+};
+
+/** Pure but for the incarnation that it makes for a new gateway. */
+export function checkGatewayInputs(olds: Properties, news: Properties): CheckResult {
+  const { inputs, failures } = checkInputs(shape, news);
+  inputs.incarnation = olds.incarnation ?? newIncarnation();
+  inputs.deploymentId ??= inputs.slotName;
+  if (inputs.stagingPath === undefined && known(inputs.stateDir) && known(inputs.deploymentId)) {
+    inputs.stagingPath = join(deploymentFolder(inputs.stateDir, inputs.deploymentId), "staging");
+  }
+  return { inputs, failures };
+}
+
+const known = (value: unknown): value is string => typeof value === "string" && !isUnknown(value);
+
+/** Pure. Another slot or publication, or another place for staging, is another gateway; settings restart the process. */
+export function diffGateway(olds: Properties, news: Properties): DiffResult {
+  const result = compare(
+    {
+      source: { replaceOn: "database" },
+      publicationName: "replace",
+      slotName: "replace",
+      slotIncarnation: "replace",
+      deploymentId: "replace",
+      stateDir: "replace",
+      stagingPath: "replace",
+      batch: "update",
+      snapshot: "update",
+      pollMs: "update",
+      httpPort: "update",
+      startTimeoutMs: "update",
+      stopTimeoutMs: "update",
+      preflight: "update",
+    },
+    olds,
+    news,
+  );
+  return withDrift(result, olds);
+}
+
+/** The process as these inputs want it. */
+export function gatewaySpec(inputs: Properties): ProcessSpec {
+  const source = portableSource(inputs.source as SourceConfig);
+  const directory = join(folderOf(inputs), "gateway");
+  return {
+    directory,
+    config: {
+      version: 1,
+      role: "gateway",
+      id: inputs.deploymentId as string,
+      statusPath: join(directory, processFiles.status),
+      http: { port: (inputs.httpPort as number | undefined) ?? 0 },
+      source,
+      publication: inputs.publicationName as string,
+      slot: inputs.slotName as string,
+      stagingPath: inputs.stagingPath as string,
+      ...pick(inputs, ["batch", "snapshot", "pollMs"]),
+    },
+    secretVariables: secretVariables(source),
+    startTimeoutMs: inputs.startTimeoutMs as number,
+    stopTimeoutMs: inputs.stopTimeoutMs as number,
+  };
+}
+
+const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as string, inputs.deploymentId as string);
+
+const ownerOf = (inputs: Properties): StagingOwner => ({
+  deploymentId: inputs.deploymentId as string,
+  incarnation: inputs.incarnation as string,
+});
+
+function outputs(inputs: Properties): Properties {
+  return { ...inputs, statusPath: gatewaySpec(inputs).config.statusPath, drift: [] };
+}
+
+export function gatewayLifecycle(deployment: Deployment): Lifecycle {
+  return {
+    async check(olds, news) {
+      const result = checkGatewayInputs(olds, news);
+      const { inputs, failures } = result;
+      const existing = olds.incarnation !== undefined;
+      if (known(olds.stagingPath)) rememberOwn("staging", olds.stagingPath);
+      const keys = Object.keys(shape);
+      if (failures.length > 0 || (existing && same(pick(olds, keys), pick(inputs, keys)))) return result;
+      const given = news.stagingPath === undefined ? "stateDir" : "stagingPath";
+      const folders = [
+        { property: "stateDir", path: inputs.stateDir },
+        { property: given, path: inputs.stagingPath },
+      ];
+      failures.push(...(await checkPlace(olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)));
+      if (failures.length > 0 || inputs.preflight !== "preview" || containsUnknown(inputs)) return result;
+      if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
+      const found = inspectStaging(inputs.stagingPath);
+      if (found.kind === "free" || (found.kind === "owned" && found.owner.deploymentId === inputs.deploymentId)) {
+        return result;
+      }
+      failures.push({ property: given, reason: stagingTaken(inputs.stagingPath).describe() });
+      return result;
+    },
+
+    diff: (_id, olds, news) => diffGateway(olds, news),
+
+    async create(inputs) {
+      const spec = gatewaySpec(inputs);
+      const stagingPath = inputs.stagingPath as string;
+      await clearLeftover(deployment, spec, (config) => config.role === "gateway" && isSameSlot(config, inputs));
+      makeStaging(stagingPath, ownerOf(inputs));
+      try {
+        await deployment.apply(spec);
+      } catch (error) {
+        throw await undone(error, () => removeAll(deployment, inputs));
+      }
+      return { id: inputs.deploymentId as string, outs: outputs(inputs) };
+    },
+
+    async read(id, props) {
+      const staging = inspectStaging(props.stagingPath as string);
+      // Without its staging a gateway has nothing to go on from: it is made anew, with new snapshots.
+      if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
+      const spec = gatewaySpec(props);
+      const drift = processDrift(await deployment.inspect(spec.directory), spec);
+      return { id, props: { ...props, drift }, inputs: pick(props, [...Object.keys(shape), "incarnation"]) };
+    },
+
+    async update(_id, olds, news) {
+      await applyOrRestore(deployment, gatewaySpec(news), gatewaySpec(olds));
+      return { outs: outputs(news) };
+    },
+
+    /** The gateway stages and acknowledges what it has, then ends; its staging goes with it. */
+    async delete(_id, props) {
+      await removeAll(deployment, props);
+    },
+  };
+}
+
+function isSameSlot(config: { source: SourceConfig; slot: string }, inputs: Properties): boolean {
+  const { host, port, database } = inputs.source as SourceConfig;
+  const { source, slot } = config;
+  return source.host === host && source.port === port && source.database === database && slot === inputs.slotName;
+}
+
+async function removeAll(deployment: Deployment, props: Properties): Promise<void> {
+  const { directory, stopTimeoutMs } = gatewaySpec(props);
+  await deployment.remove(directory, stopTimeoutMs);
+  const stagingPath = props.stagingPath as string;
+  if (!removeStaging(stagingPath, ownerOf(props))) {
+    console.log(`warning: the staging folder ${stagingPath} isn't this stack's any more and is left alone`);
+  }
+  removeIfEmpty(folderOf(props));
+}

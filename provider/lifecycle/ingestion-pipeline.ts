@@ -1,0 +1,159 @@
+import { join } from "node:path";
+import { z } from "zod";
+import { applierConfigSchema } from "../../runtime/config";
+import type { Deployment, ProcessSpec } from "../deploy/deployment";
+import { processFiles } from "../deploy/process-files";
+import { compare, same, withDrift } from "./comparison";
+import { pick } from "./connection";
+import { checkInputs } from "./input-check";
+import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { absolutePathSchema } from "./local-place";
+import { deploymentFolder, removeIfEmpty } from "./staging-folder";
+import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
+import { isUnknown } from "./unknown-value";
+
+/** Where tables can be written; each with its own settings. */
+const destinations = { local: z.strictObject({ kind: z.literal("local"), path: absolutePathSchema }) } as const;
+export type Destination = z.infer<(typeof destinations)["local"]>;
+
+const destinationSchema = z.custom<Destination>().superRefine((value: unknown, context) => {
+  const kinds = Object.keys(destinations);
+  const known = `Use one of: ${kinds.map((kind) => `{ kind: "${kind}", … }`).join(", ")}.`;
+  if (typeof value !== "object" || value === null || !("kind" in value)) {
+    context.addIssue({ code: "custom", message: `a destination is an object with a kind\n  remedy: ${known}` });
+    return;
+  }
+  if (isUnknown(value.kind)) return;
+  const schema = destinations[value.kind as keyof typeof destinations];
+  if (schema === undefined || !kinds.includes(String(value.kind))) {
+    const message = `there is no destination of the kind ${JSON.stringify(value.kind)}\n  remedy: ${known}`;
+    context.addIssue({ code: "custom", path: ["kind"], message });
+    return;
+  }
+  for (const { path, message } of schema.safeParse(value).error?.issues ?? []) {
+    context.addIssue({ code: "custom", path: [...path], message });
+  }
+});
+
+const shape = {
+  ...processShape,
+  /** the gateway's staging, and what tells it from one that was there before */
+  stagingPath: absolutePathSchema,
+  stagingIncarnation: z.string().min(1),
+  destination: destinationSchema,
+  trigger: applierConfigSchema.shape.trigger,
+  memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
+};
+
+/** Pure. */
+export function checkIngestionPipelineInputs(news: Properties): CheckResult {
+  return checkInputs(shape, news);
+}
+
+/** Pure. Another staging is another pipeline; all else restarts the process, and its tables stay. */
+export function diffIngestionPipeline(olds: Properties, news: Properties): DiffResult {
+  const result = compare(
+    {
+      deploymentId: "replace",
+      stateDir: "replace",
+      stagingPath: "replace",
+      stagingIncarnation: "replace",
+      destination: "update",
+      trigger: "update",
+      memoryBytesMax: "update",
+      httpPort: "update",
+      startTimeoutMs: "update",
+      stopTimeoutMs: "update",
+      preflight: "update",
+    },
+    olds,
+    news,
+  );
+  return withDrift(result, olds);
+}
+
+/** The process as these inputs want it. */
+export function applierSpec(inputs: Properties): ProcessSpec {
+  const directory = join(folderOf(inputs), "applier");
+  return {
+    directory,
+    config: {
+      version: 1,
+      role: "applier",
+      id: inputs.deploymentId as string,
+      statusPath: join(directory, processFiles.status),
+      http: { port: (inputs.httpPort as number | undefined) ?? 0 },
+      stagingPath: inputs.stagingPath as string,
+      destination: inputs.destination as Destination,
+      ...pick(inputs, ["trigger", "memoryBytesMax"]),
+    },
+    secretVariables: [],
+    startTimeoutMs: inputs.startTimeoutMs as number,
+    stopTimeoutMs: inputs.stopTimeoutMs as number,
+  };
+}
+
+const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as string, inputs.deploymentId as string);
+
+function outputs(inputs: Properties): Properties {
+  const { statusPath } = applierSpec(inputs).config;
+  return { ...inputs, statusPath, destinationPath: (inputs.destination as Destination).path, drift: [] };
+}
+
+export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
+  return {
+    async check(olds, news) {
+      const result = checkIngestionPipelineInputs(news);
+      const { inputs, failures } = result;
+      const keys = Object.keys(shape);
+      const unchanged = olds.stagingIncarnation !== undefined && same(pick(olds, keys), pick(inputs, keys));
+      if (failures.length > 0 || unchanged) return result;
+      const destination = inputs.destination as Partial<Destination> | undefined;
+      const folders = [
+        { property: "stateDir", path: inputs.stateDir },
+        { property: "destination.path", path: destination?.path },
+      ];
+      failures.push(...(await checkPlace(olds, inputs, folders)));
+      return result;
+    },
+
+    diff: (_id, olds, news) => diffIngestionPipeline(olds, news),
+
+    async create(inputs) {
+      const spec = applierSpec(inputs);
+      await clearLeftover(
+        deployment,
+        spec,
+        (config) => config.role === "applier" && config.stagingPath === inputs.stagingPath,
+      );
+      try {
+        await deployment.apply(spec);
+      } catch (error) {
+        throw await undone(error, () => remove(deployment, inputs));
+      }
+      return { id: inputs.deploymentId as string, outs: outputs(inputs) };
+    },
+
+    async read(id, props) {
+      const spec = applierSpec(props);
+      const drift = processDrift(await deployment.inspect(spec.directory), spec);
+      return { id, props: { ...props, drift }, inputs: pick(props, Object.keys(shape)) };
+    },
+
+    async update(_id, olds, news) {
+      await applyOrRestore(deployment, applierSpec(news), applierSpec(olds));
+      return { outs: outputs(news) };
+    },
+
+    /** Stops the process; the tables stay. */
+    async delete(_id, props) {
+      await remove(deployment, props);
+    },
+  };
+}
+
+async function remove(deployment: Deployment, props: Properties): Promise<void> {
+  const { directory, stopTimeoutMs } = applierSpec(props);
+  await deployment.remove(directory, stopTimeoutMs);
+  removeIfEmpty(folderOf(props));
+}

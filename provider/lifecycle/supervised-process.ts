@@ -1,0 +1,146 @@
+import { resolve } from "node:path";
+import { z } from "zod";
+import { runtimeConfigSchema, type SourceConfig } from "../../runtime/config";
+import { describeError, SluiceError } from "../../runtime/errors";
+import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "../deploy/deployment";
+import type { CheckFailure, Properties } from "./lifecycle";
+import { absolutePathSchema, folderProblem, isPortTaken } from "./local-place";
+import { isOwn, rememberOwn } from "./own-names";
+import { isUnknown } from "./unknown-value";
+
+/** Inputs that both processes have. */
+export const processShape = {
+  /** names the deployment's folder below stateDir, and the process in logs and sessions */
+  deploymentId: z.string().regex(/^[a-zA-Z0-9_.-]{1,63}$/, {
+    error: "a deployment id has 1 to 63 of the characters a-z, A-Z, 0-9, _, . and -",
+  }),
+  stateDir: absolutePathSchema,
+  httpPort: z.int().min(1).max(65535).optional(),
+  startTimeoutMs: z.int().min(1_000).max(3_600_000).default(60_000),
+  stopTimeoutMs: z.int().min(1_000).max(3_600_000).default(30_000),
+  preflight: z.enum(["preview", "up"]).default("preview"),
+};
+
+/** Failures of the folder and the port that can be known now. `olds` are those of an existing process, else empty. */
+export async function checkPlace(
+  olds: Properties,
+  inputs: Properties,
+  folders: readonly { property: string; path: unknown }[],
+): Promise<CheckFailure[]> {
+  if (typeof olds.httpPort === "number") rememberOwn("port", String(olds.httpPort));
+  if (inputs.preflight !== "preview") return [];
+  const failures: CheckFailure[] = [];
+  for (const { property, path } of folders) {
+    if (typeof path !== "string" || isUnknown(path)) continue;
+    const problem = folderProblem(path);
+    if (problem === null) continue;
+    failures.push({
+      property,
+      reason: `nothing can be written to ${path}: ${problem}\n  remedy: Choose another ${property}, or make it writable for this user.`,
+    });
+  }
+  const port = inputs.httpPort;
+  if (typeof port === "number" && !isOwn("port", String(port)) && (await isPortTaken(port))) {
+    failures.push({
+      property: "httpPort",
+      reason: `port ${port} on 127.0.0.1 is taken\n  remedy: Choose another httpPort, or leave it out to take any free one.`,
+    });
+  }
+  return failures;
+}
+
+/** Pure: what of the process isn't as it should be. */
+export function processDrift(found: Inspection, spec: ProcessSpec): string[] {
+  const role = spec.config.role;
+  switch (found.kind) {
+    case "absent":
+      return [`the ${role}'s folder ${spec.directory} is gone`];
+    case "dead":
+      return [`the ${role} isn't running`];
+    case "failed":
+      return [`the ${role} has failed: ${found.message}`];
+    case "running":
+    case "finished":
+      if (found.configuration === renderConfiguration(spec.config)) return [];
+      return [`the ${role}'s configuration was changed by hand, or by another version of Sluice`];
+  }
+}
+
+/**
+ * A folder with another deployment's process in it is left alone; what an interrupted create of ours left is removed.
+ * @param same tells whether a configuration is of the same deployment
+ */
+export async function clearLeftover(
+  deployment: Deployment,
+  spec: ProcessSpec,
+  same: (config: z.infer<typeof runtimeConfigSchema>) => boolean,
+): Promise<void> {
+  const found = await deployment.inspect(spec.directory);
+  if (found.kind === "absent") return;
+  const config = runtimeConfigSchema.safeParse(parseJson(found.configuration));
+  if (!config.success || !same(config.data)) {
+    throw new SluiceError("name-taken", `the folder ${spec.directory} is another deployment's`, {
+      remedy: `Choose another stateDir; or, if it is left over, stop its process and remove ${spec.directory}.`,
+    });
+  }
+  await deployment.remove(spec.directory, spec.stopTimeoutMs);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Applies; when that fails the process runs as before, as far as it can, and the failure is thrown. */
+export async function applyOrRestore(deployment: Deployment, wanted: ProcessSpec, before: ProcessSpec): Promise<void> {
+  try {
+    await deployment.apply(wanted);
+  } catch (error) {
+    if (renderConfiguration(wanted.config) === renderConfiguration(before.config)) throw error;
+    const restored = await deployment.apply(before).then(
+      () => "it runs with its settings of before again",
+      (second: unknown) => `nor does it run with its settings of before: ${describeError(second)}`,
+    );
+    const { kind, message, remedy } = error instanceof SluiceError ? error : internal(error);
+    throw new SluiceError(kind, `${message}\n  ${restored}`, { remedy, cause: error });
+  }
+}
+
+/** The failure of a create, after what it had made was removed again. */
+export async function undone(error: unknown, remove: () => Promise<void>): Promise<unknown> {
+  try {
+    await remove();
+    return error;
+  } catch (second) {
+    const failure = error instanceof SluiceError ? error : internal(error);
+    return new SluiceError(
+      failure.kind,
+      `${failure.message}\n  what was made could not be removed: ${describeError(second)}`,
+      {
+        remedy: failure.remedy,
+        cause: error,
+      },
+    );
+  }
+}
+
+function internal(error: unknown): SluiceError {
+  return new SluiceError("internal", describeError(error));
+}
+
+/** Paths in it hold wherever the process runs. */
+export function portableSource(source: SourceConfig): SourceConfig {
+  const { password, sslRootCertFile } = source;
+  return {
+    ...source,
+    ...(password !== undefined && "file" in password ? { password: { file: resolve(password.file) } } : {}),
+    ...(sslRootCertFile === undefined ? {} : { sslRootCertFile: resolve(sslRootCertFile) }),
+  };
+}
+
+export function secretVariables(source: SourceConfig): string[] {
+  return source.password !== undefined && "env" in source.password ? [source.password.env] : [];
+}
