@@ -28,10 +28,11 @@ export const columnSchema = z.strictObject({
   name: z.string(),
   /** its name in every Parquet file of ours, and Delta's columnMapping physicalName: `c<attributeNumber>` */
   physicalName: z.string(),
-  /** pg_type.oid, of the base type for a domain */
+  /** pg_attribute.atttypid and atttypmod (-1 when there is none), as a RELATION message has them */
   typeOid: z.int(),
-  /** atttypmod; -1 when there is none */
   typeModifier: z.int(),
+  /** of a domain: the type under it, whose values they are */
+  baseType: z.strictObject({ oid: z.int(), typeModifier: z.int() }).optional(),
   /** format_type(), for messages */
   typeName: z.string(),
   deltaType: deltaTypeSchema,

@@ -301,9 +301,7 @@ export class Capture implements PgoutputHandler {
     if (spool.rows === 0) return;
     const sealed = spool.seal();
     if (sealed === null) return;
-    table.inserts += sealed.inserts;
-    table.updates += sealed.updates;
-    table.deletes += sealed.deletes;
+    table.count(sealed);
     this.items.push({ kind: "rows", sealed, file: this.stager.writeRows(sealed) });
   }
 

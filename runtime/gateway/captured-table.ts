@@ -1,4 +1,4 @@
-import type { TableSpool } from "../change/spool";
+import type { SealedRows, TableSpool } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
 import type { StagedCommit } from "../staging/staged-commit";
 import type { GatewayTableState, GatewayTableStatus } from "../status";
@@ -54,6 +54,16 @@ export class CapturedTable {
     this.capture = { kind: "pending", droppedXids: new Set(), waitingFor };
     this.snapshot = null;
     this.snapshotComplete = false;
+  }
+
+  /** Adds what was sealed to the counters. */
+  count(sealed: SealedRows): void {
+    this.inserts += sealed.inserts;
+    this.updates += sealed.updates;
+    this.deletes += sealed.deletes;
+    for (const [column, count] of Object.entries(sealed.unrepresentable)) {
+      this.unrepresentable[column] = (this.unrepresentable[column] ?? 0) + count;
+    }
   }
 
   staged(): StagedCommit["tables"][string] {

@@ -2,16 +2,16 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import type { Client } from "pg";
-import { readTableSchemas } from "../change/catalog";
+import { assertCarried, readTableSchemas } from "../change/catalog";
 import type { ParquetWriter } from "../change/parquet-writer";
 import { type SealedRows, TableSpool } from "../change/spool";
+import { copyTable } from "../change/table-copy";
 import type { TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { connectSource } from "../postgres/client";
 import { type Lsn, parseLsn } from "../postgres/lsn";
-import { copyTable } from "../postgres/table-copy";
 import type { ObjectStore } from "../staging/object-store";
 import { schemaKey } from "../staging/staged-commit";
 import { readTableSchema } from "../staging/staging-log";
@@ -107,6 +107,7 @@ async function takeSnapshot(
     ({ schema }) => schema.tableId === table.tableId,
   );
   if (found === undefined) return null;
+  assertCarried(found.schema);
   return {
     snapshotId: randomUUID(),
     schema: await storeSchema(found.schema, table, context.store),
@@ -184,6 +185,7 @@ async function stageRows(
   if (table.snapshot?.snapshotId !== taken.snapshotId) {
     throw new SluiceError("conflict", `snapshot of ${table.schema}.${table.name}: overtaken by a newer one`);
   }
+  table.count(sealed);
   table.snapshot.rows += file.rows;
   table.snapshot.bytes += file.bytes;
   context.capture.pushSnapshotEvent(table, {

@@ -10,6 +10,10 @@ export const pinnedSessionSettings: Readonly<Record<string, string>> = {
   extra_float_digits: "3",
   bytea_output: "hex",
   lc_monetary: "C",
+  // Names of regclass and the like are shown as from here.
+  search_path: "pg_catalog",
+  // A policy that would hide rows is an error, not a smaller table.
+  row_security: "off",
 };
 
 /** The settings as the `options` startup parameter. */

@@ -16,7 +16,7 @@ import { z } from "zod";
  * A delete holds what the replica identity gives: key columns (others NULL), or with FULL every column.
  * For a table without a key an update is a delete (op 2) of the old row and an insert of the new.
  */
-export const changeOp = { insert: 0, update: 1, delete: 2, deleteOldKey: 3 } as const;
+export { changeOp } from "../change/change-op";
 
 export const stagedFileSchema = z.strictObject({
   /** key in the object store: `data/<name>.parquet` */

@@ -1,0 +1,139 @@
+import type { Client } from "pg";
+import { SluiceError } from "../errors";
+import { quoteIdentifier } from "../postgres/identifier";
+import type { Relation } from "../postgres/pgoutput";
+import type { ColumnSchema, TableSchema } from "./table-schema";
+import { typeOf } from "./types";
+
+export interface CatalogTable {
+  schema: Omit<TableSchema, "schemaId">;
+  /** pg_class.reltuples; -1 when never analyzed */
+  rowsEstimate: number;
+}
+
+interface ColumnRow {
+  tableId: string;
+  schema: string;
+  name: string;
+  replicaIdentity: "d" | "f" | "i" | "n";
+  rowsEstimate: number;
+  attributeNumber: number;
+  column: string;
+  typeOid: number;
+  typeModifier: number;
+  typeName: string;
+  baseTypeOid: number;
+  baseTypeModifier: number;
+  isDomain: boolean;
+  keyOrdinal: number | null;
+}
+
+/**
+ * The published tables of the catalog as this session's snapshot sees them, with the columns that pgoutput sends.
+ * The merge key is the index of REPLICA IDENTITY USING INDEX, else the primary key.
+ * @throws SluiceError `unsupported` when a table publishes no column that can be carried
+ */
+export async function readTableSchemas(client: Client, publication: string): Promise<CatalogTable[]> {
+  const { rows: versions } = await client.query<{ number: number }>(
+    "SELECT pg_catalog.current_setting('server_version_num')::int AS number",
+  );
+  const version = versions[0].number;
+  // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
+  const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
+  const { rows } = await client.query<ColumnRow>(
+    `WITH RECURSIVE base AS (
+       SELECT oid, oid AS base_oid, -1 AS base_modifier, typtype FROM pg_catalog.pg_type
+       UNION ALL
+       SELECT base.oid, d.typbasetype, d.typtypmod, b.typtype
+         FROM base
+         JOIN pg_catalog.pg_type d ON d.oid = base.base_oid AND d.typtype = 'd'
+         JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
+     )
+     SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name, c.relreplident::text AS "replicaIdentity",
+            c.reltuples::float8 AS "rowsEstimate", a.attnum::int AS "attributeNumber", a.attname AS column,
+            a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
+            pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
+            base.base_oid::int8::float8 AS "baseTypeOid", base.base_modifier AS "baseTypeModifier",
+            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal"
+       FROM pg_catalog.pg_get_publication_tables($1) t
+       JOIN pg_catalog.pg_class c ON c.oid = t.relid
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+            AND CASE WHEN ${attributes} IS NULL THEN a.attgenerated = '' ELSE a.attnum = ANY (${attributes}) END
+       JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
+       JOIN base ON base.oid = a.atttypid AND base.typtype <> 'd'
+       LEFT JOIN LATERAL (
+         SELECT i.indexrelid FROM pg_catalog.pg_index i
+          WHERE i.indrelid = c.oid AND i.indisvalid
+            AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END
+          LIMIT 1
+       ) key ON true
+       LEFT JOIN LATERAL (
+         SELECT u.ordinal FROM pg_catalog.pg_index i,
+                LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS u(attnum, ordinal)
+          WHERE i.indexrelid = key.indexrelid AND u.ordinal <= i.indnkeyatts AND u.attnum = a.attnum
+       ) k ON true
+      ORDER BY c.oid, a.attnum`,
+    [publication],
+  );
+  const tables = new Map<string, CatalogTable>();
+  for (const row of rows) {
+    let table = tables.get(row.tableId);
+    if (table === undefined) {
+      const { tableId, schema, name, replicaIdentity, rowsEstimate } = row;
+      table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [] }, rowsEstimate };
+      tables.set(tableId, table);
+    }
+    table.schema.columns.push(columnOf(row));
+  }
+  return [...tables.values()];
+}
+
+function columnOf(row: ColumnRow): ColumnSchema {
+  const base = row.isDomain ? { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } : null;
+  const { deltaType } = base === null ? typeOf(row.typeOid, row.typeModifier) : typeOf(base.oid, base.typeModifier);
+  return {
+    attributeNumber: row.attributeNumber,
+    name: row.column,
+    physicalName: `c${row.attributeNumber}`,
+    typeOid: row.typeOid,
+    typeModifier: row.typeModifier,
+    ...(base === null ? {} : { baseType: base }),
+    typeName: row.typeName,
+    deltaType,
+    keyOrdinal: row.keyOrdinal,
+  };
+}
+
+/** Whether rows of the relation fit the schema: the same table name, columns, types and, where it is told, key. */
+export function sameShape(schema: TableSchema, relation: Relation): boolean {
+  if (schema.schema !== relation.schema || schema.name !== relation.name) return false;
+  if (schema.columns.length !== relation.columns.length) return false;
+  const keyIsTold = relation.replicaIdentity === "d" || relation.replicaIdentity === "i";
+  return schema.columns.every((column, index) => {
+    const found = relation.columns[index];
+    return (
+      column.name === found.name &&
+      column.typeOid === found.typeOid &&
+      column.typeModifier === found.typeModifier &&
+      (!keyIsTold || (column.keyOrdinal !== null) === found.isKey)
+    );
+  });
+}
+
+/** @throws SluiceError `unsupported` when the columns can't be one Delta table */
+export function assertCarried(schema: Omit<TableSchema, "schemaId">): void {
+  const byName = new Map<string, string>();
+  for (const { name } of schema.columns) {
+    // Delta and Spark take names without regard to case.
+    const rival = byName.get(name.toLowerCase());
+    if (rival !== undefined) {
+      throw new SluiceError(
+        "unsupported",
+        `${schema.schema}.${schema.name}: columns ${quoteIdentifier(rival)} and ${quoteIdentifier(name)} differ in case only, which Delta can't hold`,
+        { remedy: `Rename one of them, or take the table out of the publication.` },
+      );
+    }
+    byName.set(name.toLowerCase(), name);
+  }
+}

@@ -1,0 +1,2 @@
+/** `_op` of a staged change; 3 deletes a row whose key changed: the next ordinal is the same row under its new key. */
+export const changeOp = { insert: 0, update: 1, delete: 2, deleteOldKey: 3 } as const;

@@ -1,0 +1,132 @@
+/** How a column's values lie in memory; the same as DuckDB's vectors (little-endian, i128 in two's complement). */
+export type Storage = "i8" | "i16" | "i32" | "i64" | "i128" | "f32" | "f64" | "bytes";
+
+const widths: Record<Storage, number> = { i8: 1, i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8, bytes: 0 };
+
+/** No object for each value: one column's values as they will be in a DuckDB vector. Rows are written in order. */
+export class ColumnBuffer {
+  /** bytes of a value; 0 for `bytes` */
+  readonly width: number;
+  /** bit set = value present, least significant first */
+  validity: Uint8Array;
+  values: ArrayBuffer;
+  i8: Int8Array;
+  i16: Int16Array;
+  i32: Int32Array;
+  i64: BigInt64Array;
+  f32: Float32Array;
+  f64: Float64Array;
+  /** `bytes` only: where row n's value ends in `heap`; it starts where row n-1's ends */
+  ends: Uint32Array;
+  heap: Buffer;
+  heapLength = 0;
+  present = 0;
+  /** values that the type can't hold */
+  unrepresentable = 0;
+
+  constructor(
+    readonly storage: Storage,
+    capacity: number,
+  ) {
+    this.width = widths[storage];
+    this.validity = new Uint8Array(capacity / 8);
+    this.ends = new Uint32Array(storage === "bytes" ? capacity : 0);
+    this.heap = storage === "bytes" ? Buffer.allocUnsafeSlow(capacity * 8) : Buffer.alloc(0);
+    this.values = new ArrayBuffer(capacity * this.width);
+    this.i8 = new Int8Array(this.values);
+    this.i16 = new Int16Array(this.width >= 2 ? this.values : new ArrayBuffer(0));
+    this.i32 = new Int32Array(this.width >= 4 ? this.values : new ArrayBuffer(0));
+    this.f32 = new Float32Array(this.i32.buffer);
+    this.i64 = new BigInt64Array(this.width >= 8 ? this.values : new ArrayBuffer(0));
+    this.f64 = new Float64Array(this.i64.buffer);
+  }
+
+  /** Makes room for `capacity` rows, a multiple of 8. */
+  grow(capacity: number): void {
+    const validity = new Uint8Array(capacity / 8);
+    validity.set(this.validity);
+    this.validity = validity;
+    if (this.storage === "bytes") {
+      const ends = new Uint32Array(capacity);
+      ends.set(this.ends);
+      this.ends = ends;
+      return;
+    }
+    const values = new ArrayBuffer(capacity * this.width);
+    new Uint8Array(values).set(new Uint8Array(this.values));
+    this.values = values;
+    this.i8 = new Int8Array(values);
+    if (this.width >= 2) this.i16 = new Int16Array(values);
+    if (this.width >= 4) {
+      this.i32 = new Int32Array(values);
+      this.f32 = new Float32Array(values);
+    }
+    if (this.width >= 8) {
+      this.i64 = new BigInt64Array(values);
+      this.f64 = new Float64Array(values);
+    }
+  }
+
+  markPresent(row: number): void {
+    this.validity[row >> 3] |= 1 << (row & 7);
+    this.present++;
+  }
+
+  /** NULL, for a `bytes` column of row `row` too. */
+  setNull(row: number): void {
+    if (this.width === 0) this.ends[row] = this.heapLength;
+  }
+
+  /** NULL, counted as a value that the type can't hold. */
+  setUnrepresentable(row: number): void {
+    this.unrepresentable++;
+    this.setNull(row);
+  }
+
+  setBytes(row: number, source: Uint8Array, start: number, end: number): void {
+    const length = end - start;
+    this.reserve(length);
+    let at = this.heapLength;
+    const { heap } = this;
+    // A native call costs more than it copies for short values.
+    if (length < 32) for (let from = start; from < end; from++) heap[at++] = source[from];
+    else heap.set(source.subarray(start, end), at);
+    this.heapLength += length;
+    this.ends[row] = this.heapLength;
+    this.markPresent(row);
+  }
+
+  reserve(length: number): void {
+    if (this.heapLength + length <= this.heap.length) return;
+    const heap = Buffer.allocUnsafeSlow(Math.max(this.heap.length * 2, this.heapLength + length));
+    heap.set(this.heap.subarray(0, this.heapLength));
+    this.heap = heap;
+  }
+
+  /** A whole number of at most 53 bits into an i16, i32 or i64 column, or i128. */
+  setInteger(row: number, value: number): void {
+    switch (this.width) {
+      case 1:
+        this.i8[row] = value;
+        break;
+      case 2:
+        this.i16[row] = value;
+        break;
+      case 4:
+        this.i32[row] = value;
+        break;
+      case 8:
+        this.i32[row * 2] = value >>> 0;
+        this.i32[row * 2 + 1] = Math.floor(value / 4294967296);
+        break;
+      default: {
+        const sign = value < 0 ? -1 : 0;
+        this.i32[row * 4] = value >>> 0;
+        this.i32[row * 4 + 1] = Math.floor(value / 4294967296);
+        this.i32[row * 4 + 2] = sign;
+        this.i32[row * 4 + 3] = sign;
+      }
+    }
+    this.markPresent(row);
+  }
+}

@@ -1,0 +1,76 @@
+import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
+import { quoteIdentifier, quoteLiteral } from "../postgres/identifier";
+import { chunkRows, createChunk, fillChunk } from "./duckdb-chunk";
+import type { SealedRows } from "./spool";
+
+export interface ParquetWriterOptions {
+  /** DuckDB's memory limit; default 512 MiB */
+  memoryBytesMax?: number;
+  /** default 2 */
+  threads?: number;
+}
+
+/** Writes sealed rows as Parquet (zstd) through DuckDB. One write at a time for each connection; others wait. */
+export class ParquetWriter {
+  private queue: Promise<unknown> = Promise.resolve();
+  private tables = 0;
+
+  private constructor(
+    private readonly instance: DuckDBInstance,
+    private readonly connection: DuckDBConnection,
+  ) {}
+
+  static async open(options: ParquetWriterOptions = {}): Promise<ParquetWriter> {
+    const instance = await DuckDBInstance.create(":memory:", {
+      memory_limit: `${Math.ceil((options.memoryBytesMax ?? 512 * 1024 * 1024) / 1024)}KiB`,
+      threads: String(options.threads ?? 2),
+      // Row groups may be written as they are ready: changes carry their order, snapshots have none.
+      preserve_insertion_order: "false",
+      autoinstall_known_extensions: "false",
+      autoload_known_extensions: "false",
+    });
+    return new ParquetWriter(instance, await instance.connect());
+  }
+
+  /** Creates the file at `path`; it isn't flushed to disk. */
+  write(sealed: SealedRows, path: string): Promise<void> {
+    const done = this.queue.then(() => this.writeNow(sealed, path));
+    this.queue = done.catch(() => {});
+    return done;
+  }
+
+  /** Waits for what is being written. */
+  async close(): Promise<void> {
+    await this.queue;
+    this.connection.closeSync();
+    this.instance.closeSync();
+  }
+
+  private async writeNow(sealed: SealedRows, path: string): Promise<void> {
+    const table = `rows_${this.tables++}`;
+    const columns = sealed.columns.map(({ name, duckdbType }) => `${quoteIdentifier(name)} ${duckdbType}`);
+    await this.connection.run(`CREATE TEMP TABLE ${table} (${columns.join(", ")})`);
+    try {
+      await this.append(sealed, table);
+      await this.connection.run(
+        `COPY ${table} TO ${quoteLiteral(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`,
+      );
+    } finally {
+      await this.connection.run(`DROP TABLE ${table}`);
+    }
+  }
+
+  private async append(sealed: SealedRows, table: string): Promise<void> {
+    const appender = await this.connection.createAppender(table);
+    try {
+      const chunk: DuckDBDataChunk = createChunk(sealed.columns.map((_, index) => appender.columnType(index)));
+      for (let first = 0; first < sealed.rows; first += chunkRows) {
+        fillChunk(chunk, sealed.columns, first, Math.min(chunkRows, sealed.rows - first));
+        appender.appendDataChunk(chunk);
+      }
+      appender.flushSync();
+    } finally {
+      appender.closeSync();
+    }
+  }
+}

@@ -1,0 +1,262 @@
+import { SluiceError } from "../errors";
+import { changeOp } from "./change-op";
+import { ColumnBuffer } from "./column-buffer";
+import { keyColumns, type TableSchema } from "./table-schema";
+import { type BinaryReader, type TextReader, typeOfColumn } from "./types";
+
+/** The streamed transaction that rows belong to. */
+export interface TransactionMeta {
+  commitLsn: bigint;
+  commitTimeMicros: bigint;
+  /** counts up with each row that is spooled */
+  nextOrdinal: number;
+}
+
+/** Columns that stand in front of a change's own, in order. */
+export const metaColumns = [
+  { name: "_op", storage: "i8", duckdbType: "TINYINT" },
+  { name: "_commit_lsn", storage: "i64", duckdbType: "BIGINT" },
+  { name: "_ordinal", storage: "i64", duckdbType: "BIGINT" },
+  { name: "_commit_time", storage: "i64", duckdbType: "TIMESTAMP" },
+  { name: "_unchanged", storage: "bytes", duckdbType: "VARCHAR" },
+] as const;
+
+export interface SealedColumn {
+  name: string;
+  duckdbType: string;
+  buffer: ColumnBuffer;
+}
+
+/** Rows taken out of a spool; nobody writes to them any more. */
+export interface SealedRows {
+  schema: TableSchema;
+  columns: SealedColumn[];
+  rows: number;
+  inserts: number;
+  updates: number;
+  deletes: number;
+  /** of the source's messages: what memory they take, roughly */
+  bytes: number;
+  /** values staged as NULL because their type can't hold them, by column name */
+  unrepresentable: Record<string, number>;
+}
+
+const firstCapacity = 1024;
+
+const tupleNull = 110; // n
+const tupleUnchanged = 117; // u
+
+/**
+ * Rows of one table in column buffers. Changes come as pgoutput's TupleData (PostgreSQL documentation, section 55.9),
+ * copied rows as COPY BINARY's tuples; both are read by the same type table. No object is made for a row.
+ */
+export class TableSpool {
+  rows = 0;
+  bytes = 0;
+  inserts = 0;
+  updates = 0;
+  deletes = 0;
+  private capacity = 0;
+  private readonly types;
+  private readonly textReaders: TextReader[];
+  private readonly binaryReaders: BinaryReader[];
+  private readonly isKey: boolean[];
+  private readonly keyed: boolean;
+  private meta: ColumnBuffer[] = [];
+  private columns: ColumnBuffer[] = [];
+  /** offset and length of each value of the tuple that was located last, and of an old tuple; length -1 NULL, -2 unchanged */
+  private readonly newAt: Int32Array;
+  private readonly newLength: Int32Array;
+  private readonly oldAt: Int32Array;
+  private readonly oldLength: Int32Array;
+
+  constructor(
+    readonly schema: TableSchema,
+    readonly kind: "changes" | "snapshot",
+  ) {
+    this.types = schema.columns.map(typeOfColumn);
+    this.textReaders = this.types.map((type) => type.readText);
+    this.binaryReaders = this.types.map((type) => type.readBinary ?? type.readText);
+    this.isKey = schema.columns.map((column) => column.keyOrdinal !== null);
+    this.keyed = keyColumns(schema).length > 0;
+    const count = schema.columns.length;
+    this.newAt = new Int32Array(count);
+    this.newLength = new Int32Array(count);
+    this.oldAt = new Int32Array(count);
+    this.oldLength = new Int32Array(count);
+  }
+
+  appendInsert(message: Buffer, newTuple: number, transaction: TransactionMeta): void {
+    this.locate(message, newTuple, this.newAt, this.newLength);
+    this.writeTuple(message, changeOp.insert, this.newAt, this.newLength, transaction);
+    this.inserts++;
+    this.bytes += message.length;
+  }
+
+  appendUpdate(
+    message: Buffer,
+    oldTuple: number,
+    oldKind: "K" | "O" | null,
+    newTuple: number,
+    transaction: TransactionMeta,
+  ): void {
+    const { newAt, newLength, oldAt, oldLength } = this;
+    this.locate(message, newTuple, newAt, newLength);
+    this.updates++;
+    this.bytes += message.length;
+    if (oldKind === null) {
+      this.writeTuple(message, changeOp.update, newAt, newLength, transaction);
+      return;
+    }
+    this.locate(message, oldTuple, oldAt, oldLength);
+    if (oldKind === "O") {
+      // A whole old row holds what was not sent again.
+      for (let index = 0; index < newAt.length; index++) {
+        if (newLength[index] !== -2) continue;
+        newAt[index] = oldAt[index];
+        newLength[index] = oldLength[index];
+      }
+    }
+    if (!this.keyed) {
+      this.writeTuple(message, changeOp.delete, oldAt, oldLength, transaction);
+      this.writeTuple(message, changeOp.insert, newAt, newLength, transaction);
+      return;
+    }
+    if (this.keyChanged(message)) {
+      this.writeTuple(message, changeOp.deleteOldKey, oldAt, oldLength, transaction);
+    }
+    this.writeTuple(message, changeOp.update, newAt, newLength, transaction);
+  }
+
+  appendDelete(message: Buffer, oldTuple: number, _oldKind: "K" | "O", transaction: TransactionMeta): void {
+    this.locate(message, oldTuple, this.oldAt, this.oldLength);
+    this.writeTuple(message, changeOp.delete, this.oldAt, this.oldLength, transaction);
+    this.deletes++;
+    this.bytes += message.length;
+  }
+
+  /** @param start offset of the tuple's int16 field count. @returns the offset after it */
+  appendCopyRow(row: Buffer, start: number): number {
+    this.beginRow();
+    const { columns, rows: index } = this;
+    const count = row.readInt16BE(start);
+    if (count !== columns.length) throw this.mismatch(count);
+    let at = start + 2;
+    for (let column = 0; column < count; column++) {
+      const length = row.readInt32BE(at);
+      at += 4;
+      if (length < 0) {
+        columns[column].setNull(index);
+        continue;
+      }
+      this.binaryReaders[column](columns[column], index, row, at, at + length);
+      at += length;
+    }
+    this.rows++;
+    this.bytes += at - start;
+    return at;
+  }
+
+  /** All rows since the last seal; null when there are none. */
+  seal(): SealedRows | null {
+    if (this.rows === 0) return null;
+    const { schema, rows, bytes, inserts, updates, deletes } = this;
+    const unrepresentable: Record<string, number> = {};
+    const columns: SealedColumn[] = this.meta.map((buffer, index) => ({ ...metaColumns[index], buffer }));
+    for (const [index, buffer] of this.columns.entries()) {
+      const { name, physicalName } = schema.columns[index];
+      columns.push({ name: physicalName, duckdbType: this.types[index].duckdbType, buffer });
+      if (buffer.unrepresentable > 0) unrepresentable[name] = buffer.unrepresentable;
+    }
+    this.rows = this.bytes = this.inserts = this.updates = this.deletes = this.capacity = 0;
+    this.meta = [];
+    this.columns = [];
+    return { schema, columns, rows, inserts, updates, deletes, bytes, unrepresentable };
+  }
+
+  private writeTuple(
+    message: Buffer,
+    op: number,
+    offsets: Int32Array,
+    lengths: Int32Array,
+    transaction: TransactionMeta,
+  ): void {
+    this.beginRow();
+    const { columns, meta, rows: row } = this;
+    let unchanged = "";
+    for (let index = 0; index < columns.length; index++) {
+      const length = lengths[index];
+      if (length >= 0) {
+        this.textReaders[index](columns[index], row, message, offsets[index], offsets[index] + length);
+        continue;
+      }
+      columns[index].setNull(row);
+      if (length === -2) unchanged += `,${this.schema.columns[index].attributeNumber}`;
+    }
+    meta[0].setInteger(row, op);
+    meta[1].i64[row] = transaction.commitLsn;
+    meta[1].markPresent(row);
+    meta[2].setInteger(row, transaction.nextOrdinal++);
+    meta[3].i64[row] = transaction.commitTimeMicros;
+    meta[3].markPresent(row);
+    if (unchanged === "") meta[4].setNull(row);
+    else {
+      const text = Buffer.from(`${unchanged},`, "latin1");
+      meta[4].setBytes(row, text, 0, text.length);
+    }
+    this.rows++;
+  }
+
+  /** Room for one more row. */
+  private beginRow(): void {
+    if (this.rows < this.capacity) return;
+    if (this.capacity === 0) {
+      this.capacity = firstCapacity;
+      this.columns = this.types.map((type) => new ColumnBuffer(type.storage, firstCapacity));
+      this.meta =
+        this.kind === "changes" ? metaColumns.map((column) => new ColumnBuffer(column.storage, firstCapacity)) : [];
+      return;
+    }
+    this.capacity *= 2;
+    for (const column of this.columns) column.grow(this.capacity);
+    for (const column of this.meta) column.grow(this.capacity);
+  }
+
+  private locate(message: Buffer, tuple: number, offsets: Int32Array, lengths: Int32Array): void {
+    const count = message.readInt16BE(tuple);
+    if (count !== offsets.length) throw this.mismatch(count);
+    let at = tuple + 2;
+    for (let index = 0; index < count; index++) {
+      const kind = message[at++];
+      if (kind === tupleNull) lengths[index] = -1;
+      else if (kind === tupleUnchanged) lengths[index] = -2;
+      else {
+        const length = message.readInt32BE(at);
+        at += 4;
+        offsets[index] = at;
+        lengths[index] = length;
+        at += length;
+      }
+    }
+  }
+
+  private keyChanged(message: Buffer): boolean {
+    const { newAt, newLength, oldAt, oldLength } = this;
+    for (let index = 0; index < newAt.length; index++) {
+      if (!this.isKey[index] || newLength[index] === -2) continue;
+      if (newLength[index] !== oldLength[index]) return true;
+      const length = Math.max(newLength[index], 0);
+      const from = oldAt[index];
+      if (message.compare(message, from, from + length, newAt[index], newAt[index] + length) !== 0) return true;
+    }
+    return false;
+  }
+
+  private mismatch(count: number): SluiceError {
+    const { schema, name, columns } = this.schema;
+    return new SluiceError(
+      "internal",
+      `${schema}.${name}: a row of ${count} columns, where ${columns.length} are known`,
+    );
+  }
+}

@@ -1,0 +1,246 @@
+import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
+import type { ColumnBuffer, Storage } from "./column-buffer";
+import { writeDecimalBinary, writeDecimalText } from "./decimal";
+import type { ColumnSchema, DeltaType } from "./table-schema";
+
+/** Reads `source[start, end)`, a value's text form, into a row of the column. Text forms are those of pinned sessions. */
+export type TextReader = (column: ColumnBuffer, row: number, source: Buffer, start: number, end: number) => void;
+/** The same of a value's binary form (its type's send function). */
+export type BinaryReader = TextReader;
+
+/**
+ * The one type table: how each PostgreSQL type is kept in Delta, in memory, and read from the stream (text) and from a
+ * copy (binary). A type without a binary reader is copied as its text form (`format('%s', …)`, its output function).
+ */
+export interface ColumnType {
+  deltaType: DeltaType;
+  storage: Storage;
+  /** DuckDB's name of the type */
+  duckdbType: string;
+  readText: TextReader;
+  readBinary: BinaryReader | null;
+}
+
+const oid = {
+  bool: 16,
+  bytea: 17,
+  int8: 20,
+  int2: 21,
+  int4: 23,
+  text: 25,
+  oid: 26,
+  json: 114,
+  float4: 700,
+  float8: 701,
+  money: 790,
+  bpchar: 1042,
+  varchar: 1043,
+  date: 1082,
+  timestamp: 1114,
+  timestamptz: 1184,
+  bit: 1560,
+  varbit: 1562,
+  numeric: 1700,
+  uuid: 2950,
+} as const;
+
+const setBytes: TextReader = (column, row, source, start, end) => column.setBytes(row, source, start, end);
+
+const wholeNumber: TextReader = (column, row, source, start, end) =>
+  writeDecimalText(column, row, source, start, end, 19, 0);
+
+const string: ColumnType = {
+  deltaType: "string",
+  storage: "bytes",
+  duckdbType: "VARCHAR",
+  readText: setBytes,
+  readBinary: null,
+};
+
+/** Types whose binary form is their text form. */
+const plainText: ColumnType = { ...string, readBinary: setBytes };
+
+const binary: ColumnType = { ...string, deltaType: "binary", duckdbType: "BLOB" };
+
+const fixed: Record<number, ColumnType> = {
+  [oid.bool]: {
+    deltaType: "boolean",
+    storage: "i8",
+    duckdbType: "BOOLEAN",
+    readText: (column, row, source, start) => column.setInteger(row, source[start] === 116 ? 1 : 0),
+    readBinary: (column, row, source, start) => column.setInteger(row, source[start]),
+  },
+  [oid.int2]: {
+    deltaType: "short",
+    storage: "i16",
+    duckdbType: "SMALLINT",
+    readText: wholeNumber,
+    readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
+  },
+  [oid.int4]: {
+    deltaType: "integer",
+    storage: "i32",
+    duckdbType: "INTEGER",
+    readText: wholeNumber,
+    readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
+  },
+  [oid.int8]: {
+    deltaType: "long",
+    storage: "i64",
+    duckdbType: "BIGINT",
+    readText: wholeNumber,
+    readBinary: (column, row, source, start) => {
+      column.i32[row * 2] = source.readInt32BE(start + 4);
+      column.i32[row * 2 + 1] = source.readInt32BE(start);
+      column.markPresent(row);
+    },
+  },
+  [oid.oid]: {
+    deltaType: "decimal(10,0)",
+    storage: "i64",
+    duckdbType: "DECIMAL(10,0)",
+    readText: wholeNumber,
+    readBinary: (column, row, source, start) => column.setInteger(row, source.readUInt32BE(start)),
+  },
+  [oid.float4]: {
+    deltaType: "float",
+    storage: "f32",
+    duckdbType: "FLOAT",
+    readText: (column, row, source, start, end) => {
+      column.f32[row] = Number(source.toString("latin1", start, end));
+      column.markPresent(row);
+    },
+    readBinary: (column, row, source, start) => {
+      column.f32[row] = source.readFloatBE(start);
+      column.markPresent(row);
+    },
+  },
+  [oid.float8]: {
+    deltaType: "double",
+    storage: "f64",
+    duckdbType: "DOUBLE",
+    readText: (column, row, source, start, end) => {
+      column.f64[row] = Number(source.toString("latin1", start, end));
+      column.markPresent(row);
+    },
+    readBinary: (column, row, source, start) => {
+      column.f64[row] = source.readDoubleBE(start);
+      column.markPresent(row);
+    },
+  },
+  /** with lc_monetary C: `-$1,234.56`; its binary form is int64 cents */
+  [oid.money]: {
+    deltaType: "double",
+    storage: "f64",
+    duckdbType: "DOUBLE",
+    readText: (column, row, source, start, end) => {
+      column.f64[row] = Number(source.toString("latin1", start, end).replace(/[$,.]/g, "")) / 100;
+      column.markPresent(row);
+    },
+    readBinary: (column, row, source, start) => {
+      column.f64[row] = Number(source.readBigInt64BE(start)) / 100;
+      column.markPresent(row);
+    },
+  },
+  [oid.text]: plainText,
+  [oid.varchar]: plainText,
+  [oid.bpchar]: plainText,
+  [oid.json]: plainText,
+  [oid.bytea]: { ...binary, readText: readHexText, readBinary: setBytes },
+  [oid.uuid]: { ...binary, readText: readUuidText, readBinary: setBytes },
+  // Its digits, so that bit strings of different lengths stay different.
+  [oid.bit]: binary,
+  [oid.varbit]: binary,
+  [oid.date]: {
+    deltaType: "date",
+    storage: "i32",
+    duckdbType: "DATE",
+    readText: writeDateText,
+    readBinary: writeDateBinary,
+  },
+  [oid.timestamp]: {
+    deltaType: "timestamp_ntz",
+    storage: "i64",
+    duckdbType: "TIMESTAMP",
+    readText: writeTimestampText,
+    readBinary: writeTimestampBinary,
+  },
+  [oid.timestamptz]: {
+    deltaType: "timestamp",
+    storage: "i64",
+    duckdbType: "TIMESTAMPTZ",
+    readText: writeTimestampText,
+    readBinary: writeTimestampBinary,
+  },
+};
+
+const hexDigits = Uint8Array.from({ length: 256 }, (_, code) => {
+  const digit = Number.parseInt(String.fromCharCode(code), 16);
+  return Number.isNaN(digit) ? 0 : digit;
+});
+
+/** bytea_output hex: `\x` and two digits for each byte. */
+function readHexText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
+  const length = (end - start - 2) / 2;
+  column.reserve(length);
+  const { heap } = column;
+  let at = column.heapLength;
+  for (let from = start + 2; from < end; from += 2) {
+    heap[at++] = (hexDigits[source[from]] << 4) | hexDigits[source[from + 1]];
+  }
+  column.heapLength = at;
+  column.ends[row] = at;
+  column.markPresent(row);
+}
+
+function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
+  column.reserve(16);
+  const { heap } = column;
+  let at = column.heapLength;
+  for (let from = start; from < end; from += 2) {
+    if (source[from] === 45) from++;
+    heap[at++] = (hexDigits[source[from]] << 4) | hexDigits[source[from + 1]];
+  }
+  column.heapLength = at;
+  column.ends[row] = at;
+  column.markPresent(row);
+}
+
+/** Default of a numeric without precision: what is larger or finer is not representable. */
+const unconstrained = { precision: 38, scale: 18 };
+
+/** atttypmod of numeric(p, s): ((p << 16) | (s & 0x7ff)) + 4, s signed since PostgreSQL 15. */
+function numericType(typeModifier: number): ColumnType {
+  let { precision, scale } = unconstrained;
+  if (typeModifier >= 4) {
+    precision = ((typeModifier - 4) >> 16) & 0xffff;
+    const field = (typeModifier - 4) & 0x7ff;
+    scale = field >= 1024 ? field - 2048 : field;
+    if (scale < 0) {
+      precision -= scale;
+      scale = 0;
+    }
+    precision = Math.max(precision, scale);
+  }
+  if (precision > 38) return string;
+  const p = precision;
+  const s = scale;
+  return {
+    deltaType: `decimal(${p},${s})`,
+    storage: p <= 4 ? "i16" : p <= 9 ? "i32" : p <= 18 ? "i64" : "i128",
+    duckdbType: `DECIMAL(${p},${s})`,
+    readText: (column, row, source, start, end) => writeDecimalText(column, row, source, start, end, p, s),
+    readBinary: (column, row, source, start) => writeDecimalBinary(column, row, source, start, p, s),
+  };
+}
+
+/** @param baseTypeOid pg_type.oid, of the base type for a domain; any type that isn't in the table is kept as text */
+export function typeOf(baseTypeOid: number, typeModifier: number): ColumnType {
+  return baseTypeOid === oid.numeric ? numericType(typeModifier) : (fixed[baseTypeOid] ?? string);
+}
+
+/** The type of a column of a stored schema. */
+export function typeOfColumn(column: ColumnSchema): ColumnType {
+  const base = column.baseType ?? { oid: column.typeOid, typeModifier: column.typeModifier };
+  return typeOf(base.oid, base.typeModifier);
+}
