@@ -11,9 +11,9 @@ import {
   signalProcess,
   waitUntilGone,
 } from "../../runtime/process-identity";
-import { type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
+import { configExitCode, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
-import { lastLogLines, processFiles, readJson, readStatus, readText } from "./process-files";
+import { lastLogLines, lastStop, processFiles, readJson, readStatus, readText } from "./process-files";
 
 export interface LocalOptions {
   /** the runtime's entry; default: that of this package */
@@ -38,7 +38,9 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
       await stopLocal(directory, stopTimeoutMs);
       rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
       if (existsSync(directory)) {
-        throw new SluiceError("process", `the folder ${directory} could not be removed`, { remedy: `Remove ${directory}.` });
+        throw new SluiceError("process", `the folder ${directory} could not be removed`, {
+          remedy: `Remove ${directory}.`,
+        });
       }
     },
   };
@@ -138,7 +140,7 @@ async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
   const { directory, config } = spec;
   const deadline = Date.now() + spec.startTimeoutMs;
   const fail = (message: string, remedy?: string): SluiceError => {
-    const lines = lastLogLines(directory, config.role, 10);
+    const lines = lastLogLines(directory, config.role, 5);
     const tail = lines.length === 0 ? "" : `\n  last log lines:\n    ${lines.join("\n    ")}`;
     return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, { remedy });
   };
@@ -147,6 +149,9 @@ async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
     const status = readStatus(directory);
     if (status?.state.kind === "failed") throw fail(`failed: ${status.state.message}`, status.state.remedy);
     if (state?.finished === true) return;
+    if (state?.child === null && state.lastExit?.code === configExitCode) {
+      throw fail(`failed: ${lastStop(directory, config.role) ?? "see its log"}`);
+    }
     if (supervisor === null || !isAlive(supervisor)) throw fail("ended before it was healthy");
     if (state !== null && state.restarts >= crashesMax) {
       const exit = state.lastExit?.code ?? state.lastExit?.signal;
@@ -156,7 +161,10 @@ async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
     if (current && status.state.kind === "running" && (await isHealthy(status.httpPort))) return;
     if (Date.now() > deadline) {
       const reason = status?.state.kind === "waiting" ? `: ${status.state.reason}` : "";
-      throw fail(`is not healthy after ${spec.startTimeoutMs} ms${reason}`, "Look at its log, or raise startTimeoutMs.");
+      throw fail(
+        `is not healthy after ${spec.startTimeoutMs} ms${reason}`,
+        "Look at its log, or raise startTimeoutMs.",
+      );
     }
     await pause(50);
   }

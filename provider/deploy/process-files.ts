@@ -53,3 +53,16 @@ export function lastLogLines(directory: string, role: string, linesMax: number):
   }
   return [];
 }
+
+/** Why the child ended, as it said in its last words: `{"event": "stopped", "error"}`; null when it said nothing. */
+export function lastStop(directory: string, role: string): string | null {
+  for (const line of lastLogLines(directory, role, 10).reverse()) {
+    try {
+      const { event, error } = JSON.parse(line) as { event?: unknown; error?: unknown };
+      if (event === "stopped" && typeof error === "string") return error;
+    } catch {
+      // not one of its own lines
+    }
+  }
+  return null;
+}

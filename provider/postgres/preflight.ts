@@ -92,7 +92,8 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       severity: "warning",
       property: "host",
       message: "max_slot_wal_keep_size is -1: a slot that nobody reads can fill the disk",
-      remedy: "Run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' (or what the disk can spare); SELECT pg_reload_conf().",
+      remedy:
+        "Run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' (or what the disk can spare); SELECT pg_reload_conf().",
     });
   }
   return findings;

@@ -27,8 +27,7 @@ export async function readPublication(
   client: Client,
   by: { name: string } | { mark: string },
 ): Promise<PublicationFacts | null> {
-  const condition =
-    "name" in by ? "p.pubname = $1" : "pg_catalog.obj_description(p.oid, 'pg_publication') = $1";
+  const condition = "name" in by ? "p.pubname = $1" : "pg_catalog.obj_description(p.oid, 'pg_publication') = $1";
   const { rows } = await client.query<Omit<PublicationFacts, "tables">>(
     `SELECT p.oid::text, p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment,
             p.puballtables AS "allTables",

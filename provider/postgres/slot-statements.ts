@@ -139,9 +139,14 @@ export async function removeSlot(client: Client, name: string, timeoutMs: number
     if (Date.now() > deadline) {
       const holder = (await readSlotFacts(client, name))?.activePid;
       if (holder === undefined) return;
-      throw new SluiceError("slot-in-use", `replication slot ${name} is still held by pid ${holder} after ${timeoutMs} ms`, {
-        remedy: "Stop the consumer that keeps reconnecting (pg_stat_replication names it), then run the delete again.",
-      });
+      throw new SluiceError(
+        "slot-in-use",
+        `replication slot ${name} is still held by pid ${holder} after ${timeoutMs} ms`,
+        {
+          remedy:
+            "Stop the consumer that keeps reconnecting (pg_stat_replication names it), then run the delete again.",
+        },
+      );
     }
   }
 }

@@ -35,7 +35,9 @@ export interface TableProblem {
 
 /** Facts in the order of `tables`; `null` for one that doesn't exist. */
 export async function inspectTables(client: Client, tables: readonly TableName[]): Promise<(TableFacts | null)[]> {
-  const { rows } = await client.query<TableFacts & { ordinal: string; relreplident: string; index_name: string | null }>(
+  const { rows } = await client.query<
+    TableFacts & { ordinal: string; relreplident: string; index_name: string | null }
+  >(
     `SELECT wanted.ordinal::text, n.nspname AS schema, c.relname AS name, c.oid::text, c.relkind::text AS kind,
             c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
             pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,

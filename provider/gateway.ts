@@ -1,0 +1,54 @@
+import * as pulumi from "@pulumi/pulumi";
+import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ProcessArgs, Source } from "./source";
+
+/** When captured changes are cut into a staged commit, always where a transaction ends: at whichever comes first. */
+export interface BatchArgs {
+  /** Default 64 MiB. */
+  bytesMax?: pulumi.Input<number>;
+  /** Default 500,000. */
+  rowsMax?: pulumi.Input<number>;
+  /** Milliseconds; default 1,000. */
+  ageMsMax?: pulumi.Input<number>;
+}
+
+export interface GatewayArgs extends ProcessArgs {
+  /** `connection.source`. Another database replaces; the rest restarts the process. */
+  source: pulumi.Input<Source>;
+  /** `slot.publicationName`. Replaces. */
+  publicationName: pulumi.Input<string>;
+  /** `slot.slotName`. Replaces. */
+  slotName: pulumi.Input<string>;
+  /** `slot.incarnation`: a new slot needs a new staging, with new snapshots. Replaces. */
+  slotIncarnation: pulumi.Input<string>;
+  /** Names the folder below `stateDir`, and the process in logs and sessions; default: the slot's name. Replaces. */
+  deploymentId?: pulumi.Input<string>;
+  /** Folder of the staging log; absolute, new or empty; default `<stateDir>/<deploymentId>/staging`. Replaces. */
+  stagingPath?: pulumi.Input<string>;
+  /** Restarts the process. */
+  batch?: pulumi.Input<BatchArgs>;
+  /** `workers`: tables copied at the same time, default 2. Restarts the process. */
+  snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+  /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
+  pollMs?: pulumi.Input<number>;
+}
+
+const provider = new StoredProvider("Gateway");
+
+/**
+ * The supervised process that carries snapshots and changes into staging. It sees by itself which tables its
+ * publication has. Delete stops it, having staged and acknowledged what it has, and removes staging.
+ */
+export class Gateway extends pulumi.dynamic.Resource {
+  declare readonly deploymentId: pulumi.Output<string>;
+  declare readonly stagingPath: pulumi.Output<string>;
+  /** Tells the staging from one that had its place before. */
+  declare readonly incarnation: pulumi.Output<string>;
+  /** File with the status document. */
+  declare readonly statusPath: pulumi.Output<string>;
+
+  constructor(name: string, args: GatewayArgs, options?: pulumi.CustomResourceOptions) {
+    const outputs = { deploymentId: undefined, stagingPath: undefined, incarnation: undefined, statusPath: undefined };
+    super(provider, name, { ...outputs, ...args }, options, moduleName, "Gateway");
+  }
+}

@@ -1,0 +1,70 @@
+import { describeError } from "../runtime/errors";
+import { localDeployment } from "./deploy/local";
+import { connection } from "./lifecycle/connection";
+import { gatewayLifecycle } from "./lifecycle/gateway";
+import { ingestionPipelineLifecycle } from "./lifecycle/ingestion-pipeline";
+import type { Lifecycle, Properties } from "./lifecycle/lifecycle";
+import { publication } from "./lifecycle/publication";
+import { replicationSlot } from "./lifecycle/replication-slot";
+
+export type Kind = "Connection" | "Publication" | "ReplicationSlot" | "Gateway" | "IngestionPipeline";
+export type Method = keyof Lifecycle;
+
+const deployment = localDeployment();
+
+const lifecycles: Record<Kind, Lifecycle> = {
+  Connection: connection,
+  Publication: publication,
+  ReplicationSlot: replicationSlot,
+  Gateway: gatewayLifecycle(deployment),
+  IngestionPipeline: ingestionPipelineLifecycle(deployment),
+};
+
+/**
+ * The entry that provider code stored in states calls, years later perhaps: its name, its path in the package and its
+ * parameters stay, and so do the kinds. `args` are those of Pulumi's `dynamic.ResourceProvider`, in its order.
+ * @throws Error with the remedy in its message
+ */
+export async function dispatch(kind: string, method: string, args: readonly unknown[]): Promise<unknown> {
+  const lifecycle = Object.hasOwn(lifecycles, kind) ? lifecycles[kind as Kind] : undefined;
+  if (lifecycle === undefined) {
+    throw new Error(
+      `this version of pulumi-sluice knows no resource ${kind}\n  remedy: Install the version that made this stack, or a newer one.`,
+    );
+  }
+  try {
+    return sanitize(await call(lifecycle, method as Method, args.map(withoutEngineKeys)));
+  } catch (error) {
+    throw new Error(describeError(error));
+  }
+}
+
+function call(lifecycle: Lifecycle, method: Method, args: readonly unknown[]): unknown {
+  const text = (index: number) => args[index] as string;
+  const properties = (index: number) => (args[index] ?? {}) as Properties;
+  switch (method) {
+    case "check":
+      return lifecycle.check(properties(0), properties(1));
+    case "diff":
+      return lifecycle.diff(text(0), properties(1), properties(2));
+    case "create":
+      return lifecycle.create(properties(0));
+    case "read":
+      return lifecycle.read(text(0), properties(1));
+    case "update":
+      return lifecycle.update(text(0), properties(1), properties(2));
+    case "delete":
+      return lifecycle.delete(text(0), properties(1));
+  }
+}
+
+/** `__provider` and the like are the engine's. */
+function withoutEngineKeys(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).filter(([key]) => !key.startsWith("__")));
+}
+
+/** An `undefined` anywhere in a result fails the engine after the work is done. */
+function sanitize(value: unknown): unknown {
+  return value === undefined ? undefined : (JSON.parse(JSON.stringify(value)) as unknown);
+}

@@ -1,0 +1,12 @@
+export { Connection, type ConnectionArgs } from "./connection";
+export { type BatchArgs, Gateway, type GatewayArgs } from "./gateway";
+export {
+  type DestinationArgs,
+  IngestionPipeline,
+  type IngestionPipelineArgs,
+  type TriggerArgs,
+} from "./ingestion-pipeline";
+export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
+export { Publication, type PublicationArgs } from "./publication";
+export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
+export type { Inputs, Preflight, ProcessArgs, SecretReference, Source, Table } from "./source";

@@ -1,0 +1,128 @@
+import * as pulumi from "@pulumi/pulumi";
+import { Connection } from "./connection";
+import { type BatchArgs, Gateway } from "./gateway";
+import { type DestinationArgs, IngestionPipeline, type TriggerArgs } from "./ingestion-pipeline";
+import { Publication } from "./publication";
+import { ReplicationSlot } from "./replication-slot";
+import type { Inputs, Preflight, Source, Table } from "./source";
+
+export interface PostgresIngestionArgs {
+  /** The source database. Another `database` replaces everything; the rest changes in place. */
+  source: pulumi.Input<Inputs<Source>>;
+  /** Tables to carry. One that is added is copied while the others go on; the table of one that is dropped stays. */
+  tables: pulumi.Input<pulumi.Input<Table>[]>;
+  /** Where the tables are written: `{ kind: "local", path }`, with an absolute path. */
+  destination: pulumi.Input<DestinationArgs>;
+  /** Folder for staging, status and logs; absolute, on the machine that runs Pulumi. Replaces gateway and pipeline. */
+  stateDir: pulumi.Input<string>;
+  /** Default `dbx_pub_{database oid}_{id}`. Replaces everything but the connection. */
+  publicationName?: pulumi.Input<string>;
+  /** Default `dbx_{database oid}_{id}`. Replaces slot, gateway and pipeline. */
+  slotName?: pulumi.Input<string>;
+  /** Accept a source in recovery; default false. */
+  allowStandby?: pulumi.Input<boolean>;
+  /** When source and machine are looked at; default `preview`. */
+  preflight?: pulumi.Input<Preflight>;
+  /** Settings of the gateway: each restarts it in place, but `stagingPath`, which replaces it. */
+  gateway?: {
+    httpPort?: pulumi.Input<number>;
+    /** Folder of the staging log; default below `stateDir`. */
+    stagingPath?: pulumi.Input<string>;
+    batch?: pulumi.Input<BatchArgs>;
+    snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+    pollMs?: pulumi.Input<number>;
+  };
+  /** Settings of the applier: each restarts it in place. */
+  applier?: {
+    httpPort?: pulumi.Input<number>;
+    trigger?: pulumi.Input<TriggerArgs>;
+    memoryBytesMax?: pulumi.Input<number>;
+  };
+}
+
+/** PostgreSQL tables, kept up to date as Delta tables: connection, publication, slot, gateway and pipeline, wired. */
+export class PostgresIngestion extends pulumi.ComponentResource {
+  readonly connection: Connection;
+  readonly publication: Publication;
+  readonly slot: ReplicationSlot;
+  readonly gateway: Gateway;
+  readonly pipeline: IngestionPipeline;
+
+  readonly publicationName: pulumi.Output<string>;
+  readonly slotName: pulumi.Output<string>;
+  /** File with the gateway's status document. */
+  readonly gatewayStatusPath: pulumi.Output<string>;
+  /** File with the applier's status document. */
+  readonly applierStatusPath: pulumi.Output<string>;
+  readonly destinationPath: pulumi.Output<string>;
+
+  constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
+    super("sluice:index:PostgresIngestion", name, {}, options);
+    const { preflight, stateDir } = args;
+    const child = { parent: this };
+    const given = pulumi.output(args.source) as pulumi.Output<Source>;
+    const setting = <K extends keyof Source>(key: K) => given.apply((source) => source[key] as NonNullable<Source[K]>);
+
+    this.connection = new Connection(
+      name,
+      {
+        host: setting("host"),
+        port: setting("port"),
+        database: setting("database"),
+        user: setting("user"),
+        password: setting("password"),
+        sslMode: setting("sslMode"),
+        sslRootCertFile: setting("sslRootCertFile"),
+        connectTimeoutMs: setting("connectTimeoutMs"),
+        allowStandby: args.allowStandby,
+        preflight,
+      },
+      child,
+    );
+    const { source } = this.connection;
+    this.publication = new Publication(
+      name,
+      { source, tables: args.tables, publicationName: args.publicationName, preflight },
+      child,
+    );
+    const { publicationName, pipelineId } = this.publication;
+    this.slot = new ReplicationSlot(
+      name,
+      { source, publicationName, pipelineId, slotName: args.slotName, preflight },
+      child,
+    );
+    const { slotName, incarnation } = this.slot;
+    this.gateway = new Gateway(
+      name,
+      { source, publicationName, slotName, slotIncarnation: incarnation, stateDir, preflight, ...args.gateway },
+      child,
+    );
+    const { deploymentId, stagingPath, incarnation: stagingIncarnation } = this.gateway;
+    this.pipeline = new IngestionPipeline(
+      name,
+      {
+        deploymentId,
+        stagingPath,
+        stagingIncarnation,
+        destination: args.destination,
+        stateDir,
+        preflight,
+        ...args.applier,
+      },
+      child,
+    );
+
+    this.publicationName = publicationName;
+    this.slotName = slotName;
+    this.gatewayStatusPath = this.gateway.statusPath;
+    this.applierStatusPath = this.pipeline.statusPath;
+    this.destinationPath = this.pipeline.destinationPath;
+    this.registerOutputs({
+      publicationName,
+      slotName,
+      gatewayStatusPath: this.gatewayStatusPath,
+      applierStatusPath: this.applierStatusPath,
+      destinationPath: this.destinationPath,
+    });
+  }
+}

@@ -1,0 +1,32 @@
+import * as pulumi from "@pulumi/pulumi";
+import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { Preflight, Source, Table } from "./source";
+
+export interface PublicationArgs {
+  /** `connection.source`. Another database replaces. */
+  source: pulumi.Input<Source>;
+  /** Tables to publish; added and dropped in place. */
+  tables: pulumi.Input<pulumi.Input<Table>[]>;
+  /** Default `dbx_pub_{database oid}_{id}`. Replaces. */
+  publicationName?: pulumi.Input<string>;
+  /** Default `preview`. */
+  preflight?: pulumi.Input<Preflight>;
+}
+
+const provider = new StoredProvider("Publication");
+
+/**
+ * A publication of tables, marked as this stack's by its comment, and the replica identities that its tables need. The
+ * identities of before are put back when a table leaves it, and at delete.
+ */
+export class Publication extends pulumi.dynamic.Resource {
+  declare readonly publicationName: pulumi.Output<string>;
+  /** Names this publication's slot too: a new one at each new publication. */
+  declare readonly pipelineId: pulumi.Output<string>;
+  declare readonly tables: pulumi.Output<{ schema: string; name: string }[]>;
+
+  constructor(name: string, args: PublicationArgs, options?: pulumi.CustomResourceOptions) {
+    const outputs = { publicationName: undefined, pipelineId: undefined };
+    super(provider, name, { ...outputs, ...args }, options, moduleName, "Publication");
+  }
+}

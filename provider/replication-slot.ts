@@ -1,0 +1,43 @@
+import * as pulumi from "@pulumi/pulumi";
+import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { Preflight, Source } from "./source";
+
+export interface ReplicationSlotArgs {
+  /** `connection.source`. Another database replaces. */
+  source: pulumi.Input<Source>;
+  /** `publication.publicationName`: it must exist before the slot. Replaces. */
+  publicationName: pulumi.Input<string>;
+  /** `publication.pipelineId`. Replaces. */
+  pipelineId: pulumi.Input<string>;
+  /** Default `dbx_{database oid}_{pipelineId}`. Replaces. */
+  slotName?: pulumi.Input<string>;
+  /** How long creation may wait for open transactions to end, in milliseconds; default 60,000. */
+  createTimeoutMs?: pulumi.Input<number>;
+  /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */
+  deleteTimeoutMs?: pulumi.Input<number>;
+  /** Default `preview`. */
+  preflight?: pulumi.Input<Preflight>;
+}
+
+const provider = new StoredProvider("ReplicationSlot");
+
+/**
+ * A logical replication slot with pgoutput. From its creation the server keeps WAL for it until the gateway has
+ * acknowledged: don't set `retainOnDelete` unless something else will read it. Delete ends whoever reads it, drops it,
+ * and verifies that it is gone. Every change of what it is replaces it, and with it gateway and staging.
+ */
+export class ReplicationSlot extends pulumi.dynamic.Resource {
+  declare readonly slotName: pulumi.Output<string>;
+  declare readonly publicationName: pulumi.Output<string>;
+  /** Tells the slot from one that had its name before. */
+  declare readonly incarnation: pulumi.Output<string>;
+  /** The LSN from which it decodes, as `0/1953A28`. */
+  declare readonly consistentPoint: pulumi.Output<string>;
+  /** `refresh` found it invalidated: the next update replaces it. */
+  declare readonly lost: pulumi.Output<boolean>;
+
+  constructor(name: string, args: ReplicationSlotArgs, options?: pulumi.CustomResourceOptions) {
+    const outputs = { slotName: undefined, incarnation: undefined, consistentPoint: undefined, lost: undefined };
+    super(provider, name, { ...outputs, ...args }, options, moduleName, "ReplicationSlot");
+  }
+}
