@@ -6,6 +6,11 @@ export function newPipelineId(): string {
   return randomUUID().replaceAll("-", "_");
 }
 
+/** One that `newPipelineId` may have made. */
+export function isRandomPipelineId(id: string): boolean {
+  return /^[0-9a-f]{8}_[0-9a-f]{4}_4[0-9a-f]{3}_[89ab][0-9a-f]{3}_[0-9a-f]{12}$/.test(id);
+}
+
 /** Tells a slot from the one that had its name before. */
 export function newIncarnation(): string {
   return randomBytes(4).toString("hex");

@@ -9,7 +9,14 @@ import { compare } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
-import { identifierSchema, newIncarnation, pipelineIdSchema, slotNameOf, slotNameSchema } from "./names";
+import {
+  identifierSchema,
+  isRandomPipelineId,
+  newIncarnation,
+  pipelineIdSchema,
+  slotNameOf,
+  slotNameSchema,
+} from "./names";
 import { isOwn, rememberOwn } from "./own-names";
 import { withManualSql } from "./publication";
 import { containsUnknown } from "./unknown-value";
@@ -61,6 +68,16 @@ function nameTaken(name: string, slot: SlotFacts): SluiceError {
   );
 }
 
+/**
+ * Made by a create whose result was lost: nobody else can know a random pipeline id, and nobody has read it since. It
+ * is dropped and made anew.
+ */
+function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean {
+  const { pipelineId, source } = inputs as { pipelineId: string; source: SourceConfig };
+  const generated = isRandomPipelineId(pipelineId) && name.startsWith("dbx_") && name.endsWith(`_${pipelineId}`);
+  return generated && slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
+}
+
 const serverSlot = (source: SourceConfig, name: unknown) => `${source.host}:${source.port}/${name}`;
 
 export const replicationSlot: Lifecycle = {
@@ -82,7 +99,8 @@ export const replicationSlot: Lifecycle = {
         return { name: wanted, slot: await readSlotFacts(client, wanted) };
       });
       inputs.slotName ??= name;
-      if (!existing && slot !== null && !isOwn("slot", serverSlot(source, name))) {
+      const taken = slot !== null && !isOwn("slot", serverSlot(source, name)) && !isLeftover(inputs, name, slot);
+      if (!existing && taken) {
         failures.push({ property: "slotName", reason: nameTaken(name, slot).describe() });
       }
     } catch (error) {
@@ -100,7 +118,11 @@ export const replicationSlot: Lifecycle = {
       const oid = await readDatabaseOid(client);
       const wanted = (inputs.slotName as string | undefined) ?? slotNameOf(oid, inputs.pipelineId as string);
       const slot = await readSlotFacts(client, wanted);
-      if (slot !== null) throw nameTaken(wanted, slot);
+      if (slot !== null) {
+        if (isOwn("slot", serverSlot(source, wanted)) || !isLeftover(inputs, wanted, slot))
+          throw nameTaken(wanted, slot);
+        await removeSlot(client, wanted, inputs.deleteTimeoutMs as number);
+      }
       if ((await readPublication(client, { name: publication })) === null) {
         throw new SluiceError("missing-object", `publication ${publication} does not exist in ${source.database}`, {
           remedy: "Create it first: a slot decodes only what is published when the change is made.",
@@ -109,6 +131,7 @@ export const replicationSlot: Lifecycle = {
       return { name: wanted, databaseOid: oid };
     });
     const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number);
+    rememberOwn("slot", serverSlot(source, name));
     return { id: name, outs: { ...inputs, slotName: name, databaseOid, consistentPoint, lost: false } };
   },
 
