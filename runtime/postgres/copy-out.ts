@@ -140,16 +140,16 @@ export function copyOut(client: Client, sql: string, { signal, onData }: CopyOut
   const copy = new CopyOut(sql, onData);
   const stream = (client as unknown as { connection: { stream: Socket } }).connection.stream;
   const abort = () => stream.destroy();
-  const closed = new Promise<never>((_, reject) => {
-    stream.once("close", () =>
-      reject(new SluiceError("unreachable", "the source closed the connection during a COPY")),
-    );
-  });
-  closed.catch(() => {});
+  const closed = () =>
+    copy.handleError(new SluiceError("unreachable", "the source closed the connection during a COPY"));
+  stream.once("close", closed);
   signal.addEventListener("abort", abort, { once: true });
   client.query(copy);
   return {
-    done: Promise.race([copy.done, closed]).finally(() => signal.removeEventListener("abort", abort)),
+    done: copy.done.finally(() => {
+      signal.removeEventListener("abort", abort);
+      stream.off("close", closed);
+    }),
     resume: () => copy.resume(),
   };
 }

@@ -1,0 +1,85 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
+import type { Client } from "pg";
+import { readTableSchemas } from "../../runtime/change/catalog";
+import { ParquetWriter } from "../../runtime/change/parquet-writer";
+import { type SealedRows, TableSpool, type TransactionMeta } from "../../runtime/change/spool";
+import { copyTable } from "../../runtime/change/table-copy";
+import type { TableSchema } from "../../runtime/change/table-schema";
+import { readMessage } from "../../runtime/postgres/pgoutput";
+
+/** The schema of a published table. */
+export async function schemaOf(client: Client, publication: string, name: string): Promise<TableSchema> {
+  const found = (await readTableSchemas(client, publication)).find(({ schema }) => schema.name === name);
+  if (found === undefined) throw new Error(`${name} is not in publication ${publication}`);
+  return { ...found.schema, schemaId: 1 };
+}
+
+/** What a slot has for one table, as the gateway's spool takes it. */
+export async function streamedRows(client: Client, slot: string, publication: string, schema: TableSchema) {
+  const { rows } = await client.query<{ data: Buffer }>(
+    `SELECT data FROM pg_logical_slot_get_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', $2)`,
+    [slot, publication],
+  );
+  const spool = new TableSpool(schema, "changes");
+  let transaction: TransactionMeta = { commitLsn: 0n, commitTimeMicros: 0n, nextOrdinal: 0 };
+  const isOurs = (relationId: number) => String(relationId) === schema.tableId;
+  for (const { data } of rows) {
+    readMessage(data, {
+      begin: (commitLsn, commitTimeMicros) => {
+        transaction = { commitLsn, commitTimeMicros, nextOrdinal: 0 };
+      },
+      commit: () => {},
+      relation: () => {},
+      truncate: () => {},
+      insert: (id, message, newTuple) => {
+        if (isOurs(id)) spool.appendInsert(message, newTuple, transaction);
+      },
+      update: (id, message, oldTuple, oldKind, newTuple) => {
+        if (isOurs(id)) spool.appendUpdate(message, oldTuple, oldKind, newTuple, transaction);
+      },
+      delete: (id, message, oldTuple, oldKind) => {
+        if (isOurs(id)) spool.appendDelete(message, oldTuple, oldKind, transaction);
+      },
+    });
+  }
+  return spool.seal();
+}
+
+export async function copiedRows(client: Client, schema: TableSchema): Promise<SealedRows[]> {
+  const sealed: SealedRows[] = [];
+  await copyTable(client, schema, {
+    rowsMax: 100_000,
+    bytesMax: 1 << 26,
+    signal: AbortSignal.timeout(30_000),
+    onRows: async (rows) => {
+      sealed.push(rows);
+    },
+  });
+  return sealed;
+}
+
+/** The values of sealed rows as DuckDB reads them back from the Parquet file that they became. */
+export async function readBack(
+  sealed: SealedRows,
+  select: string,
+): Promise<{ columns: string[]; rows: DuckDBValue[][] }> {
+  const folder = mkdtempSync(join(tmpdir(), "sluice-parquet-"));
+  const writer = await ParquetWriter.open();
+  const instance = await DuckDBInstance.create(":memory:");
+  try {
+    const path = join(folder, "rows.parquet");
+    await writer.write(sealed, path);
+    const connection = await instance.connect();
+    await connection.run("SET TimeZone = 'UTC'");
+    const reader = await connection.runAndReadAll(select.replace("$file", `read_parquet('${path}')`));
+    connection.closeSync();
+    return { columns: reader.columnNames(), rows: reader.getRows() };
+  } finally {
+    await writer.close();
+    instance.closeSync();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
