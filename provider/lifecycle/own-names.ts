@@ -4,7 +4,7 @@
  */
 const own = new Set<string>();
 
-type Kind = "slot" | "publication" | "server" | "port" | "staging";
+type Kind = "slot" | "publication" | "server" | "port" | "staging" | "slot place";
 
 export function rememberOwn(kind: Kind, name: string): void {
   own.add(`${kind} ${name}`);

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type SourceConfig, sourceSchema } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
-import { readDatabaseOid } from "../postgres/preflight";
+import { findSlotShortage, readDatabaseOid, readSourceFacts } from "../postgres/preflight";
 import { readPublication } from "../postgres/publication-statements";
 import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
 import { compare } from "./comparison";
@@ -78,7 +78,8 @@ function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean 
   return generated && slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
 }
 
-const serverSlot = (source: SourceConfig, name: unknown) => `${source.host}:${source.port}/${name}`;
+const serverOf = (source: SourceConfig) => `${source.host}:${source.port}`;
+const serverSlot = (source: SourceConfig, name: unknown) => `${serverOf(source)}/${name}`;
 
 export const replicationSlot: Lifecycle = {
   async check(olds, news) {
@@ -86,22 +87,30 @@ export const replicationSlot: Lifecycle = {
     const { inputs, failures } = result;
     const existing = olds.incarnation !== undefined;
     if (existing && !containsUnknown(olds.source)) {
-      rememberOwn("slot", serverSlot(olds.source as SourceConfig, olds.slotName));
+      const old = olds.source as SourceConfig;
+      rememberOwn("slot", serverSlot(old, olds.slotName));
+      rememberOwn("slot place", serverOf(old));
     }
     const known = pick(inputs, ["source", "pipelineId", "slotName"]);
     const settled = existing && inputs.slotName !== undefined;
     if (failures.length > 0 || settled || inputs.preflight !== "preview" || containsUnknown(known)) return result;
     const source = inputs.source as SourceConfig;
     try {
-      const { name, slot } = await withCheck(source, "checking the slot's name", async (client) => {
-        const made = slotNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
-        const wanted = (inputs.slotName as string | undefined) ?? made;
-        return { name: wanted, slot: await readSlotFacts(client, wanted) };
+      const { name, slot, shortage } = await withCheck(source, "checking the slot's name", async (client) => {
+        const facts = await readSourceFacts(client);
+        const wanted =
+          (inputs.slotName as string | undefined) ?? slotNameOf(facts.databaseOid, inputs.pipelineId as string);
+        return { name: wanted, slot: await readSlotFacts(client, wanted), shortage: findSlotShortage(facts) };
       });
       inputs.slotName ??= name;
       const taken = slot !== null && !isOwn("slot", serverSlot(source, name)) && !isLeftover(inputs, name, slot);
       if (!existing && taken) {
         failures.push({ property: "slotName", reason: nameTaken(name, slot).describe() });
+      }
+      if (!existing && slot === null && !isOwn("slot place", serverOf(source))) {
+        failures.push(
+          ...shortage.map(({ message, remedy }) => ({ property: "source", reason: `${message}\n  remedy: ${remedy}` })),
+        );
       }
     } catch (error) {
       failures.push(sourceFailure(error, nestedSource));

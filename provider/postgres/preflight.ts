@@ -73,20 +73,7 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       `Run GRANT CREATE ON DATABASE ${quoteIdentifier(facts.database)} TO ${user}.`,
     );
   }
-  if (options.needsSlot && facts.slotsUsed >= facts.slotsMax) {
-    error(
-      "host",
-      `no free replication slot: ${facts.slotsUsed} of max_replication_slots = ${facts.slotsMax} are in use`,
-      "Drop an unused one (SELECT slot_name, active FROM pg_replication_slots; SELECT pg_drop_replication_slot('…')), or raise max_replication_slots and restart PostgreSQL.",
-    );
-  }
-  if (options.needsSlot && facts.walSendersUsed >= facts.walSendersMax) {
-    error(
-      "host",
-      `no free walsender: ${facts.walSendersUsed} of max_wal_senders = ${facts.walSendersMax} are in use`,
-      "Stop an unused consumer (SELECT pid, application_name FROM pg_stat_replication), or raise max_wal_senders and restart PostgreSQL.",
-    );
-  }
+  if (options.needsSlot) findings.push(...findSlotShortage(facts));
   if (facts.slotWalKeepMegabytes === -1) {
     findings.push({
       severity: "warning",
@@ -94,6 +81,32 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       message: "max_slot_wal_keep_size is -1: a slot that nobody reads can fill the disk",
       remedy:
         "Run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' (or what the disk can spare); SELECT pg_reload_conf().",
+    });
+  }
+  return findings;
+}
+
+/** Pure: what stands against one more slot and its consumer. */
+export function findSlotShortage(
+  facts: Pick<SourceFacts, "slotsUsed" | "slotsMax" | "walSendersUsed" | "walSendersMax">,
+): Finding[] {
+  const findings: Finding[] = [];
+  if (facts.slotsUsed >= facts.slotsMax) {
+    findings.push({
+      severity: "error",
+      property: "host",
+      message: `no free replication slot: ${facts.slotsUsed} of max_replication_slots = ${facts.slotsMax} are in use`,
+      remedy:
+        "Drop an unused one (SELECT slot_name, active FROM pg_replication_slots; SELECT pg_drop_replication_slot('…')), or raise max_replication_slots and restart PostgreSQL.",
+    });
+  }
+  if (facts.walSendersUsed >= facts.walSendersMax) {
+    findings.push({
+      severity: "error",
+      property: "host",
+      message: `no free walsender: ${facts.walSendersUsed} of max_wal_senders = ${facts.walSendersMax} are in use`,
+      remedy:
+        "Stop an unused consumer (SELECT pid, application_name FROM pg_stat_replication), or raise max_wal_senders and restart PostgreSQL.",
     });
   }
   return findings;
