@@ -1,0 +1,146 @@
+// Contract: check tells an unknown kind of destination with the kinds there are, and a destination that can't be
+// written; another staging replaces, settings update in place; create leaves nothing half-made; delete stops the process
+// and keeps the tables.
+// Invariant 5: after delete no process of ours remains.
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { localDeployment } from "../../../provider/deploy/local";
+import {
+  applierSpec,
+  checkIngestionPipelineInputs,
+  diffIngestionPipeline,
+  ingestionPipelineLifecycle,
+} from "../../../provider/lifecycle/ingestion-pipeline";
+import type { Properties } from "../../../provider/lifecycle/lifecycle";
+import { unknownValue } from "../../../provider/lifecycle/unknown-value";
+
+const deployment = localDeployment({ mainPath: join(process.cwd(), "dist/test/support/stub-runtime.js") });
+const pipeline = ingestionPipelineLifecycle(deployment);
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "sluice-pipeline-"));
+});
+
+afterEach(async () => {
+  for (const id of ["healthy", "finished", "failed"]) {
+    await deployment.remove(join(folder, "state", id, "applier"), 3_000);
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+function news(more: Properties = {}): Properties {
+  return {
+    deploymentId: "healthy",
+    stagingPath: join(folder, "staging"),
+    stagingIncarnation: "1",
+    destination: { kind: "local", path: join(folder, "lake") },
+    stateDir: join(folder, "state"),
+    stopTimeoutMs: 3_000,
+    ...more,
+  };
+}
+
+const failuresOf = async (more: Properties) => (await pipeline.check({}, news(more))).failures;
+
+async function checked(more: Properties = {}, olds: Properties = {}): Promise<Properties> {
+  const { inputs, failures } = await pipeline.check(olds, news(more));
+  expect(failures).toEqual([]);
+  return inputs;
+}
+
+describe("check", () => {
+  it("fills in defaults", async () => {
+    expect(await checked()).toMatchObject({ trigger: { kind: "continuous", intervalMs: 500 }, startTimeoutMs: 60_000 });
+  });
+
+  it("tells which kinds of destination there are", async () => {
+    const [failure, ...rest] = await failuresOf({ destination: { kind: "iceberg", path: "/lake" } });
+    expect(rest).toEqual([]);
+    expect(failure.property).toBe("destination.kind");
+    expect(failure.reason).toMatch(/no destination of the kind "iceberg"\n {2}remedy: Use one of: \{ kind: "local"/);
+    expect(await failuresOf({ destination: { kind: "constructor" } })).toMatchObject([
+      { property: "destination.kind" },
+    ]);
+    expect(await failuresOf({ destination: "/lake" })).toMatchObject([{ property: "destination" }]);
+  });
+
+  it("knows a destination that can't be written", async () => {
+    writeFileSync(join(folder, "file"), "");
+    const destination = { kind: "local", path: join(folder, "file", "lake") };
+    expect(await failuresOf({ destination })).toMatchObject([
+      { property: "destination.path", reason: expect.stringContaining("file is a file") },
+    ]);
+    expect(await failuresOf({ destination: { kind: "local", path: "lake" } })).toMatchObject([
+      { property: "destination.path", reason: expect.stringContaining("absolute") },
+    ]);
+  });
+
+  it("lets unknown values pass", () => {
+    const destination = { kind: "local", path: unknownValue };
+    const unknown = { stagingPath: unknownValue, stagingIncarnation: unknownValue, deploymentId: unknownValue };
+    expect(checkIngestionPipelineInputs(news({ ...unknown, destination })).failures).toEqual([]);
+    expect(checkIngestionPipelineInputs(news({ destination: unknownValue })).failures).toEqual([]);
+  });
+});
+
+describe("diff", () => {
+  const olds = () => ({ ...checkIngestionPipelineInputs(news()).inputs, drift: [] });
+  const diff = (more: Properties) => diffIngestionPipeline(olds(), checkIngestionPipelineInputs(news(more)).inputs);
+
+  it("is nothing for the same inputs", () => {
+    expect(diff({})).toMatchObject({ changes: false });
+  });
+
+  it.each<[Properties]>([
+    [{ stagingIncarnation: "2" }],
+    [{ stagingIncarnation: unknownValue }],
+    [{ stateDir: "/other" }],
+  ])("replaces for %j", (more) => expect(diff(more).replaces).toEqual(Object.keys(more)));
+
+  it.each<[Properties]>([
+    [{ destination: { kind: "local", path: "/other" } }],
+    [{ trigger: { kind: "once" } }],
+    [{ memoryBytesMax: 1e9 }],
+  ])("updates for %j", (more) => expect(diff(more)).toMatchObject({ changes: true, replaces: [] }));
+});
+
+describe("create, read, update and delete", () => {
+  it("go round, and the tables stay", async () => {
+    const { id, outs } = await pipeline.create(await checked());
+    expect({ id, ...outs }).toMatchObject({
+      id: "healthy",
+      statusPath: join(folder, "state", "healthy", "applier", "status.json"),
+      destinationPath: join(folder, "lake"),
+    });
+    const table = join(folder, "lake", "public", "orders");
+    mkdirSync(table, { recursive: true });
+    expect(await pipeline.read(id, outs)).toMatchObject({ id, props: { drift: [] }, inputs: await checked({}, outs) });
+    const updated = await pipeline.update(id, outs, await checked({ memoryBytesMax: 1e9 }, outs));
+    await pipeline.delete(id, updated.outs);
+    expect(await deployment.inspect(applierSpec(outs).directory)).toEqual({ kind: "absent" });
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+    expect(existsSync(table)).toBe(true);
+    await pipeline.delete(id, updated.outs);
+  });
+
+  it("a run that is done is no drift", async () => {
+    const { id, outs } = await pipeline.create(await checked({ deploymentId: "finished", trigger: { kind: "once" } }));
+    expect((await pipeline.read(id, outs)).props?.drift).toEqual([]);
+  });
+
+  it("a folder that is gone is drift", async () => {
+    const { id, outs } = await pipeline.create(await checked());
+    await deployment.remove(applierSpec(outs).directory, 3_000);
+    const { props } = await pipeline.read(id, outs);
+    expect(props?.drift).toEqual([expect.stringContaining("is gone")]);
+    expect(pipeline.diff(id, props!, await checked({}, props))).toMatchObject({ changes: true, replaces: [] });
+  });
+
+  it("a create that fails leaves nothing", async () => {
+    await expect(pipeline.create(await checked({ deploymentId: "failed" }))).rejects.toMatchObject({ kind: "process" });
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+  });
+});
