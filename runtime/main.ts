@@ -1,10 +1,8 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { runApplier } from "./applier/applier";
 import { type RuntimeConfig, runtimeConfigSchema } from "./config";
 import { describeError, isTransient, SluiceError } from "./errors";
-import { runGateway } from "./gateway/gateway";
 import { log } from "./operate/log";
 import { superviseProcess } from "./supervisor";
 import { version } from "./version";
@@ -56,10 +54,15 @@ async function run(config: RuntimeConfig): Promise<void> {
   const stop = new AbortController();
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => stop.abort());
   switch (config.role) {
-    case "gateway":
+    // Each process loads what it runs only.
+    case "gateway": {
+      const { runGateway } = await import("./gateway/gateway.js");
       return runGateway(config, stop.signal);
-    case "applier":
+    }
+    case "applier": {
+      const { runApplier } = await import("./applier/applier.js");
       return runApplier(config, { signal: stop.signal, version });
+    }
   }
 }
 

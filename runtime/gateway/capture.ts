@@ -103,11 +103,11 @@ export class Capture implements PgoutputHandler {
     this.touch();
   }
 
-  /** All transactions with an id below are seen by every snapshot to come. */
+  /** All transactions with an id below are seen by every snapshot to come; one already taken may not see them. */
   forgetDroppedBelow(isBelow: (xid: number) => boolean): void {
     const sets = [...this.unknownXids.values()];
     for (const table of this.tables.values()) {
-      if (table.capture.kind !== "capturing") sets.push(table.capture.droppedXids);
+      if (table.capture.kind !== "capturing" && !table.snapshotTaken) sets.push(table.capture.droppedXids);
     }
     for (const xids of sets) {
       for (const xid of xids) if (isBelow(xid)) xids.delete(xid);

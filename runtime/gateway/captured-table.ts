@@ -31,6 +31,8 @@ export class CapturedTable {
   snapshot: SnapshotProgress | null = null;
   /** newest schema written to staging; 0 before the first */
   schemaId = 0;
+  /** a snapshot is being taken or waits to be registered: what was dropped must be known until then */
+  snapshotTaken = false;
   snapshotId: string | null = null;
   snapshotComplete = false;
   snapshots = 0;

@@ -50,9 +50,12 @@ export async function snapshotTable(table: CapturedTable, context: SnapshotConte
     await waitForWriters(client, table, context.signal);
     for (;;) {
       context.signal.throwIfAborted();
+      table.snapshotTaken = true;
       const taken = await takeSnapshot(client, table, context);
       if (taken === null) return null;
-      if (await register(table, taken, context)) {
+      const registered = await register(table, taken, context);
+      table.snapshotTaken = false;
+      if (registered) {
         const { rows, bytes } = await copyTable(client, taken.schema, {
           rowsMax: fileRowsMax,
           bytesMax: fileBytesMax,
@@ -69,6 +72,7 @@ export async function snapshotTable(table: CapturedTable, context: SnapshotConte
       await delay(5, undefined, { signal: context.signal });
     }
   } finally {
+    table.snapshotTaken = false;
     context.signal.removeEventListener("abort", abort);
     await client.end().catch(() => {});
   }
