@@ -1,0 +1,128 @@
+import type { StagedEvent, StagedFile } from "../staging/staged-commit";
+
+/** What is done to a table, in this order, in one commit of its Delta log. Pure: no I/O here. */
+export type ApplyStep =
+  /** its content becomes that of a snapshot, with this schema */
+  | { kind: "replace"; schemaId: number; files: StagedFile[] }
+  | { kind: "truncate" }
+  /** changes from here on have this schema */
+  | { kind: "schema"; schemaId: number }
+  | { kind: "changes"; schemaId: number; files: StagedFile[] };
+
+export interface ApplyPlan {
+  steps: ApplyStep[];
+  /** the table holds everything staged up to this sequence once the plan is carried out */
+  sequence: number;
+  /** rows and changes as staged: independent of how records fall into batches */
+  upserted: number;
+  deleted: number;
+  /** of staged changes, to bound a batch */
+  changeBytes: number;
+}
+
+/** A snapshot whose end isn't staged yet, with the changes since its begin. */
+interface OpenSnapshot {
+  snapshotId: string;
+  schemaId: number;
+  files: StagedFile[];
+  rows: number;
+  changes: ApplyPlan;
+}
+
+/** Folds a table's staged events, record after record, into what is to be done. */
+export interface PlanState {
+  /** to be applied: nothing of an open snapshot */
+  ready: ApplyPlan;
+  open: OpenSnapshot | null;
+  /** newest record folded */
+  scannedSequence: number;
+  /** left the publication */
+  removed: boolean;
+}
+
+export function startPlan(appliedSequence: number): PlanState {
+  return { ready: emptyPlan(appliedSequence), open: null, scannedSequence: appliedSequence, removed: false };
+}
+
+function emptyPlan(sequence: number): ApplyPlan {
+  return { steps: [], sequence, upserted: 0, deleted: 0, changeBytes: 0 };
+}
+
+/** The plan after one more record; `events`: those of this table, in order (maybe none). */
+export function foldRecord(state: PlanState, sequence: number, events: StagedEvent[]): PlanState {
+  let next: PlanState = { ...state, scannedSequence: sequence };
+  for (const event of events) next = foldEvent(next, event);
+  // While a snapshot is open the table stays at the record before its begin.
+  if (next.open === null) next.ready = { ...next.ready, sequence };
+  return next;
+}
+
+function foldEvent(state: PlanState, event: StagedEvent): PlanState {
+  switch (event.kind) {
+    case "snapshot-begin": {
+      const open = { snapshotId: event.snapshotId, schemaId: event.schemaId, files: [], rows: 0, changes: emptyPlan(0) };
+      return { ...state, open, removed: false };
+    }
+    case "snapshot-rows": {
+      const { open } = state;
+      if (open?.snapshotId !== event.snapshotId) return state;
+      const rows = open.rows + event.files.reduce((sum, file) => sum + file.rows, 0);
+      return { ...state, open: { ...open, files: [...open.files, ...event.files], rows } };
+    }
+    case "snapshot-end": {
+      const { open } = state;
+      if (open?.snapshotId !== event.snapshotId) return state;
+      return { ...state, open: null, ready: close(state.ready, open) };
+    }
+    case "removed":
+      return { ...state, open: null, removed: true };
+    case "truncate":
+    case "schema":
+    case "changes": {
+      if (state.open === null) return { ...state, ready: addStep(state.ready, event) };
+      return { ...state, open: { ...state.open, changes: addStep(state.open.changes, event) } };
+    }
+  }
+}
+
+/** What was to be done before the snapshot needs no doing any more; it still counts. */
+function close(before: ApplyPlan, open: OpenSnapshot): ApplyPlan {
+  const { changes } = open;
+  return {
+    steps: [{ kind: "replace", schemaId: open.schemaId, files: open.files }, ...changes.steps],
+    sequence: before.sequence,
+    upserted: before.upserted + open.rows + changes.upserted,
+    deleted: before.deleted + changes.deleted,
+    changeBytes: changes.changeBytes,
+  };
+}
+
+function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate" | "schema" | "changes" }>): ApplyPlan {
+  switch (event.kind) {
+    case "truncate": {
+      // Rows changed just before need not be written; a schema or a snapshot's schema must be kept.
+      const kept = plan.steps.flatMap((step): ApplyStep[] => {
+        if (step.kind === "replace") return [{ ...step, files: [] }];
+        return step.kind === "schema" ? [step] : [];
+      });
+      return { ...plan, steps: [...kept, { kind: "truncate" }], changeBytes: 0 };
+    }
+    case "schema":
+      return { ...plan, steps: [...plan.steps, { kind: "schema", schemaId: event.schemaId }] };
+    case "changes": {
+      const counted = {
+        upserted: plan.upserted + event.inserts + event.updates,
+        deleted: plan.deleted + event.deletes,
+        changeBytes: plan.changeBytes + event.files.reduce((sum, file) => sum + file.bytes, 0),
+      };
+      return { ...plan, ...counted, steps: addChanges(plan.steps, event.schemaId, event.files) };
+    }
+  }
+}
+
+/** Consecutive changes of one schema are one step. */
+function addChanges(steps: ApplyStep[], schemaId: number, files: StagedFile[]): ApplyStep[] {
+  const last = steps.at(-1);
+  if (last?.kind !== "changes" || last.schemaId !== schemaId) return [...steps, { kind: "changes", schemaId, files }];
+  return [...steps.slice(0, -1), { kind: "changes", schemaId, files: [...last.files, ...files] }];
+}

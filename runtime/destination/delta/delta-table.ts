@@ -1,0 +1,102 @@
+import { join } from "node:path";
+import { SluiceError } from "../../errors";
+import type { DuckDbSession } from "../duckdb-session";
+import type { Action, AddFile } from "./actions";
+import { findCheckpoint, readCheckpoint, writeCheckpoint } from "./checkpoint";
+import { damaged, listCommits, logFolder, putDeltaCommit, readDeltaCommit } from "./delta-log";
+import { DeltaSnapshot } from "./delta-snapshot";
+
+/** Features of the protocol that this writer keeps to. */
+const knownFeatures = new Set(["columnMapping", "deletionVectors", "timestampNtz", "appendOnly", "invariants"]);
+
+/** Commits between two checkpoints. */
+const checkpointInterval = 20;
+
+/** How far back the newest commit of ours is looked for. */
+const ownCommitsBack = 200;
+
+/** A local Delta table, or the place where one will be: its newest known snapshot, and commits to it. */
+export class DeltaTable {
+  private constructor(
+    readonly path: string,
+    readonly snapshot: DeltaSnapshot,
+    private readonly session: DuckDbSession,
+  ) {}
+
+  /**
+   * Reads the table's newest version; `exists` is false where there is none.
+   * @throws SluiceError `destination` when the log is damaged, `unsupported` when it has features unknown here
+   */
+  static async open(path: string, session: DuckDbSession): Promise<DeltaTable> {
+    const snapshot = new DeltaSnapshot();
+    const checkpoint = await findCheckpoint(path);
+    if (checkpoint !== null) snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
+    const table = new DeltaTable(path, snapshot, session);
+    const newest = (await listCommits(path)).at(-1) ?? snapshot.version;
+    await table.refresh();
+    if (snapshot.version < newest) {
+      throw damaged(logFolder(path), new Error(`version ${snapshot.version + 1} is missing`));
+    }
+    await table.findOwnCommit();
+    return table;
+  }
+
+  get exists(): boolean {
+    return this.snapshot.version >= 0;
+  }
+
+  /** Reads the commits of others since. */
+  async refresh(): Promise<void> {
+    for (;;) {
+      const actions = await readDeltaCommit(this.path, this.snapshot.version + 1);
+      if (actions === null) break;
+      this.snapshot.apply(this.snapshot.version + 1, actions);
+    }
+    this.checkProtocol();
+  }
+
+  /** False when another writer was first: `refresh` and plan again. */
+  async commit(actions: Action[]): Promise<boolean> {
+    const version = this.snapshot.version + 1;
+    if (!(await putDeltaCommit(this.path, version, actions))) return false;
+    this.snapshot.apply(version, actions);
+    return true;
+  }
+
+  get checkpointIsDue(): boolean {
+    return this.snapshot.version > 0 && this.snapshot.version % checkpointInterval === 0;
+  }
+
+  writeCheckpoint(): Promise<void> {
+    return writeCheckpoint(this.path, this.snapshot, this.session);
+  }
+
+  filePath(file: AddFile): string {
+    return join(this.path, decodeURIComponent(file.path));
+  }
+
+  private async findOwnCommit(): Promise<void> {
+    const { snapshot } = this;
+    for (let version = snapshot.version; snapshot.newestOwn === null && version >= 0; version--) {
+      if (version < snapshot.version - ownCommitsBack) return;
+      const actions = await readDeltaCommit(this.path, version);
+      if (actions === null) return;
+      for (const { commitInfo } of actions) if (commitInfo?.sluice) snapshot.newestOwn = commitInfo.sluice;
+    }
+  }
+
+  private checkProtocol(): void {
+    const { protocol } = this.snapshot;
+    if (protocol === null) {
+      if (this.exists) throw damaged(logFolder(this.path), new Error("it has no protocol action"));
+      return;
+    }
+    const features = [...(protocol.readerFeatures ?? []), ...(protocol.writerFeatures ?? [])];
+    const unknown = [...new Set(features.filter((feature) => !knownFeatures.has(feature)))];
+    if (unknown.length === 0 && protocol.minReaderVersion <= 3 && protocol.minWriterVersion <= 7) return;
+    const what = unknown.length > 0 ? `features ${unknown.join(", ")}` : "a newer protocol";
+    throw new SluiceError("unsupported", `Delta table ${this.path} needs ${what}, which this version can't write`, {
+      remedy: "Drop the features (ALTER TABLE … DROP FEATURE), or choose another destination path.",
+    });
+  }
+}

@@ -1,0 +1,89 @@
+import { mkdir, rm } from "node:fs/promises";
+import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
+import { SluiceError } from "../errors";
+
+/** DuckDB in memory, spilling to a folder: finds rows in Parquet files and writes new ones. One query at a time. */
+export class DuckDbSession {
+  private constructor(
+    private readonly instance: DuckDBInstance,
+    private readonly connection: DuckDBConnection,
+    private readonly temporaryPath: string,
+  ) {}
+
+  /** `temporaryPath`: a folder of its own; emptied first. */
+  static async open(options: {
+    memoryBytesMax: number;
+    temporaryPath: string;
+    threads?: number;
+  }): Promise<DuckDbSession> {
+    await rm(options.temporaryPath, { recursive: true, force: true });
+    await mkdir(options.temporaryPath, { recursive: true });
+    const instance = await DuckDBInstance.create(":memory:", {
+      memory_limit: `${Math.floor(options.memoryBytesMax / 1024)}KiB`,
+      threads: String(options.threads ?? 2),
+      temp_directory: options.temporaryPath,
+      preserve_insertion_order: "false",
+      parquet_metadata_cache: "true",
+      TimeZone: "UTC",
+      autoinstall_known_extensions: "false",
+      autoload_known_extensions: "false",
+    });
+    return new DuckDbSession(instance, await instance.connect(), options.temporaryPath);
+  }
+
+  async run(sql: string): Promise<void> {
+    await this.connection.run(sql).catch(rethrow);
+  }
+
+  /** All rows, as JavaScript values; for small results. */
+  async rows<T>(sql: string): Promise<T[]> {
+    const reader = await this.connection.runAndReadAll(sql).catch(rethrow);
+    return reader.getRowObjectsJS() as T[];
+  }
+
+  /** Chunks of up to 2,048 rows as they come. */
+  async chunks(sql: string, onChunk: (chunk: DuckDBDataChunk) => void | Promise<void>): Promise<void> {
+    const result = await this.connection.stream(sql).catch(rethrow);
+    for (;;) {
+      const chunk = await result.fetchChunk().catch(rethrow);
+      if (chunk === null || chunk.rowCount === 0) return;
+      await onChunk(chunk);
+    }
+  }
+
+  /** Writes a query's rows into a Parquet file; returns their number. `fieldIds`: Parquet field id of each column. */
+  async writeParquet(query: string, path: string, fieldIds: Record<string, number>): Promise<number> {
+    const ids = Object.entries(fieldIds).map(([name, id]) => `${name}: ${id}`);
+    const options = `FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(", ")}}`;
+    const [{ Count }] = await this.rows<{ Count: bigint }>(`COPY (${query}) TO ${literal(path)} (${options})`);
+    return Number(Count);
+  }
+
+  async close(): Promise<void> {
+    this.connection.disconnectSync();
+    this.instance.closeSync();
+    await rm(this.temporaryPath, { recursive: true, force: true });
+  }
+}
+
+function rethrow(cause: unknown): never {
+  const message = cause instanceof Error ? cause.message : String(cause);
+  throw new SluiceError("destination", `DuckDB: ${message}`, { cause, remedy: remedyOf(cause) });
+}
+
+/** DuckDB tells the kind of an error at the start of its text only; the remedy is a hint, no decision. */
+function remedyOf(cause: unknown): string {
+  const message = cause instanceof Error ? cause.message : "";
+  return message.startsWith("Out of Memory")
+    ? "Raise the pipeline's memoryBytesMax, or free space in the destination folder, into which queries spill."
+    : "Check that staging and destination folders are whole and readable, and that the disk has free space.";
+}
+
+export function literal(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}
+
+/** `read_parquet` over files by name; columns that one of them lacks are NULL in its rows. */
+export function parquet(paths: string[], options = ""): string {
+  return `read_parquet([${paths.map(literal).join(", ")}], union_by_name = true, hive_partitioning = false${options})`;
+}
