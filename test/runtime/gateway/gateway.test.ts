@@ -229,7 +229,7 @@ describe("gateway", () => {
       lsn: string;
     };
     const staged = readRecords(join(folder, "staging")).at(-1)?.endLsn ?? "0/0";
-    const durable = Math.max(Number(lsnOf(idle.lsn)), Number(lsnOf(staged)));
+    const durable = Math.max(Number(lsnOf(idle.idleLsn)), Number(lsnOf(staged)));
     expect(Number(lsnOf(rows[0].lsn))).toBeLessThanOrEqual(durable);
     await gateway.stop();
     await expectEqual();
