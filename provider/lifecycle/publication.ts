@@ -251,15 +251,15 @@ export const publication: Lifecycle = {
     try {
       await withAdmin(source, `dropping publication ${quoteIdentifier(name)}`, async (client) => {
         const found = await readPublication(client, { name });
-        if (found !== null && !isOurs(found, props)) {
+        const foreign = found !== null && !isOurs(found, props);
+        if (foreign) {
           console.log(`warning: publication ${quoteIdentifier(name)} isn't this stack's any more and is left alone`);
-          return;
         }
         await inTransaction(client, async () => {
-          await dropPublication(client, name);
+          if (!foreign) await dropPublication(client, name);
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
-        if ((await readPublication(client, { name })) !== null) {
+        if (!foreign && (await readPublication(client, { name })) !== null) {
           throw new SluiceError("internal", `publication ${quoteIdentifier(name)} is still there`, {
             remedy: `Run ${sql}.`,
           });

@@ -1,0 +1,219 @@
+// Contract: a slot is made after its publication, within a deadline that names who blocks it; a slot that isn't ours is
+// neither taken nor dropped; delete ends the slot's consumer, drops it and verifies it; a lost slot can only be replaced;
+// a delete that can't reach the database says the SQL to run.
+// Invariant 5: after delete no slot of ours remains.
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Properties } from "../../../provider/lifecycle/lifecycle";
+import { newPipelineId } from "../../../provider/lifecycle/names";
+import {
+  checkReplicationSlot,
+  diffReplicationSlot,
+  replicationSlot,
+} from "../../../provider/lifecycle/replication-slot";
+import { unknownValue } from "../../../provider/lifecycle/unknown-value";
+import { until } from "../../support/conditions";
+import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+
+let server: TestPostgres;
+let client: pg.Client;
+const clients: pg.Client[] = [];
+
+beforeAll(async () => {
+  server = await startPostgres({ settings: { max_replication_slots: "3" } });
+  client = await server.client();
+  await client.query("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION pub FOR TABLE t");
+});
+
+afterAll(async () => {
+  await client?.end();
+  await server?.stop();
+});
+
+afterEach(async () => {
+  for (const one of clients.splice(0)) await one.end().catch(() => {});
+  await until("no slot is left", async () => {
+    await client.query(
+      "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active_pid IS NOT NULL",
+    );
+    await client.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE active_pid IS NULL");
+    return (await slots()).length === 0;
+  });
+});
+
+async function slots(): Promise<string[]> {
+  const { rows } = await client.query<{ slot_name: string }>("SELECT slot_name FROM pg_replication_slots ORDER BY 1");
+  return rows.map((row) => row.slot_name);
+}
+
+function news(more: Properties = {}): Properties {
+  return { source: server.source(), publicationName: "pub", pipelineId: newPipelineId(), ...more };
+}
+
+async function created(more: Properties = {}) {
+  const { inputs, failures } = await replicationSlot.check({}, news(more));
+  expect(failures).toEqual([]);
+  return replicationSlot.create(inputs);
+}
+
+/** A walsender that reads the slot, as our gateway or anybody's tool. */
+async function consume(name: string): Promise<pg.Client> {
+  const consumer = new pg.Client({
+    ...{
+      host: server.host,
+      port: server.port,
+      user: server.user,
+      password: server.password,
+      database: server.database,
+    },
+    replication: "database",
+  } as pg.ClientConfig);
+  clients.push(consumer);
+  consumer.on("error", () => {});
+  await consumer.connect();
+  consumer
+    .query(`START_REPLICATION SLOT "${name}" LOGICAL 0/0 (proto_version '1', publication_names 'pub')`)
+    .catch(() => {});
+  await until("the slot is read", async () => {
+    const { rows } = await client.query("SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active", [name]);
+    return rows.length === 1;
+  });
+  return consumer;
+}
+
+describe("check", () => {
+  it("makes a name that a preview shows and an incarnation, and both stay", async () => {
+    const wanted = news();
+    const { inputs } = await replicationSlot.check({}, wanted);
+    expect(inputs.slotName).toMatch(new RegExp(`^dbx_\\d+_${wanted.pipelineId}$`));
+    expect((await replicationSlot.check(inputs, wanted)).inputs).toEqual(inputs);
+    expect((await replicationSlot.check({}, wanted)).inputs.incarnation).not.toBe(inputs.incarnation);
+  });
+
+  it("lets unknown values pass, and asks no server then", async () => {
+    const wanted = news({ source: unknownValue, publicationName: unknownValue, pipelineId: unknownValue });
+    expect((await replicationSlot.check({}, wanted)).failures).toEqual([]);
+  });
+
+  it("refuses a name that PostgreSQL would", () => {
+    expect(checkReplicationSlot({}, news({ slotName: "Slot-1" })).failures).toMatchObject([{ property: "slotName" }]);
+  });
+
+  it("knows a slot that is another stack's, with the SQL that drops it", async () => {
+    await client.query("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')");
+    const other = await replicationSlot.check({}, news({ slotName: "theirs" }));
+    expect(other.failures).toMatchObject([
+      { property: "slotName", reason: expect.stringContaining("SELECT pg_drop_replication_slot('theirs')") },
+    ]);
+  });
+
+  it("knows that no slot is free", async () => {
+    for (const name of ["a", "b", "c"]) {
+      await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [name]);
+    }
+    // Under another name: at the server's own a slot of this stack was seen, which a replacement would free.
+    const source = { ...server.source(), host: "localhost" };
+    const { failures } = await replicationSlot.check({}, news({ source }));
+    expect(failures).toMatchObject([{ reason: expect.stringMatching(/no free replication slot: 3 of .*= 3/) }]);
+    await expect(created({ preflight: "up" })).rejects.toMatchObject({ kind: "source-setting" });
+  });
+});
+
+describe("diff", () => {
+  it("replaces for another publication, name, database or pipeline, and for a lost slot", async () => {
+    const wanted = news();
+    const olds: Properties = { ...checkReplicationSlot({}, wanted).inputs, slotName: "made", lost: false };
+    const diff = (more: Properties, before = olds) =>
+      diffReplicationSlot(before, checkReplicationSlot(before, { ...wanted, ...more }).inputs);
+    expect(diff({})).toMatchObject({ changes: false });
+    expect(diff({ deleteTimeoutMs: 5_000 })).toMatchObject({ changes: true, replaces: [] });
+    expect(diff({ publicationName: "other" })).toMatchObject({
+      replaces: ["publicationName"],
+      deleteBeforeReplace: true,
+    });
+    expect(diff({ slotName: "other" }).replaces).toEqual(["slotName"]);
+    expect(diff({ pipelineId: newPipelineId() }).replaces).toEqual(["pipelineId"]);
+    expect(diff({ source: server.source("other") }).replaces).toEqual(["source"]);
+    expect(diff({ source: { ...server.source(), host: "moved" } })).toMatchObject({ changes: true, replaces: [] });
+    expect(diff({}, { ...olds, lost: true })).toMatchObject({ replaces: ["lost"], deleteBeforeReplace: true });
+  });
+});
+
+describe("create", () => {
+  it("makes a pgoutput slot and tells its consistent point", async () => {
+    const { id, outs } = await created();
+    expect(outs).toMatchObject({
+      slotName: id,
+      consistentPoint: expect.stringMatching(/^[0-9A-F]+\/[0-9A-F]+$/),
+      lost: false,
+    });
+    const read = await replicationSlot.read(id, outs);
+    expect(read.props).toEqual(outs);
+  });
+
+  it("needs the publication first", async () => {
+    await expect(created({ publicationName: "gone" })).rejects.toMatchObject({ kind: "missing-object" });
+    expect(await slots()).toEqual([]);
+  });
+
+  it("takes no slot that exists", async () => {
+    await client.query("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')");
+    const { inputs } = checkReplicationSlot({}, news({ slotName: "theirs" }));
+    await expect(replicationSlot.create(inputs)).rejects.toMatchObject({ kind: "name-taken" });
+  });
+
+  it("makes anew what a create left whose result was lost", async () => {
+    const wanted = news();
+    const { inputs } = await replicationSlot.check({}, wanted);
+    await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [inputs.slotName]);
+    const again = await replicationSlot.check({}, wanted);
+    expect(again.failures).toEqual([]);
+    const { id } = await replicationSlot.create(again.inputs);
+    expect(await slots()).toEqual([id]);
+  });
+
+  it("gives up after its deadline, names the open transaction, and leaves nothing", async () => {
+    const writer = await server.client();
+    clients.push(writer);
+    await writer.query("BEGIN; INSERT INTO t VALUES (1)");
+    await expect(created({ createTimeoutMs: 400 })).rejects.toMatchObject({
+      kind: "timeout",
+      message: expect.stringMatching(/could not be created within 400 ms[\s\S]*INSERT INTO t/),
+      remedy: expect.stringContaining("pg_terminate_backend"),
+    });
+    await writer.query("ROLLBACK");
+    expect(await slots()).toEqual([]);
+    await created();
+  });
+});
+
+describe("read", () => {
+  it("finds it gone, and another's in its place", async () => {
+    const { id, outs } = await created();
+    await client.query("SELECT pg_drop_replication_slot($1)", [id]);
+    expect(await replicationSlot.read(id, outs)).toEqual({ id: "" });
+    await client.query("SELECT pg_create_physical_replication_slot($1)", [id]);
+    expect(await replicationSlot.read(id, outs)).toEqual({ id: "" });
+    await replicationSlot.delete(id, outs);
+    expect(await slots()).toEqual([id]);
+  });
+});
+
+describe("delete", () => {
+  it("ends the consumer, drops the slot, and is done when it is gone", async () => {
+    const { id, outs } = await created();
+    await consume(id);
+    await replicationSlot.delete(id, outs);
+    expect(await slots()).toEqual([]);
+    await replicationSlot.delete(id, outs);
+  });
+
+  it("says the SQL to run where the database can't be reached", async () => {
+    const { id, outs } = await created();
+    const source = { ...(outs.source as object), port: 1, connectTimeoutMs: 500 };
+    await expect(replicationSlot.delete(id, { ...outs, source })).rejects.toMatchObject({
+      kind: "unreachable",
+      remedy: expect.stringContaining(`SELECT pg_drop_replication_slot('${id}')`),
+    });
+  });
+});
