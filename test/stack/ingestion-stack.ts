@@ -1,0 +1,59 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type pg from "pg";
+import { type Deployer, openStack } from "../engine/deployer";
+import type { OperationResult } from "../engine/engine";
+
+/** A stack of the test's program with these arguments; the same name and folder open the same stack. */
+export function openIngestion(folder: string, name: string, args: Record<string, unknown>): Promise<Deployer> {
+  return openStack({
+    projectDir: join(process.cwd(), "test/stack/program"),
+    stack: name,
+    stateFile: join(folder, `${name}.json`),
+    config: { "sluice-test:args": JSON.stringify(args) },
+    env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
+  });
+}
+
+/** The text of all errors of an operation. */
+export function errorsOf(result: OperationResult): string {
+  const errors = result.diagnostics.filter(({ severity }) => severity === "error");
+  return errors.map(({ message }) => message).join("\n");
+}
+
+export async function slotNames(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "SELECT slot_name AS name FROM pg_replication_slots ORDER BY 1",
+  );
+  return rows.map(({ name }) => name);
+}
+
+export async function publicationNames(client: pg.Client): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>("SELECT pubname AS name FROM pg_publication ORDER BY 1");
+  return rows.map(({ name }) => name);
+}
+
+/** Arguments of every process that has this text among them (Linux). */
+export function processesNaming(text: string): string[] {
+  return readdirSync("/proc")
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => readQuietly(`/proc/${pid}/cmdline`).replaceAll("\0", " "))
+    .filter((commandLine) => commandLine.includes(text));
+}
+
+function readQuietly(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return "";
+  }
+}
+
+/** Paths of the files below a folder that hold this text. */
+export function filesHolding(folder: string, text: string): string[] {
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => readQuietly(path).includes(text));
+}
