@@ -1,0 +1,68 @@
+import { parseArgs } from "node:util";
+
+export const benches = ["snapshot", "stream", "apply"] as const;
+export type BenchName = (typeof benches)[number];
+
+export interface BenchOptions {
+  quick: boolean;
+  /** rows or changes; default by bench */
+  rows: number | undefined;
+  runs: number;
+  /** an empty folder of its own */
+  folder: string;
+  timeoutMs: number;
+  progress(line: string): void;
+}
+
+export const benchUsage = `npm run bench -- snapshot|stream|apply [--json] [--quick] [--rows N] [--runs N]
+
+  snapshot   a table's snapshot into staging, against psql's COPY binary to nowhere
+  stream     changes into staging, against pg_recvlogical to nowhere
+  apply      changes into a Delta table, against rewriting the files that they touch
+
+  --json     one JSON line
+  --quick    small data, two runs
+`;
+
+export type BenchCommand =
+  | { kind: "help" }
+  | { kind: "error"; message: string }
+  | { kind: "run"; bench: BenchName; json: boolean; quick: boolean; rows: number | undefined; runs: number };
+
+/** Pure. */
+export function readBenchCommand(argv: string[]): BenchCommand {
+  try {
+    const { values, positionals } = parseArgs({
+      args: argv,
+      allowPositionals: true,
+      options: {
+        json: { type: "boolean", default: false },
+        quick: { type: "boolean", default: false },
+        rows: { type: "string" },
+        runs: { type: "string" },
+        help: { type: "boolean", short: "h", default: false },
+      },
+    });
+    if (values.help) return { kind: "help" };
+    const [bench, ...more] = positionals;
+    if (!benches.includes(bench as BenchName) || more.length > 0) {
+      return {
+        kind: "error",
+        message: `give one of ${benches.join(", ")}, not ${JSON.stringify(positionals.join(" "))}`,
+      };
+    }
+    const quick = values.quick;
+    const runs = values.runs === undefined ? (quick ? 2 : 5) : wholeNumber("--runs", values.runs, 1);
+    const rows = values.rows === undefined ? undefined : wholeNumber("--rows", values.rows, 1000);
+    return { kind: "run", bench: bench as BenchName, json: values.json, quick, rows, runs };
+  } catch (error) {
+    return { kind: "error", message: (error as Error).message };
+  }
+}
+
+function wholeNumber(option: string, text: string, min: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < min)
+    throw new Error(`${option} takes a whole number from ${min}, not ${text}`);
+  return value;
+}

@@ -1,0 +1,46 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { benchApply } from "./apply";
+import { type BenchName, type BenchOptions, benchUsage, readBenchCommand } from "./bench-options";
+import { type Figure, renderFigure } from "./figures";
+import { benchSnapshot } from "./snapshot";
+import { benchStream } from "./stream";
+
+const runners: Record<BenchName, (options: BenchOptions) => Promise<Figure>> = {
+  snapshot: benchSnapshot,
+  stream: benchStream,
+  apply: benchApply,
+};
+
+async function main(): Promise<number> {
+  const command = readBenchCommand(process.argv.slice(2));
+  switch (command.kind) {
+    case "help":
+      process.stdout.write(benchUsage);
+      return 0;
+    case "error":
+      process.stderr.write(`bench: ${command.message}\n\n${benchUsage}`);
+      return 64;
+    case "run": {
+      const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
+      try {
+        const { quick, rows, runs } = command;
+        const progress = (line: string) => process.stderr.write(`${line}\n`);
+        const result = await runners[command.bench]({ quick, rows, runs, folder, timeoutMs: 600_000, progress });
+        process.stdout.write(`${command.json ? JSON.stringify(result) : renderFigure(result)}\n`);
+        return 0;
+      } finally {
+        rmSync(folder, { recursive: true, force: true });
+      }
+    }
+  }
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`bench: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exit(1);
+  },
+);
