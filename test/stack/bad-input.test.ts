@@ -9,7 +9,15 @@ import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { errorsOf, filesHolding, openIngestion, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import {
+  endProcesses,
+  errorsOf,
+  filesHolding,
+  openIngestion,
+  processesNaming,
+  publicationNames,
+  slotNames,
+} from "./ingestion-stack";
 
 type Args = Record<string, unknown>;
 
@@ -38,6 +46,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   listener?.close();
+  if (folder !== undefined) await endProcesses(folder);
   await client?.end();
   await server?.stop();
   if (folder !== undefined) rmSync(folder, { recursive: true, force: true });

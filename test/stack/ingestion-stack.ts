@@ -1,6 +1,8 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import type pg from "pg";
+import { localDeployment } from "../../provider/deploy/local";
+import { processFiles } from "../../provider/deploy/process-files";
 import { type Deployer, openStack } from "../engine/deployer";
 import type { OperationResult } from "../engine/engine";
 
@@ -47,6 +49,12 @@ function readQuietly(path: string): string {
   } catch {
     return "";
   }
+}
+
+/** Ends what a failed test left running below a folder. */
+export async function endProcesses(folder: string): Promise<void> {
+  const directories = filesHolding(folder, "").filter((path) => basename(path) === processFiles.started);
+  for (const path of directories) await localDeployment().remove(dirname(path), 5_000);
 }
 
 /** Paths of the files below a folder that hold this text. */
