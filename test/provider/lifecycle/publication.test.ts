@@ -191,7 +191,9 @@ describe("read", () => {
     ["deletes aren't published", (name: string) => `ALTER PUBLICATION ${name} SET (publish = 'insert, update')`],
     ["an identity was changed", () => "ALTER TABLE s.keyless REPLICA IDENTITY DEFAULT"],
     ["its mark is gone", (name: string) => `COMMENT ON PUBLICATION ${name} IS NULL`],
-  ])("finds that %s, and an update repairs it", async (_, sql) => {
+  ])("finds that %s, and an update repairs it", async (what, sql) => {
+    const { rows } = await client.query("SELECT current_setting('server_version_num')::int < 150000 AS old");
+    if (rows[0].old && what.includes("row filter")) return; // came with PostgreSQL 15
     const tables = ["s.plain", "s.keyless"];
     const { id, outs } = await created(tables);
     await client.query(sql(client.escapeIdentifier(id)));
