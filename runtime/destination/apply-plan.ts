@@ -34,14 +34,22 @@ export interface PlanState {
   /** to be applied: nothing of an open snapshot */
   ready: ApplyPlan;
   open: OpenSnapshot | null;
+  /** nothing up to here is missing in the table; `ready` comes after it */
+  baseSequence: number;
   /** newest record folded */
   scannedSequence: number;
   /** left the publication */
   removed: boolean;
 }
 
-export function startPlan(appliedSequence: number): PlanState {
-  return { ready: emptyPlan(appliedSequence), open: null, scannedSequence: appliedSequence, removed: false };
+export function startPlan(appliedSequence: number, removed = false): PlanState {
+  const baseSequence = appliedSequence;
+  return { ready: emptyPlan(appliedSequence), open: null, baseSequence, scannedSequence: appliedSequence, removed };
+}
+
+/** The state once `ready` is carried out. */
+export function afterApply(state: PlanState): PlanState {
+  return { ...state, ready: emptyPlan(state.ready.sequence), baseSequence: state.ready.sequence };
 }
 
 function emptyPlan(sequence: number): ApplyPlan {
@@ -54,13 +62,19 @@ export function foldRecord(state: PlanState, sequence: number, events: StagedEve
   for (const event of events) next = foldEvent(next, event);
   // While a snapshot is open the table stays at the record before its begin.
   if (next.open === null) next.ready = { ...next.ready, sequence };
-  return next;
+  return next.ready.steps.length === 0 ? { ...next, baseSequence: next.ready.sequence } : next;
 }
 
 function foldEvent(state: PlanState, event: StagedEvent): PlanState {
   switch (event.kind) {
     case "snapshot-begin": {
-      const open = { snapshotId: event.snapshotId, schemaId: event.schemaId, files: [], rows: 0, changes: emptyPlan(0) };
+      const open = {
+        snapshotId: event.snapshotId,
+        schemaId: event.schemaId,
+        files: [],
+        rows: 0,
+        changes: emptyPlan(0),
+      };
       return { ...state, open, removed: false };
     }
     case "snapshot-rows": {

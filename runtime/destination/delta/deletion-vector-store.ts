@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { DeletionVectorDescriptor } from "./actions";
 import { decodeBase85, decodeUuid, encodeBase85, encodeUuid } from "./base85";
-import { damaged, failed, writeDurably } from "./delta-log";
 import {
   DeletionVectorFile,
   decodeDeletionVector,
@@ -12,6 +11,7 @@ import {
   type RowSet,
   unframeDeletionVector,
 } from "./deletion-vector";
+import { damaged, failed, writeDurably } from "./delta-log";
 
 /** Vectors up to this size stand in the log itself. */
 const inlineBytesMax = 512;

@@ -1,5 +1,14 @@
 import { SluiceError } from "../../errors";
-import type { Action, AddFile, CommitInfo, MetaData, Protocol, RemoveFile, Txn } from "./actions";
+import {
+  type Action,
+  type AddFile,
+  type CommitInfo,
+  type MetaData,
+  type Protocol,
+  type RemoveFile,
+  recordCount,
+  type Txn,
+} from "./actions";
 
 /** What a Delta table is at a version: the reconciliation of its log's actions (protocol, "Action Reconciliation"). */
 export class DeltaSnapshot {
@@ -57,4 +66,11 @@ function fileKey(file: AddFile | RemoveFile): string {
   const vector = file.deletionVector;
   if (vector === null || vector === undefined) return file.path;
   return `${file.path}\0${vector.storageType}${vector.pathOrInlineDv}@${vector.offset ?? ""}`;
+}
+
+/** Rows that a reader of the snapshot sees; files whose count is unknown count as empty. */
+export function liveRows(snapshot: DeltaSnapshot): number {
+  let rows = 0;
+  for (const add of snapshot.files.values()) rows += (recordCount(add) ?? 0) - (add.deletionVector?.cardinality ?? 0);
+  return rows;
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { DeltaType, TableSchema } from "../../change/table-schema";
+import { SluiceError } from "../../errors";
 import type { MetaData, Protocol } from "./actions";
 
 /** Table properties that say whose table it is: the source's table, and the staging log that feeds it. */
@@ -46,6 +47,26 @@ export function buildMetaData(schema: TableSchema, logId: string, previous: Meta
     },
     createdTime: previous?.createdTime ?? nowMs,
   };
+}
+
+/**
+ * For a schema that comes without a new snapshot.
+ * @throws SluiceError `unsupported` where files of the old schema can't be read with the new one
+ */
+export function checkColumnTypes(previous: MetaData, schema: TableSchema): void {
+  const { fields } = JSON.parse(previous.schemaString) as {
+    fields: { type: unknown; metadata: Record<string, unknown> }[];
+  };
+  const types = new Map(fields.map((field) => [field.metadata["delta.columnMapping.physicalName"], field.type]));
+  for (const column of schema.columns) {
+    const old = types.get(column.physicalName) ?? column.deltaType;
+    if (old === column.deltaType) continue;
+    throw new SluiceError(
+      "unsupported",
+      `table ${schema.schema}.${schema.name}: column ${column.name} changed from ${old} to ${column.deltaType}`,
+      { remedy: "Take a new snapshot of the table: drop it from the publication, and add it again." },
+    );
+  }
 }
 
 /** Keeps features that the table has already. */

@@ -1,0 +1,49 @@
+import { type Metric, renderMetrics } from "../operate/metrics";
+import { parseLsn } from "../postgres/lsn";
+import type { ApplierStatus, ApplierTableStatus } from "../status";
+
+/** The applier's status as Prometheus text. */
+export function applierMetrics(status: ApplierStatus): string {
+  const perTable = (
+    name: string,
+    help: string,
+    type: Metric["type"],
+    value: (table: ApplierTableStatus) => number,
+  ): Metric => ({
+    name,
+    help,
+    type,
+    samples: status.tables.map((table) => ({
+      labels: { schema: table.schema, table: table.name },
+      value: value(table),
+    })),
+  });
+  const single = (name: string, help: string, type: Metric["type"], value: number): Metric => ({
+    name,
+    help,
+    type,
+    samples: [{ value }],
+  });
+  return renderMetrics([
+    single("sluice_applier_up", "1 while staged commits are applied", "gauge", status.state.kind === "running" ? 1 : 0),
+    single("sluice_applier_staged_sequence", "newest staged commit seen", "counter", status.stagedSequence),
+    single(
+      "sluice_applier_applied_sequence",
+      "staged commit that every table holds",
+      "counter",
+      status.appliedSequence,
+    ),
+    single(
+      "sluice_applier_applied_lsn_bytes",
+      "WAL position that every table holds",
+      "gauge",
+      Number(parseLsn(status.appliedLsn)),
+    ),
+    perTable("sluice_destination_rows", "rows in the destination table", "gauge", (table) => table.rows),
+    perTable("sluice_destination_upserted_total", "rows upserted", "counter", (table) => table.upserted),
+    perTable("sluice_destination_deleted_total", "rows deleted", "counter", (table) => table.deleted),
+    perTable("sluice_destination_failed", "1 while the table can't be applied", "gauge", (table) =>
+      table.state.kind === "failed" ? 1 : 0,
+    ),
+  ]);
+}

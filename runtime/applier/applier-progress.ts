@@ -1,0 +1,44 @@
+import { z } from "zod";
+import type { ObjectStore } from "../staging/object-store";
+
+/**
+ * `progress/<id>.json`: where to go on reading, so that a start needn't read the whole log. A hint only: each table's
+ * position is in the table itself (`txn`), and what contradicts it here is not believed.
+ */
+export const progressSchema = z.object({
+  version: z.literal(1),
+  logId: z.string(),
+  /** every record up to here was looked at for new tables */
+  scannedSequence: z.int().min(0),
+  tables: z.record(
+    z.string(),
+    z.object({
+      schema: z.string(),
+      name: z.string(),
+      removed: z.boolean(),
+      /** the table's own position when this was written; null when it had none */
+      heldSequence: z.int().nullable(),
+      /** no record up to here has anything that the table lacks */
+      sequence: z.int().min(0),
+    }),
+  ),
+});
+export type ApplierProgress = z.infer<typeof progressSchema>;
+
+const keyOf = (id: string) => `progress/${encodeURIComponent(id)}.json`;
+
+/** `null` when there is none, or none of this log. */
+export async function readProgress(store: ObjectStore, id: string, logId: string): Promise<ApplierProgress | null> {
+  const content = await store.get(keyOf(id));
+  if (content === null) return null;
+  try {
+    const progress = progressSchema.parse(JSON.parse(content.toString("utf8")));
+    return progress.logId === logId ? progress : null;
+  } catch {
+    return null;
+  }
+}
+
+export async function writeProgress(store: ObjectStore, id: string, progress: ApplierProgress): Promise<void> {
+  await store.put(keyOf(id), JSON.stringify(progress));
+}

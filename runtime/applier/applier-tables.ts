@@ -1,0 +1,138 @@
+import { isDeepStrictEqual } from "node:util";
+import { SluiceError } from "../errors";
+import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
+import type { ObjectStore } from "../staging/object-store";
+import { readLogIdentity } from "../staging/staging-log";
+import type { ApplierTableStatus } from "../status";
+import { type ApplierProgress, readProgress, writeProgress } from "./applier-progress";
+import { StagedRecords } from "./staged-records";
+import { TableApplier, type TableContext } from "./table-applier";
+
+/** The hint is written that often at most. */
+const progressMs = 1_000;
+
+/** All tables of a staging log: finds them, lets each apply in its turn, and knows how far all are. */
+export class ApplierTables {
+  appliedLsn = formatLsn(lsnZero);
+  private readonly tables = new Map<string, TableApplier>();
+  private scannedSequence = 0;
+  /** what the gateway says of a quiet source: read before the head, so all before it is staged up to the head */
+  private idleLsn: Lsn = lsnZero;
+  private written: ApplierProgress | null = null;
+  private writtenMs = 0;
+
+  private constructor(
+    private readonly store: ObjectStore,
+    private readonly id: string,
+    private readonly context: TableContext,
+  ) {}
+
+  static async open(
+    store: ObjectStore,
+    logId: string,
+    id: string,
+    context: Omit<TableContext, "records" | "logId">,
+  ): Promise<ApplierTables> {
+    const tables = new ApplierTables(store, id, { ...context, logId, records: new StagedRecords(store) });
+    const progress = await readProgress(store, id, logId);
+    if (progress === null) return tables;
+    tables.scannedSequence = progress.scannedSequence;
+    for (const [tableId, known] of Object.entries(progress.tables)) tables.add(tableId, known);
+    return tables;
+  }
+
+  private add(tableId: string, known: ApplierProgress["tables"][string]): void {
+    this.tables.set(tableId, new TableApplier(tableId, known, this.context));
+  }
+
+  get stagedSequence(): number {
+    return this.context.records.head;
+  }
+
+  /** Every table has what is staged up to here. */
+  get appliedSequence(): number {
+    let sequence = this.scannedSequence;
+    for (const table of this.tables.values()) sequence = Math.min(sequence, table.doneSequence);
+    return sequence;
+  }
+
+  get isDue(): boolean {
+    const nowMs = Date.now();
+    return [...this.tables.values()].some((table) => table.isDue(nowMs));
+  }
+
+  /** Of the first table that has failed. */
+  get failed(): SluiceError | null {
+    for (const table of this.tables.values()) if (table.error !== null) return table.error;
+    return null;
+  }
+
+  /**
+   * Looks for new staged commits, and for new tables in them.
+   * @throws SluiceError `conflict` when another log is in the folder now
+   */
+  async look(): Promise<void> {
+    const { records, logId } = this.context;
+    if ((await readLogIdentity(this.store)) !== logId) {
+      throw new SluiceError("conflict", `staging: another log is in ${this.store.location} now`, {
+        remedy: "Nothing to do: the applier starts anew with it.",
+      });
+    }
+    this.idleLsn = await readIdleLsn(this.store);
+    await records.refreshHead();
+    while (this.scannedSequence < records.head) {
+      const record = await records.read(this.scannedSequence + 1);
+      for (const [tableId, { schema, name }] of Object.entries(record.tables)) {
+        if (this.tables.has(tableId)) continue;
+        this.add(tableId, { schema, name, removed: false, heldSequence: null, sequence: record.sequence - 1 });
+      }
+      this.scannedSequence = record.sequence;
+    }
+    await this.updateLsn();
+  }
+
+  /** One turn for each table that has something to do. */
+  async applyDue(signal: AbortSignal): Promise<void> {
+    for (const table of this.tables.values()) {
+      if (signal.aborted) break;
+      if (table.isDue(Date.now())) await table.advance(Date.now());
+    }
+    await this.updateLsn();
+    if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
+  }
+
+  async close(): Promise<void> {
+    await this.writeProgress();
+  }
+
+  status(): ApplierTableStatus[] {
+    return [...this.tables.values()].map((table) => table.status());
+  }
+
+  private async updateLsn(): Promise<void> {
+    const sequence = this.appliedSequence;
+    const endLsn = sequence === 0 ? lsnZero : parseLsn((await this.context.records.read(sequence)).endLsn);
+    const isCaughtUp = sequence === this.stagedSequence;
+    this.appliedLsn = formatLsn(isCaughtUp ? maxLsn(endLsn, this.idleLsn) : endLsn);
+  }
+
+  private async writeProgress(): Promise<void> {
+    const tables = Object.fromEntries([...this.tables].map(([tableId, table]) => [tableId, table.progress()]));
+    const { logId } = this.context;
+    const progress: ApplierProgress = { version: 1, logId, scannedSequence: this.scannedSequence, tables };
+    this.writtenMs = Date.now();
+    if (isDeepStrictEqual(progress, this.written)) return;
+    await writeProgress(this.store, this.id, progress);
+    this.written = progress;
+  }
+}
+
+/** `progress/gateway.json`: up to where an idle source had nothing to stage; zero when it can't be read. */
+async function readIdleLsn(store: ObjectStore): Promise<Lsn> {
+  try {
+    const content = await store.get("progress/gateway.json");
+    return content === null ? lsnZero : parseLsn((JSON.parse(content.toString("utf8")) as { idleLsn: string }).idleLsn);
+  } catch {
+    return lsnZero;
+  }
+}

@@ -1,0 +1,132 @@
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import type { ApplierConfig } from "../config";
+import { DuckDbSession } from "../destination/duckdb-session";
+import { describeError, SluiceError } from "../errors";
+import { log } from "../operate/log";
+import { startStatus } from "../operate/status-server";
+import { openFolderStore } from "../staging/folder-store";
+import type { ObjectStore } from "../staging/object-store";
+import { readLogIdentity } from "../staging/staging-log";
+import type { ApplierStatus, ProcessState } from "../status";
+import { applierMetrics } from "./applier-metrics";
+import { ApplierTables } from "./applier-tables";
+
+/** Part of the memory limit that a batch's compressed change files may take: they grow when they're read. */
+const batchPart = 16;
+
+export interface ApplierOptions {
+  signal: AbortSignal;
+  /** of the package, for status and history */
+  version: string;
+}
+
+/**
+ * Applies staged commits until `signal` aborts, or (trigger `once`) until it has what is staged at start. A table that
+ * fails is told in the status and retried; the others go on.
+ * @throws SluiceError when nothing can go on, or (trigger `once`) when a table has failed
+ */
+export async function runApplier(config: ApplierConfig, options: ApplierOptions): Promise<void> {
+  let state: ProcessState = { kind: "starting" };
+  let tables: ApplierTables | null = null;
+  const startedAt = new Date().toISOString();
+  const document = (httpPort: number): ApplierStatus => ({
+    role: "applier",
+    id: config.id,
+    version: options.version,
+    pid: process.pid,
+    startedAt,
+    updatedAt: new Date().toISOString(),
+    httpPort,
+    state,
+    stagedSequence: tables?.stagedSequence ?? 0,
+    appliedSequence: tables?.appliedSequence ?? 0,
+    appliedLsn: tables?.appliedLsn ?? "0/0",
+    tables: tables?.status() ?? [],
+  });
+  const status = await startStatus({
+    path: config.statusPath,
+    httpPort: config.http.port,
+    document,
+    metrics: () => applierMetrics(document(0)),
+    healthy: () => state.kind === "running" || state.kind === "waiting",
+  });
+  const setState = (next: ProcessState) => {
+    state = next;
+    status.publish().catch(() => {});
+  };
+  let session: DuckDbSession | null = null;
+  try {
+    const store = await openFolderStore(config.stagingPath);
+    const logId = await awaitLog(store, config, options.signal, setState);
+    if (logId !== null) {
+      session = await openSession(config);
+      tables = await ApplierTables.open(store, logId, config.id, {
+        session,
+        destinationPath: config.destination.path,
+        engineInfo: `sluice/${options.version}`,
+        batchBytesMax: config.memoryBytesMax / batchPart,
+      });
+      setState({ kind: "running" });
+      log("info", "applying", { staging: config.stagingPath, destination: config.destination.path });
+      await applyUntilDone(tables, config, options.signal);
+      setState({ kind: "stopping" });
+      await tables.close();
+    }
+    setState({ kind: "stopped" });
+  } catch (thrown) {
+    const error =
+      thrown instanceof SluiceError ? thrown : new SluiceError("internal", describeError(thrown), { cause: thrown });
+    state = { kind: "failed", errorKind: error.kind, message: error.message, remedy: error.remedy };
+    throw error;
+  } finally {
+    await session?.close();
+    await status.close();
+  }
+}
+
+/** The log's identity, as soon as a gateway has made it; null when there is nothing to wait for any more. */
+async function awaitLog(
+  store: ObjectStore,
+  config: ApplierConfig,
+  signal: AbortSignal,
+  setState: (state: ProcessState) => void,
+): Promise<string | null> {
+  for (;;) {
+    const logId = await readLogIdentity(store);
+    if (logId !== null || signal.aborted || config.trigger.kind === "once") return logId;
+    setState({ kind: "waiting", reason: `no gateway has written to ${config.stagingPath} yet` });
+    await delay(config.trigger.intervalMs, undefined, { signal }).catch(() => {});
+  }
+}
+
+async function openSession(config: ApplierConfig): Promise<DuckDbSession> {
+  const temporaryPath = join(config.destination.path, ".sluice", `spill-${encodeURIComponent(config.id)}`);
+  try {
+    return await DuckDbSession.open({ memoryBytesMax: config.memoryBytesMax, temporaryPath });
+  } catch (cause) {
+    throw new SluiceError(
+      "destination",
+      `destination ${config.destination.path} can't be written: ${describeError(cause)}`,
+      {
+        remedy: "Make the folder writable for the user that runs the applier, or choose another path.",
+        cause,
+      },
+    );
+  }
+}
+
+async function applyUntilDone(tables: ApplierTables, config: ApplierConfig, signal: AbortSignal): Promise<void> {
+  await tables.look();
+  const goal = tables.stagedSequence;
+  while (!signal.aborted) {
+    await tables.applyDue(signal);
+    if (config.trigger.kind === "once") {
+      if (tables.failed !== null) throw tables.failed;
+      if (tables.appliedSequence >= goal) return;
+    } else {
+      if (!tables.isDue) await delay(config.trigger.intervalMs, undefined, { signal }).catch(() => {});
+      await tables.look();
+    }
+  }
+}

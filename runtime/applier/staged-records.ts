@@ -1,0 +1,46 @@
+import { SluiceError } from "../errors";
+import type { ObjectStore } from "../staging/object-store";
+import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
+import { readCommit, readHead } from "../staging/staging-log";
+
+/** A staged commit with its events sorted by table. */
+export interface StagedRecord {
+  sequence: number;
+  endLsn: string;
+  events: Map<string, StagedEvent[]>;
+  tables: StagedCommit["tables"];
+}
+
+const cachedMax = 1_000;
+
+/** The staging log as the applier reads it: immutable records, the newest read ones kept. */
+export class StagedRecords {
+  head = 0;
+  private readonly cache = new Map<number, StagedRecord>();
+
+  constructor(readonly store: ObjectStore) {}
+
+  /** @throws SluiceError `staging` when the log has become shorter */
+  async refreshHead(): Promise<void> {
+    const head = await readHead(this.store, this.head);
+    if (head < this.head)
+      throw new SluiceError("staging", `staging: the log in ${this.store.location} has become shorter`);
+    this.head = head;
+  }
+
+  async read(sequence: number): Promise<StagedRecord> {
+    const cached = this.cache.get(sequence);
+    if (cached !== undefined) return cached;
+    const { endLsn, events, tables } = await readCommit(this.store, sequence);
+    const sorted = new Map<string, StagedEvent[]>();
+    for (const event of events) {
+      const known = sorted.get(event.tableId);
+      if (known === undefined) sorted.set(event.tableId, [event]);
+      else known.push(event);
+    }
+    const record = { sequence, endLsn, events: sorted, tables };
+    this.cache.set(sequence, record);
+    if (this.cache.size > cachedMax) this.cache.delete(this.cache.keys().next().value as number);
+    return record;
+  }
+}

@@ -1,0 +1,80 @@
+import type { ColumnSchema, TableSchema } from "../change/table-schema";
+import { changeOp } from "../staging/staged-commit";
+import { duckDbType } from "./delta/table-metadata";
+import { type DuckDbSession, parquet } from "./duckdb-session";
+import { fieldIds, name, projection } from "./keyed-changes";
+import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
+import type { WorkingTable } from "./working-table";
+
+/**
+ * Applies changes of a table without a key: its rows are a multiset, so of each value only the balance of inserts and
+ * deletes counts. Where deletes prevail, as many of the equal rows are deleted, whichever.
+ */
+export async function applyKeylessChanges(
+  session: DuckDbSession,
+  working: WorkingTable,
+  schema: TableSchema,
+  paths: string[],
+): Promise<void> {
+  const names = schema.columns.map(name);
+  const identity = [...names, ...schema.columns.flatMap((column) => sign(column, name(column)))];
+  await session.run(
+    `CREATE OR REPLACE TEMP TABLE balances AS
+     SELECT *, row_number() OVER () AS _value FROM (
+       SELECT ${names.map((column) => `any_value(${column}) AS ${column}`).join(", ")},
+         sum(CASE WHEN _op IN (${changeOp.insert}, ${changeOp.update}) THEN 1 ELSE -1 END)::BIGINT AS _balance
+       FROM (SELECT _op, ${projection(schema.columns)} FROM ${parquet(paths)}) GROUP BY ${identity.join(", ")})
+     WHERE _balance <> 0`,
+  );
+  await deleteRows(session, working, schema);
+  const inserted = `SELECT ${names.join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
+  await working.insert(inserted, fieldIds(schema.columns));
+  await session.run("DROP TABLE balances");
+}
+
+/** Zero and minus zero are equal to SQL, yet two values; the sign of a NaN is none. */
+function sign(column: ColumnSchema, expression: string): string[] {
+  if (column.deltaType !== "double" && column.deltaType !== "float") return [];
+  return [`CASE WHEN isnan(${expression}) THEN false ELSE signbit(${expression}) END`];
+}
+
+async function deleteRows(session: DuckDbSession, working: WorkingTable, schema: TableSchema): Promise<void> {
+  const deletes = await session.rows<{ value: bigint; count: bigint }>(
+    "SELECT _value AS value, -_balance AS count FROM balances WHERE _balance < 0",
+  );
+  if (deletes.length === 0 || working.paths.length === 0) return;
+  const left = new Map(deletes.map(({ value, count }) => [Number(value), Number(count)]));
+  const present = await presentColumns(session, working.paths);
+  const equal = schema.columns.flatMap((column) => {
+    const mine = present.has(column.physicalName) ? `f.${name(column)}` : `NULL::${duckDbType(column.deltaType)}`;
+    const theirs = `d.${name(column)}`;
+    const signs = sign(column, mine).map(
+      (ours, index) => `${ours} IS NOT DISTINCT FROM ${sign(column, theirs)[index]}`,
+    );
+    return [`${mine} IS NOT DISTINCT FROM ${theirs}`, ...signs];
+  });
+  const buffer = new PositionBuffer(working);
+  await session.chunks(
+    `SELECT ${positionColumns}, d._value::INTEGER FROM ${parquet(working.paths)} f
+     JOIN (SELECT * FROM balances WHERE _balance < 0) d ON ${equal.join(" AND ")}`,
+    async (chunk) => {
+      await loadVectors(chunk, working);
+      const [files, rows, values] = [0, 1, 2].map((index) => chunk.getColumnVector(index));
+      for (let at = 0; at < chunk.rowCount; at++) {
+        const value = values.getItem(at) as number;
+        const wanted = left.get(value) as number;
+        const fileIndex = files.getItem(at) as number;
+        const row = rows.getItem(at) as number;
+        if (wanted === 0 || !working.isLive(fileIndex, row)) continue;
+        left.set(value, wanted - 1);
+        buffer.add(fileIndex, row);
+      }
+    },
+  );
+  buffer.flush();
+}
+
+async function presentColumns(session: DuckDbSession, paths: string[]): Promise<Set<string>> {
+  const rows = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet(paths)}`);
+  return new Set(rows.map((row) => row.column_name));
+}
