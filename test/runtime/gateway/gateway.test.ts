@@ -226,7 +226,7 @@ describe("gateway", () => {
       [`slot_${database}`],
     );
     const idle = JSON.parse(readFileSync(join(folder, "staging", "progress", "gateway.json"), "utf8")) as {
-      lsn: string;
+      idleLsn: string;
     };
     const staged = readRecords(join(folder, "staging")).at(-1)?.endLsn ?? "0/0";
     const durable = Math.max(Number(lsnOf(idle.idleLsn)), Number(lsnOf(staged)));
