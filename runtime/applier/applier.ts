@@ -105,6 +105,7 @@ async function openSession(config: ApplierConfig): Promise<DuckDbSession> {
   try {
     return await DuckDbSession.open({ memoryBytesMax: config.memoryBytesMax, temporaryPath });
   } catch (cause) {
+    if (!(cause instanceof Error && "code" in cause)) throw cause;
     throw new SluiceError(
       "destination",
       `destination ${config.destination.path} can't be written: ${describeError(cause)}`,

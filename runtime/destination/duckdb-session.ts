@@ -23,12 +23,13 @@ export class DuckDbSession {
       threads: String(options.threads ?? 2),
       temp_directory: options.temporaryPath,
       preserve_insertion_order: "false",
-      parquet_metadata_cache: "true",
-      TimeZone: "UTC",
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
-    return new DuckDbSession(instance, await instance.connect(), options.temporaryPath);
+    const connection = await instance.connect();
+    // Settings of extensions can't be given above. Files are immutable, so their footers are read once.
+    await connection.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true");
+    return new DuckDbSession(instance, connection, options.temporaryPath);
   }
 
   async run(sql: string): Promise<void> {

@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
-import { copyFile, link, rename, rm, stat } from "node:fs/promises";
-import { basename, join } from "node:path";
+import { copyFile, link, mkdir, rename, rm, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
 import { type Action, type AddFile, type DeletionVectorDescriptor, formatStats, recordCount } from "./delta/actions";
 import { newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
@@ -43,6 +43,7 @@ export class WorkingTable {
 
   static async open(table: DeltaTable, session: DuckDbSession): Promise<WorkingTable> {
     const working = new WorkingTable(table, session);
+    if (!table.exists) await makeFolder(table.path);
     for (const committed of table.snapshot.files.values()) {
       const path = table.filePath(committed);
       const records = recordCount(committed) ?? (await countRecords(path, session));
@@ -184,6 +185,16 @@ function removeAction({ path, partitionValues, size, deletionVector }: AddFile, 
       ...vector,
     },
   };
+}
+
+async function makeFolder(path: string): Promise<void> {
+  try {
+    const made = await mkdir(path, { recursive: true });
+    if (made === undefined) return;
+    for (let folder = path; folder.length >= made.length; folder = dirname(folder)) await flush(dirname(folder));
+  } catch (error) {
+    throw failed(path, "made", error);
+  }
 }
 
 async function countRecords(path: string, session: DuckDbSession): Promise<number> {

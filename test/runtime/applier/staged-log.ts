@@ -1,0 +1,205 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
+import type { DeltaType, TableSchema } from "../../../runtime/change/table-schema";
+import type { ApplierConfig } from "../../../runtime/config";
+import { duckDbType } from "../../../runtime/destination/delta/table-metadata";
+import { openFolderStore } from "../../../runtime/staging/folder-store";
+import type { ObjectStore } from "../../../runtime/staging/object-store";
+import {
+  type StagedCommit,
+  type StagedEvent,
+  type StagedFile,
+  schemaKey,
+} from "../../../runtime/staging/staged-commit";
+import { appendCommit, openLogIdentity } from "../../../runtime/staging/staging-log";
+
+/** A value as SQL text, or null. */
+export type Sql = string | null;
+
+export interface Change {
+  op: 0 | 1 | 2 | 3;
+  /** by column name; those left out are NULL */
+  row: Record<string, Sql>;
+  /** names of columns whose value was not sent */
+  unchanged?: string[];
+}
+
+/** Writes a staging log as a gateway does, Parquet by DuckDB, without a gateway. */
+export class StagedLog {
+  private sequence = 0;
+  private files = 0;
+  private lsn = 1000n;
+  private readonly tables: StagedCommit["tables"] = {};
+  private events: StagedEvent[] = [];
+
+  private constructor(
+    readonly store: ObjectStore,
+    readonly folder: string,
+    readonly logId: string,
+    private readonly duckdb: DuckDBConnection,
+    private readonly instance: DuckDBInstance,
+  ) {}
+
+  static async open(folder = mkdtempSync(join(tmpdir(), "sluice-staged-"))): Promise<StagedLog> {
+    const store = await openFolderStore(join(folder, "staging"));
+    const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
+    return new StagedLog(store, folder, await openLogIdentity(store), await instance.connect(), instance);
+  }
+
+  get destination(): string {
+    return join(this.folder, "lake");
+  }
+
+  get head(): number {
+    return this.sequence;
+  }
+
+  config(changes: Partial<ApplierConfig> = {}): ApplierConfig {
+    return {
+      version: 1,
+      id: "test",
+      role: "applier",
+      statusPath: join(this.folder, "status.json"),
+      http: { port: 0 },
+      stagingPath: join(this.folder, "staging"),
+      destination: { kind: "local", path: this.destination },
+      trigger: { kind: "once" },
+      memoryBytesMax: 256 * 1024 * 1024,
+      ...changes,
+    };
+  }
+
+  async schema(schema: TableSchema): Promise<void> {
+    await this.store.putIfAbsent(schemaKey(schema.tableId, schema.schemaId), JSON.stringify(schema));
+    const known = this.tables[schema.tableId] ?? { snapshotId: null, snapshotComplete: false, snapshots: 0 };
+    this.tables[schema.tableId] = { ...known, schemaId: schema.schemaId, schema: schema.schema, name: schema.name };
+  }
+
+  begin(schema: TableSchema, snapshotId: string): void {
+    const { tableId, schemaId } = schema;
+    this.events.push({ kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate: 0 });
+  }
+
+  async rows(schema: TableSchema, snapshotId: string, rows: Record<string, Sql>[]): Promise<void> {
+    const files = [
+      await this.write(
+        schema,
+        rows.map((row) => values(schema, row)),
+        "",
+      ),
+    ];
+    this.events.push({ kind: "snapshot-rows", tableId: schema.tableId, schemaId: schema.schemaId, snapshotId, files });
+  }
+
+  end(schema: TableSchema, snapshotId: string, rows = 0): void {
+    this.events.push({ kind: "snapshot-end", tableId: schema.tableId, schemaId: schema.schemaId, snapshotId, rows });
+  }
+
+  /** One transaction. */
+  async changes(schema: TableSchema, changes: Change[]): Promise<void> {
+    const commitLsn = ++this.lsn;
+    const rows = changes.map(({ op, row, unchanged = [] }, ordinal) => {
+      const numbers = unchanged.map((name) => schema.columns.find((column) => column.name === name)?.attributeNumber);
+      const marks = numbers.length === 0 ? "NULL" : `',${numbers.join(",")},'`;
+      const head = [
+        `${op}::TINYINT`,
+        `${commitLsn}::BIGINT`,
+        `${ordinal}::BIGINT`,
+        "TIMESTAMP '2026-01-01'",
+        `${marks}::VARCHAR`,
+      ];
+      return `${head.join(", ")}, ${values(schema, row)}`;
+    });
+    const count = (op: number) => changes.filter((change) => change.op === op).length;
+    const files = [await this.write(schema, rows, "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ")];
+    this.events.push({
+      kind: "changes",
+      tableId: schema.tableId,
+      schemaId: schema.schemaId,
+      files,
+      inserts: count(0),
+      updates: count(1),
+      deletes: count(2),
+    });
+  }
+
+  event(kind: "truncate" | "schema" | "removed", { tableId, schemaId }: TableSchema): void {
+    this.events.push({ kind, tableId, schemaId });
+    if (kind === "removed") delete this.tables[tableId];
+  }
+
+  /** Stages what was told since the last commit. */
+  async commit(): Promise<number> {
+    this.sequence++;
+    await appendCommit(this.store, {
+      version: 1,
+      sequence: this.sequence,
+      epoch: "test",
+      startLsn: `0/${(1000 + this.sequence).toString(16)}`,
+      endLsn: `0/${(1001 + this.sequence).toString(16)}`.toUpperCase(),
+      stagedAt: new Date().toISOString(),
+      events: this.events,
+      tables: { ...this.tables },
+    });
+    this.events = [];
+    return this.sequence;
+  }
+
+  /** A snapshot in one record. */
+  async snapshot(schema: TableSchema, rows: Record<string, Sql>[], snapshotId = `s${this.sequence}`): Promise<void> {
+    await this.schema(schema);
+    this.begin(schema, snapshotId);
+    if (rows.length > 0) await this.rows(schema, snapshotId, rows);
+    this.end(schema, snapshotId, rows.length);
+    await this.commit();
+  }
+
+  private async write(schema: TableSchema, rows: string[], head: string): Promise<StagedFile> {
+    const key = `data/t-${String(this.files++).padStart(6, "0")}.parquet`;
+    const path = await this.store.beginFile(key);
+    const names = head + schema.columns.map((column) => column.physicalName).join(", ");
+    const body = rows.map((row) => `(${row})`).join(",\n");
+    await this.duckdb.run(
+      `COPY (SELECT * FROM (VALUES ${body}) v(${names})) TO '${path}' (FORMAT parquet, COMPRESSION zstd)`,
+    );
+    const { bytes } = await this.store.commitFile(key);
+    return { path: key, rows: rows.length, bytes };
+  }
+
+  close(): void {
+    this.duckdb.closeSync();
+    this.instance.closeSync();
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}
+
+function values(schema: TableSchema, row: Record<string, Sql>): string {
+  return schema.columns
+    .map(({ name, deltaType }) => `CAST(${row[name] ?? "NULL"} AS ${duckDbType(deltaType)})`)
+    .join(", ");
+}
+
+/** `columns`: name → Delta type, `*` after the type of key columns. */
+export function tableSchema(tableId: string, name: string, columns: Record<string, string>, schemaId = 1): TableSchema {
+  let keys = 0;
+  return {
+    version: 1,
+    tableId,
+    schemaId,
+    schema: "public",
+    name,
+    replicaIdentity: "d",
+    columns: Object.entries(columns).map(([column, type], index) => ({
+      attributeNumber: index + 1,
+      name: column,
+      physicalName: `c${index + 1}`,
+      typeOid: 0,
+      typeModifier: -1,
+      typeName: type,
+      deltaType: type.replace("*", "") as DeltaType,
+      keyOrdinal: type.endsWith("*") ? ++keys : null,
+    })),
+  };
+}

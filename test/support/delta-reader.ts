@@ -1,0 +1,208 @@
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { FileMetaData } from "hyparquet" with { "resolution-mode": "import" };
+import { deletedRows } from "./delta-reader-vectors";
+
+/**
+ * An independent reader of local Delta tables for tests: it shares no code with the runtime. The log is replayed from
+ * JSON or from a checkpoint, files are read by hyparquet, deletion vectors by a decoder of its own.
+ *
+ * Values: short, integer, float, double → number; long → bigint; decimal → text with the column's scale; string; binary
+ * → Uint8Array; boolean; date → days since 1970; timestamp, timestamp_ntz → microseconds since 1970 as bigint; or null.
+ */
+export interface DeltaColumn {
+  name: string;
+  type: string;
+  physicalName: string;
+}
+
+export interface DeltaBatch {
+  /** in the order of the table's columns, each `count` values */
+  columns: unknown[][];
+  count: number;
+}
+
+export interface DeltaTableView {
+  version: number;
+  columns: DeltaColumn[];
+  properties: Record<string, string>;
+  txns: Record<string, number>;
+  files: { path: string; deleted: number }[];
+  /** live rows by the log's statistics alone */
+  rowCount: number;
+  /** live rows, a file at a time */
+  batches(): AsyncGenerator<DeltaBatch>;
+}
+
+interface Add {
+  path: string;
+  size: number | bigint;
+  stats?: string;
+  deletionVector?: Vector | null;
+}
+interface Vector {
+  storageType: string;
+  pathOrInlineDv: string;
+  offset?: number;
+  sizeInBytes: number;
+  cardinality: number | bigint;
+}
+interface Field {
+  name: string;
+  type: string;
+  metadata: Record<string, unknown>;
+}
+// biome-ignore lint/suspicious/noExplicitAny: lines of a foreign format
+type Line = Record<string, any>;
+
+/** The table at `version`, by default the newest. `fromCheckpoint: false` replays the JSON log alone. */
+export async function openDelta(
+  path: string,
+  options: { version?: number; fromCheckpoint?: boolean } = {},
+): Promise<DeltaTableView> {
+  const folder = join(path, "_delta_log");
+  const names = readdirSync(folder);
+  const last =
+    options.version ??
+    Math.max(...names.filter((name) => /^\d{20}\.json$/.test(name)).map((name) => Number.parseInt(name, 10)));
+  const state = { files: new Map<string, Add>(), metaData: {} as Line, txns: {} as Record<string, number> };
+  let next = 0;
+  const checkpoint = names
+    .filter((name) => /^\d{20}\.checkpoint\.parquet$/.test(name) && Number.parseInt(name, 10) <= last)
+    .sort()
+    .at(-1);
+  if (checkpoint !== undefined && options.fromCheckpoint !== false) {
+    for (const row of await parquetObjects(join(folder, checkpoint))) replay(state, [row]);
+    next = Number.parseInt(checkpoint, 10) + 1;
+  }
+  for (; next <= last; next++) {
+    const text = readFileSync(join(folder, `${String(next).padStart(20, "0")}.json`), "utf8");
+    replay(
+      state,
+      text
+        .trim()
+        .split("\n")
+        .map((line) => JSON.parse(line) as Line),
+    );
+  }
+  const { fields } = JSON.parse(state.metaData.schemaString as string) as { fields: Field[] };
+  const columns = fields.map(({ name, type, metadata }) => ({
+    name,
+    type,
+    physicalName: (metadata["delta.columnMapping.physicalName"] as string | undefined) ?? name,
+  }));
+  const files = [...state.files.values()];
+  return {
+    version: last,
+    columns,
+    properties: state.metaData.configuration as Record<string, string>,
+    txns: state.txns,
+    files: files.map((file) => ({ path: file.path, deleted: Number(file.deletionVector?.cardinality ?? 0) })),
+    rowCount: files.reduce((sum, file) => sum + countOf(file) - Number(file.deletionVector?.cardinality ?? 0), 0),
+    batches: async function* () {
+      for (const file of files) yield readFileBatch(path, file, columns);
+    },
+  };
+}
+
+function replay(state: { files: Map<string, Add>; metaData: Line; txns: Record<string, number> }, lines: Line[]): void {
+  for (const { remove } of lines) if (remove) state.files.delete(remove.path as string);
+  for (const { add, metaData, txn } of lines) {
+    if (add) state.files.set(add.path as string, add as Add);
+    if (metaData) state.metaData = metaData as Line;
+    if (txn) state.txns[txn.appId as string] = Number(txn.version);
+  }
+}
+
+const countOf = (file: Add): number => (JSON.parse(file.stats ?? "{}") as { numRecords: number }).numRecords;
+
+/** All live rows as objects by column name; for small tables. */
+export async function readDeltaRows(path: string, version?: number): Promise<Record<string, unknown>[]> {
+  const table = await openDelta(path, { version });
+  const rows: Record<string, unknown>[] = [];
+  for await (const { columns, count } of table.batches()) {
+    for (let at = 0; at < count; at++) {
+      rows.push(Object.fromEntries(table.columns.map(({ name }, index) => [name, columns[index][at]])));
+    }
+  }
+  return rows;
+}
+
+async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Promise<DeltaBatch> {
+  const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import("hyparquet");
+  const { compressors } = await import("hyparquet-compressors");
+  const source = await asyncBufferFromFile(join(path, decodeURIComponent(file.path)));
+  const metadata = await parquetMetadataAsync(source);
+  const total = Number(metadata.num_rows);
+  if (total !== countOf(file)) throw new Error(`${file.path} has ${total} rows, its statistics say ${countOf(file)}`);
+  const decimals = rawDecimals(metadata);
+  const present = new Set(metadata.schema.map((element) => element.name));
+  const values = new Map<string, unknown[]>(
+    wanted.map(({ physicalName }) => [physicalName, new Array(total).fill(null)] as const),
+  );
+  await parquetRead({
+    file: source,
+    metadata,
+    compressors,
+    utf8: false,
+    columns: wanted.map((column) => column.physicalName).filter((name) => present.has(name)),
+    parsers: {
+      dateFromDays: (days) => days ?? null,
+      timestampFromMicroseconds: (micros) => micros ?? null,
+    },
+    onChunk: ({ columnName, columnData, rowStart }) => {
+      const target = values.get(columnName) as unknown[];
+      const format = decimals.get(columnName) ?? ((value: unknown) => value);
+      for (let at = 0; at < columnData.length; at++) target[rowStart + at] = format(columnData[at] ?? null);
+    },
+  });
+  const deleted = await deletedRows(path, file.deletionVector ?? null);
+  const columns = wanted.map(({ physicalName, type }) => widen(type, values.get(physicalName) as unknown[]));
+  if (deleted === null) return { columns, count: total };
+  return {
+    columns: columns.map((column) => column.filter((_, row) => deleted[row] !== 1)),
+    count: total - Number(file.deletionVector?.cardinality ?? 0),
+  };
+}
+
+/** Integers as the table's type has them, whatever the file's. */
+function widen(type: string, values: unknown[]): unknown[] {
+  if (type === "long") return values.map((value) => (typeof value === "number" ? BigInt(value) : value));
+  return values;
+}
+
+/** hyparquet makes numbers of decimals; here their digits are kept: the annotation goes, and text is made of them. */
+function rawDecimals(metadata: FileMetaData): Map<string, (value: unknown) => string | null> {
+  const formats = new Map<string, (value: unknown) => string | null>();
+  for (const element of metadata.schema) {
+    if (element.converted_type !== "DECIMAL" && element.logical_type?.type !== "DECIMAL") continue;
+    const scale = element.scale ?? 0;
+    formats.set(element.name, (value) => formatDecimal(value as number | bigint | Uint8Array | null, scale));
+    element.converted_type = undefined;
+    element.logical_type = undefined;
+  }
+  return formats;
+}
+
+function formatDecimal(value: number | bigint | Uint8Array | null, scale: number): string | null {
+  if (value === null) return null;
+  const unscaled = value instanceof Uint8Array ? bigEndian(value) : BigInt(value);
+  const digits = String(unscaled < 0n ? -unscaled : unscaled).padStart(scale + 1, "0");
+  const text = scale === 0 ? digits : `${digits.slice(0, -scale)}.${digits.slice(-scale)}`;
+  return unscaled < 0n ? `-${text}` : text;
+}
+
+function bigEndian(bytes: Uint8Array): bigint {
+  const hex = Buffer.from(bytes).toString("hex");
+  return BigInt.asIntN(bytes.length * 8, BigInt(`0x${hex}`));
+}
+
+async function parquetObjects(path: string): Promise<Line[]> {
+  const { asyncBufferFromFile, parquetReadObjects } = await import("hyparquet");
+  const { compressors } = await import("hyparquet-compressors");
+  return parquetReadObjects({ file: await asyncBufferFromFile(path), compressors });
+}
+
+export function isDeltaTable(path: string): boolean {
+  return existsSync(join(path, "_delta_log"));
+}
