@@ -1,6 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { FileMetaData } from "hyparquet" with { "resolution-mode": "import" };
 import { deletedRows } from "./delta-reader-vectors";
 
 /**
@@ -46,6 +45,13 @@ interface Vector {
   offset?: number;
   sizeInBytes: number;
   cardinality: number | bigint;
+}
+/** Of a Parquet file's schema. */
+interface Element {
+  name: string;
+  scale?: number;
+  converted_type?: string;
+  logical_type?: { type: string };
 }
 interface Field {
   name: string;
@@ -135,7 +141,7 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
   const metadata = await parquetMetadataAsync(source);
   const total = Number(metadata.num_rows);
   if (total !== countOf(file)) throw new Error(`${file.path} has ${total} rows, its statistics say ${countOf(file)}`);
-  const decimals = rawDecimals(metadata);
+  const decimals = rawDecimals(metadata.schema as Element[]);
   const present = new Set(metadata.schema.map((element) => element.name));
   const values = new Map<string, unknown[]>(
     wanted.map(({ physicalName }) => [physicalName, new Array(total).fill(null)] as const),
@@ -172,9 +178,9 @@ function widen(type: string, values: unknown[]): unknown[] {
 }
 
 /** hyparquet makes numbers of decimals; here their digits are kept: the annotation goes, and text is made of them. */
-function rawDecimals(metadata: FileMetaData): Map<string, (value: unknown) => string | null> {
+function rawDecimals(elements: Element[]): Map<string, (value: unknown) => string | null> {
   const formats = new Map<string, (value: unknown) => string | null>();
-  for (const element of metadata.schema) {
+  for (const element of elements) {
     if (element.converted_type !== "DECIMAL" && element.logical_type?.type !== "DECIMAL") continue;
     const scale = element.scale ?? 0;
     formats.set(element.name, (value) => formatDecimal(value as number | bigint | Uint8Array | null, scale));
