@@ -102,6 +102,15 @@ const streaming = (tables: string[]) =>
     return tables.every((name) => found.some((table) => table.name === name));
   });
 
+/** Every table is in the lake, with all that is staged applied. */
+const applied = (rows: Record<string, number>) =>
+  until(`the lake holds ${JSON.stringify(rows)}`, () => {
+    const { tables } = readStatus<ApplierStatus>(outputs.applierStatusPath);
+    return Object.entries(rows).every(([name, count]) =>
+      tables.some((table) => table.name === name && table.state.kind === "idle" && table.rows === count),
+    );
+  });
+
 const two = ["public.nation", "public.event"];
 const three = [...two, "public.region"];
 const kinds = ["Connection", "Publication", "ReplicationSlot", "Gateway", "IngestionPipeline"];
@@ -129,6 +138,7 @@ describe("the quickstart stack", () => {
     expect(processesNaming(join(folder, "state"))).toHaveLength(4);
     expect(readStatus<ApplierStatus>(outputs.applierStatusPath).state.kind).toBe("running");
     await streaming(["nation", "event"]);
+    await applied({ nation: 100, event: 100 });
     expect(changes(ok(await stack.up()))).toEqual([]);
   });
 
@@ -156,8 +166,10 @@ describe("the quickstart stack", () => {
     const { pid } = gatewayStatus();
     await endProcesses(join(folder, "state", outputs.slotName as string, "applier"));
     ok(await stack.refresh());
+    await client.query("DELETE FROM nation WHERE id <= 10; INSERT INTO region VALUES (6, 6)");
     expect(changes(ok(await stack.up()))).toEqual(["IngestionPipeline update"]);
     expect(gatewayStatus().pid).toBe(pid);
+    await applied({ nation: 90, event: 100, region: 6 });
   });
 
   it("is made anew from the slot on where somebody dropped it", async () => {
@@ -178,7 +190,9 @@ describe("the quickstart stack", () => {
     ]);
     expect(changes(repaired).join()).not.toMatch(/Connection|Publication/);
     expect(await slotNames(client)).toEqual([outputs.slotName]);
+    await client.query("DELETE FROM nation WHERE id <= 20");
     await streaming(["nation", "event", "region"]);
+    await applied({ nation: 80, event: 100, region: 6 });
     expect(changes(ok(await stack.refresh()))).toEqual([]);
   });
 
@@ -195,7 +209,7 @@ describe("the quickstart stack", () => {
     expect(processesNaming(join(folder, "state"))).toEqual([]);
     expect(await identities()).toBe("event=d nation=d region=d");
     expect(readdirSync(join(folder, "state"))).toEqual([]);
-    expect(existsSync(join(folder, "lake"))).toBe(true);
+    expect(readdirSync(join(folder, "lake", "public")).sort()).toEqual(["event", "nation", "region"]);
     expect(said.join("\n")).not.toContain(canary);
   });
 });
