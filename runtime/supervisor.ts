@@ -115,7 +115,9 @@ function ended(child: ChildProcess, log: RotatingLog): Promise<{ code: number | 
   child.stderr?.on("data", (chunk: Buffer) => log.write(chunk));
   return new Promise((resolve) => {
     child.on("error", (error) => {
-      log.write(`${JSON.stringify({ at: new Date().toISOString(), level: "error", event: "spawn", message: error.message })}\n`);
+      log.write(
+        `${JSON.stringify({ at: new Date().toISOString(), level: "error", event: "spawn", message: error.message })}\n`,
+      );
       resolve({ code: null, signal: null });
     });
     child.on("close", (code, signal) => resolve({ code, signal }));
