@@ -44,11 +44,14 @@ export async function writeCheckpoint(
   const lines = join(folder, `.${randomUUID()}.ndjson.tmp`);
   const temporary = join(folder, `.${randomUUID()}.parquet.tmp`);
   try {
-    await writeFile(lines, actions.map((action) => `${JSON.stringify(action)}\n`).join(""));
+    const texts = actions.map((action) => `${JSON.stringify(action)}\n`);
+    await writeFile(lines, texts.join(""));
+    // DuckDB takes buffers of twice this size.
+    const lineBytesMax = texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 65_536);
     const columns = Object.entries(columnTypes).map(([name, type]) => `${name}: ${literal(type)}`);
     await session.run(
       `COPY (SELECT * FROM read_json(${literal(lines)}, format = 'newline_delimited', columns = {${columns.join(", ")}},
-        maximum_object_size = 268435456)) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION snappy)`,
+        maximum_object_size = ${lineBytesMax})) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION snappy)`,
     );
     await flush(temporary);
     await rename(temporary, join(folder, checkpointName(snapshot.version)));

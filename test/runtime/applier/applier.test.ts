@@ -1,6 +1,6 @@
 // Contract: runApplier brings what is staged into Delta tables, each change exactly once (invariants 3 and 4): snapshots,
 // changes of keyed and keyless tables, TRUNCATE, values that were not sent, new schemas; tables fail alone.
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
@@ -55,5 +55,291 @@ describe("runApplier", () => {
     expect(status()).toMatchObject({ stagedSequence: 2, appliedSequence: 2, appliedLsn: "0/3EB" });
     const { txns } = await openDelta(pathOf("orders"));
     expect(txns).toEqual({ [`sluice-${log.logId}-100`]: 2 });
+  });
+
+  it("shows the old content until a new snapshot's end is staged, then the new with the changes since its begin", async () => {
+    await log.snapshot(orders, [{ id: "1", name: "'old'" }]);
+    log.begin(orders, "second");
+    await log.rows(orders, "second", [
+      { id: "1", name: "'new'" },
+      { id: "2", name: "'b'" },
+    ]);
+    await log.changes(orders, [{ op: 1, row: { id: "2", name: "'B'" } }]);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["1|old|null"]);
+    expect(status()).toMatchObject({ stagedSequence: 2, appliedSequence: 2 });
+    expect(status().tables[0].appliedSequence).toBe(1);
+    await log.changes(orders, [{ op: 0, row: { id: "3", name: "'c'" } }]);
+    await log.commit();
+    await log.rows(orders, "second", [{ id: "9", name: "'z'" }]);
+    log.end(orders, "second", 3);
+    await log.changes(orders, [{ op: 2, row: { id: "1" } }]);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["2|B|null", "3|c|null", "9|z|null"]);
+    const { version, files } = await openDelta(pathOf("orders"));
+    expect(version).toBe(1);
+    expect(files.map((file) => file.deleted).sort()).toEqual([0, 0]);
+  });
+
+  it("forgets an unfinished snapshot when a later one begins", async () => {
+    await log.schema(orders);
+    log.begin(orders, "void");
+    await log.rows(orders, "void", [{ id: "1" }]);
+    await log.changes(orders, [{ op: 0, row: { id: "5" } }]);
+    await log.commit();
+    await apply();
+    expect(status().tables[0].state).toEqual({ kind: "waiting" });
+    await log.snapshot(orders, [{ id: "2", name: "'b'" }], "true");
+    await apply();
+    expect(await content("orders")).toEqual(["2|b|null"]);
+  });
+
+  it("takes an empty snapshot, and changes into it", async () => {
+    await log.snapshot(orders, []);
+    await apply();
+    expect(await content("orders")).toEqual([]);
+    expect(status().tables[0]).toMatchObject({ rows: 0, deltaVersion: 0, state: { kind: "idle" } });
+    await log.changes(orders, [{ op: 0, row: { id: "1", name: "'a'" } }]);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["1|a|null"]);
+  });
+
+  it("applies TRUNCATE in order", async () => {
+    await log.snapshot(orders, [{ id: "1" }, { id: "2" }]);
+    await log.changes(orders, [{ op: 0, row: { id: "3" } }]);
+    log.event("truncate", orders);
+    await log.changes(orders, [{ op: 0, row: { id: "2", name: "'again'" } }]);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["2|again|null"]);
+  });
+
+  it("keeps values that were not sent, through earlier changes and changed keys", async () => {
+    await log.snapshot(orders, [
+      { id: "1", name: "'one'", amount: "1" },
+      { id: "2", name: "'two'", amount: "2" },
+    ]);
+    await apply();
+    const unchanged = ["name"];
+    await log.changes(orders, [
+      { op: 1, row: { id: "1", amount: "10" }, unchanged }, // from the table
+      { op: 3, row: { id: "2" } },
+      { op: 1, row: { id: "20", amount: "20" }, unchanged }, // from the table, under the old key
+      { op: 0, row: { id: "3", name: "'three'", amount: "3" } },
+      { op: 1, row: { id: "3", amount: "30" }, unchanged }, // from the batch
+      { op: 3, row: { id: "3" } },
+      { op: 1, row: { id: "31", amount: "31" }, unchanged }, // from the batch, under the old key
+      { op: 3, row: { id: "31" } },
+      { op: 1, row: { id: "32", amount: "32" }, unchanged },
+    ]);
+    await log.changes(orders, [
+      { op: 0, row: { id: "2", name: "'new two'", amount: "2" } }, // takes a key that another row gave up
+      { op: 1, row: { id: "20", amount: "21" }, unchanged },
+    ]);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["1|one|10.00", "20|two|21.00", "2|new two|2.00", "32|three|32.00"]);
+  });
+
+  it("matches rows of a table without a key as a whole, one for one", async () => {
+    const notes = tableSchema("200", "notes", { a: "double", b: "string" });
+    const row = { a: "'nan'", b: null };
+    await log.snapshot(notes, [row, row, row, { a: "'-0.0'", b: "'z'" }, { a: "0.0", b: "'z'" }, { a: null, b: null }]);
+    await log.changes(notes, [
+      { op: 2, row },
+      { op: 2, row: { a: "0.0", b: "'z'" } },
+      { op: 0, row: { a: "1.5", b: "'new'" } },
+      { op: 0, row: { a: "1.5", b: "'new'" } },
+      { op: 2, row: { a: "1.5", b: "'new'" } },
+    ]);
+    await log.commit();
+    await apply();
+    const rows = await readDeltaRows(pathOf("notes"));
+    expect(rows.map(({ a }) => a).filter((a) => a !== null && Object.is(a, -0))).toHaveLength(1);
+    expect(await content("notes")).toEqual(["0|z", "1.5|new", "NaN|null", "NaN|null", "null|null"]);
+    await log.changes(notes, [
+      { op: 2, row },
+      { op: 2, row: { a: null, b: null } },
+    ]);
+    await log.commit();
+    await apply();
+    expect(await content("notes")).toEqual(["0|z", "1.5|new", "NaN|null"]);
+  });
+
+  it("follows added, dropped and renamed columns without rewriting files", async () => {
+    await log.snapshot(orders, [{ id: "1", name: "'a'", amount: "1" }]);
+    const wider = tableSchema("100", "orders", { id: "long*", title: "string", dropped: "string", note: "string" }, 2);
+    wider.columns.splice(2, 1);
+    await log.schema(wider);
+    log.event("schema", wider);
+    await log.changes(wider, [{ op: 0, row: { id: "2", title: "'b'", note: "'n'" } }]);
+    await log.commit();
+    await apply();
+    const { columns, files } = await openDelta(pathOf("orders"));
+    expect(columns.map(({ name, physicalName }) => [name, physicalName])).toEqual([
+      ["id", "c1"],
+      ["title", "c2"],
+      ["note", "c4"],
+    ]);
+    expect(files).toHaveLength(2);
+    expect(await content("orders")).toEqual(["1|a|null", "2|b|n"]);
+  });
+
+  it("applies nothing twice, whatever it remembers", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    for (let id = 2; id < 6; id++) {
+      await log.changes(orders, [{ op: 0, row: { id: String(id) } }]);
+      await log.commit();
+      await apply();
+    }
+    const before = await openDelta(pathOf("orders"));
+    await apply();
+    await log.store.delete("progress/test.json");
+    await apply();
+    await log.store.put("progress/test.json", "{ not JSON");
+    await apply();
+    expect((await openDelta(pathOf("orders"))).version).toBe(before.version);
+    expect(await content("orders")).toHaveLength(5);
+    // A table set back by hand takes again what it lacks, although the hint says otherwise.
+    rmSync(join(pathOf("orders"), "_delta_log", `${String(before.version).padStart(20, "0")}.json`));
+    await apply();
+    expect((await openDelta(pathOf("orders"))).rowCount).toBe(5);
+  });
+
+  it("makes a table anew that was removed by hand", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply();
+    rmSync(pathOf("orders"), { recursive: true });
+    await apply();
+    expect(await content("orders")).toEqual(["1|null|null"]);
+  });
+
+  it("keeps a table that left the publication, and takes it up again with a new snapshot", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    log.event("removed", orders);
+    await log.commit();
+    await apply();
+    expect(status().tables[0].state).toEqual({ kind: "removed" });
+    await apply();
+    expect(status().tables[0].state).toEqual({ kind: "removed" });
+    expect(await content("orders")).toEqual(["1|null|null"]);
+    await log.snapshot(orders, [{ id: "2" }]);
+    await apply();
+    expect(status().tables[0].state).toEqual({ kind: "idle" });
+    expect(await content("orders")).toEqual(["2|null|null"]);
+  });
+
+  it("refuses a Delta table of others, and goes on with its own tables", async () => {
+    const foreign = tableSchema("300", "foreign", { id: "long*" });
+    mkdirSync(join(pathOf("foreign"), "_delta_log"), { recursive: true });
+    const lines = [
+      { protocol: { minReaderVersion: 1, minWriterVersion: 2 } },
+      {
+        metaData: {
+          id: "x",
+          format: { provider: "parquet" },
+          schemaString: "{}",
+          partitionColumns: [],
+          configuration: {},
+        },
+      },
+    ];
+    const path = join(pathOf("foreign"), "_delta_log", `${"0".repeat(20)}.json`);
+    writeFileSync(path, lines.map((line) => JSON.stringify(line)).join("\n"));
+    await log.snapshot(foreign, [{ id: "1" }]);
+    await log.snapshot(orders, [{ id: "1" }]);
+    await expect(apply()).rejects.toMatchObject({ kind: "destination", remedy: expect.stringContaining("path") });
+    expect(status().tables.find((table) => table.name === "foreign")?.state).toMatchObject({ kind: "failed" });
+    expect(await content("orders")).toEqual(["1|null|null"]);
+    expect(readdirSync(pathOf("foreign"))).toEqual(["_delta_log"]);
+  });
+
+  it("takes its tables over from an earlier staging log when their new snapshot is complete", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply();
+    const next = await StagedLog.open();
+    try {
+      const config = { ...next.config(), destination: log.config().destination };
+      await next.schema(orders);
+      next.begin(orders, "n");
+      await next.commit();
+      await runApplier(config, options);
+      expect(await content("orders")).toEqual(["1|null|null"]);
+      await next.rows(orders, "n", [{ id: "2" }]);
+      next.end(orders, "n", 1);
+      await next.commit();
+      await runApplier(config, options);
+      expect(await content("orders")).toEqual(["2|null|null"]);
+      await log.changes(orders, [{ op: 0, row: { id: "3" } }]);
+      await log.commit();
+      await expect(apply()).rejects.toMatchObject({ message: expect.stringContaining("another pipeline") });
+    } finally {
+      next.close();
+    }
+  });
+
+  it("copies into the folder of the new name when a table was renamed", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply();
+    const renamed = { ...orders, name: "../sales [1]", schemaId: 2 };
+    await log.snapshot(renamed, [{ id: "2" }]);
+    await apply();
+    expect(await content("orders")).toEqual(["1|null|null"]);
+    expect(await content("%2E.%2Fsales%20%5B1%5D")).toEqual(["2|null|null"]);
+    await log.changes(renamed, [{ op: 0, row: { id: "3" } }]);
+    await log.commit();
+    await log.store.delete("progress/test.json");
+    await apply();
+    expect(await content("%2E.%2Fsales%20%5B1%5D")).toEqual(["2|null|null", "3|null|null"]);
+  });
+
+  it("writes checkpoints that say what the log says", async () => {
+    const types = tableSchema("400", "types", {
+      id: "long*",
+      s: "short",
+      i: "integer",
+      f: "float",
+      b: "binary",
+      t: "boolean",
+      d: "date",
+      n: "timestamp_ntz",
+      z: "timestamp",
+      m: "decimal(38,18)",
+    });
+    const row = (id: number) => ({
+      id: String(id),
+      s: "-7",
+      i: "8",
+      f: "1.5",
+      b: "'\\x00\\xFF'::BLOB",
+      t: "true",
+      d: "'1969-12-31'",
+      n: "'2020-01-01 00:00:00.000001'",
+      z: "'2020-01-01 00:00:00+00'",
+      m: "-12345678901234567890.000000000000000001",
+    });
+    await log.snapshot(types, [row(1)]);
+    for (let id = 2; id < 26; id++) {
+      await log.changes(types, [
+        { op: 0, row: row(id) },
+        { op: 2, row: { id: String(id - 1) } },
+      ]);
+      await log.commit();
+      await apply();
+    }
+    const [byCheckpoint, byLog] = [
+      await openDelta(pathOf("types")),
+      await openDelta(pathOf("types"), { fromCheckpoint: false }),
+    ];
+    expect(readdirSync(join(pathOf("types"), "_delta_log")).filter((name) => name.includes("checkpoint"))).toHaveLength(
+      2,
+    );
+    expect({ ...byCheckpoint, batches: null }).toEqual({ ...byLog, batches: null });
+    expect(await content("types")).toEqual([
+      "25|-7|8|1.5|0,255|true|-1|1577836800000001|1577836800000000|-12345678901234567890.000000000000000001",
+    ]);
   });
 });
