@@ -78,7 +78,8 @@ export async function openDelta(
     .sort()
     .at(-1);
   if (checkpoint !== undefined && options.fromCheckpoint !== false) {
-    for (const row of await parquetObjects(join(folder, checkpoint))) replay(state, [row]);
+    // Its removes are tombstones, also of active files with an earlier deletion vector.
+    for (const row of await parquetObjects(join(folder, checkpoint))) replay(state, [{ ...row, remove: null }]);
     next = Number.parseInt(checkpoint, 10) + 1;
   }
   for (; next <= last; next++) {

@@ -321,7 +321,7 @@ describe("runApplier", () => {
       z: "'2020-01-01 00:00:00+00'",
       m: "-12345678901234567890.000000000000000001",
     });
-    await log.snapshot(types, [row(1)]);
+    await log.snapshot(types, [row(0), row(1)]);
     for (let id = 2; id < 26; id++) {
       await log.changes(types, [
         { op: 0, row: row(id) },
@@ -339,6 +339,7 @@ describe("runApplier", () => {
     );
     expect({ ...byCheckpoint, batches: null }).toEqual({ ...byLog, batches: null });
     expect(await content("types")).toEqual([
+      "0|-7|8|1.5|0,255|true|-1|1577836800000001|1577836800000000|-12345678901234567890.000000000000000001",
       "25|-7|8|1.5|0,255|true|-1|1577836800000001|1577836800000000|-12345678901234567890.000000000000000001",
     ]);
   });
