@@ -37,6 +37,8 @@ export class CliStack {
     this.#configFile = join(backend, "config.yaml");
     this.#env = {
       ...env,
+      // Without it there is no --event-log.
+      PULUMI_DEBUG_COMMANDS: "true",
       // The plug-in for dynamic providers lies in the SDK; the CLI finds it on PATH.
       PATH: [dirname(process.execPath), env.PATH, resolve(sdkEntry("cmd/run"), "../../..")].join(delimiter),
       PULUMI_BACKEND_URL: `file://${backend}`,
