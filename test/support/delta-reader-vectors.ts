@@ -6,7 +6,7 @@ import { crc32 } from "node:zlib";
 interface Vector {
   storageType: string;
   pathOrInlineDv: string;
-  offset?: number;
+  offset?: number | null;
   sizeInBytes: number;
   cardinality: number | bigint;
 }
