@@ -6,7 +6,7 @@ import { withAdmin, withCheck } from "../postgres/admin-session";
 import { type Finding, findProblems, readSourceFacts, readSystemIdentifier } from "../postgres/preflight";
 import { compare, same, withDrift } from "./comparison";
 import { checkInputs, sourceFailure } from "./input-check";
-import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { containsUnknown } from "./unknown-value";
 
@@ -28,13 +28,19 @@ const sourceKeys = Object.keys(sourceSchema.shape);
 export function checkConnection(news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
   inputs.source = pick(inputs, sourceKeys);
-  return { inputs, failures };
+  return { inputs, failures: failures.map(withoutValue) };
 }
 
 /** Pure. Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
 export function diffConnection(olds: Properties, news: Properties): DiffResult {
   const updates = [...sourceKeys, "preflight", "allowStandby"].map((key) => [key, "update"] as const);
   return withDrift(compare({ ...Object.fromEntries(updates), database: "replace" }, olds, news), olds);
+}
+
+/** The CLI prints the value of the property that a failure names: here it may be a password. */
+function withoutValue(failure: CheckFailure): CheckFailure {
+  if (failure.property !== "password") return failure;
+  return { property: "", reason: `password: ${failure.reason}` };
 }
 
 interface Preflight {

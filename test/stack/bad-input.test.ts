@@ -2,7 +2,7 @@
 // a failed update leaves no slot, publication or process that the state doesn't know, and the next update after the
 // remedy goes through.
 // Invariants 5 (after delete nothing of ours remains) and 6 (no secret leaves its place).
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,7 @@ import {
   endProcesses,
   errorsOf,
   filesHolding,
+  knownIds,
   openIngestion,
   processesNaming,
   publicationNames,
@@ -62,18 +63,7 @@ function args(more: Args = {}): Args {
   };
 }
 
-/** Ids of the resources of one kind in a stack's state. */
-function known(stack: string, kind: string): string[] {
-  let text: string;
-  try {
-    text = readFileSync(join(folder, `${stack}.json`), "utf8");
-  } catch {
-    return [];
-  }
-  const { deployment } = JSON.parse(text) as { deployment: { resources: { type: string; id?: string }[] } };
-  const type = `pulumi-nodejs:dynamic/sluice:${kind}`;
-  return deployment.resources.filter((resource) => resource.type === type).map(({ id }) => id ?? "");
-}
+const known = (stack: string, kind: string) => knownIds(folder, stack, kind);
 
 async function expectNothingUnknown(others: string[] = []): Promise<void> {
   expect(await slotNames(client)).toEqual([...known("bad", "ReplicationSlot"), ...others].sort());
@@ -103,6 +93,11 @@ const cases: Case[] = [
     bad: () => ({ source: { ...source, password: { env: "SLUICE_TEST_WRONG" } } }),
     up: true,
     told: /"password": connecting: password authentication failed[\s\S]*remedy: Check user and password/,
+  },
+  {
+    name: "a password given as a value",
+    bad: () => ({ source: { ...source, password: wrongPassword } }),
+    told: /password: a password is given as a reference, never as a value\n {2}remedy: Use \{ env: "PGPASSWORD" \}/,
   },
   {
     name: "no free slot, for a new connection",
@@ -207,14 +202,15 @@ describe("two stacks with one slot name", () => {
     const theirs = await open(first, { slotName: "shared", publicationName: "shared_pub" });
     expect(errorsOf(await theirs.up())).toBe("");
 
-    const clash = await open(second, { slotName: "shared" });
-    const told =
-      /"slotName": a replication slot shared exists [\s\S]*isn't this stack's\n {2}remedy: Choose another slotName/;
-    expect(errorsOf(await clash.preview())).toMatch(told);
     const publicationClash = await open(second, { slotName: "other", publicationName: "shared_pub" });
     expect(errorsOf(await publicationClash.preview())).toMatch(
       /"publicationName": a publication "shared_pub" exists and isn't this stack's\n {2}remedy: Choose another/,
     );
+
+    const clash = await open(second, { slotName: "shared" });
+    const told =
+      /"slotName": a replication slot shared exists [\s\S]*isn't this stack's\n {2}remedy: Choose another slotName/;
+    expect(errorsOf(await clash.preview())).toMatch(told);
     expect(errorsOf(await clash.up())).toMatch(told);
     expect(await slotNames(client)).toEqual(["shared"]);
 

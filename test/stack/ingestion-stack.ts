@@ -17,10 +17,30 @@ export function openIngestion(folder: string, name: string, args: Record<string,
   });
 }
 
-/** The text of all errors of an operation. */
+interface StateFile {
+  /** the test engine's, as `pulumi stack export` writes it */
+  deployment?: { resources?: { type: string; id?: string }[] };
+  /** the CLI's, in a file backend */
+  checkpoint?: { latest?: { resources?: { type: string; id?: string }[] } };
+}
+
+/** Ids of the resources of one kind in a stack's state, whoever deployed it. */
+export function knownIds(folder: string, name: string, kind: string): string[] {
+  const own = join(folder, `${name}.json`);
+  const text = readQuietly(
+    existsSync(own) ? own : join(`${own}.backend`, ".pulumi", "stacks", "sluice-test", `${name}.json`),
+  );
+  const { deployment, checkpoint } = (text === "" ? {} : JSON.parse(text)) as StateFile;
+  const resources = deployment?.resources ?? checkpoint?.latest?.resources ?? [];
+  const type = `pulumi-nodejs:dynamic/sluice:${kind}`;
+  return resources.filter((resource) => resource.type === type).map(({ id }) => id ?? "");
+}
+
+/** The text of all errors of an operation; a failed check reads as the test engine writes it, not as the CLI does. */
 export function errorsOf(result: OperationResult): string {
   const errors = result.diagnostics.filter(({ severity }) => severity === "error");
-  return errors.map(({ message }) => message).join("\n");
+  const text = errors.map(({ message }) => message).join("\n");
+  return text.replaceAll(/property (\S+) value \{[\s\S]*?\} has a problem: /g, 'property "$1": ');
 }
 
 export async function slotNames(client: pg.Client): Promise<string[]> {
