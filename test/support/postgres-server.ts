@@ -70,8 +70,8 @@ interface Owner {
 
 export async function startPostgres(options: PostgresOptions = {}): Promise<TestPostgres> {
   const owner = serverOwner();
-  const native = reachableBinaries(owner);
   const folder = mkdtempSync(join(tmpdir(), "sluice-pg-"));
+  const native = reachableBinaries(owner, options.detached ? folder : null);
   const dataFolder = join(folder, "data");
   if (owner.uid !== undefined && owner.gid !== undefined) chownSync(folder, owner.uid, owner.gid);
   const password = randomBytes(12).toString("hex");
@@ -121,8 +121,11 @@ function serverOwner(): Owner {
   }
 }
 
-/** The server's binaries, copied when they lie below a folder that the server's user can't traverse. */
-function reachableBinaries(owner: Owner): string {
+/**
+ * The server's binaries, copied when they lie below a folder that the server's user can't traverse: into `keptIn`, to
+ * live as long as the server, else into a folder that ends with this process.
+ */
+function reachableBinaries(owner: Owner, keptIn: string | null): string {
   const platform = `${process.platform}-${process.arch}`;
   // Another major than the one of the lock file: the folder of its package.
   const given = process.env.SLUICE_TEST_POSTGRES;
@@ -134,10 +137,10 @@ function reachableBinaries(owner: Owner): string {
   if (owner.uid === undefined) return native;
   for (let folder = native; folder !== dirname(folder); folder = dirname(folder)) {
     if ((statSync(folder).mode & 0o001) === 0) {
-      const copy = mkdtempSync(join(tmpdir(), "sluice-pgbin-"));
-      chmodSync(copy, 0o755);
+      const copy = keptIn === null ? mkdtempSync(join(tmpdir(), "sluice-pgbin-")) : join(keptIn, "native");
       cpSync(native, copy, { recursive: true, verbatimSymlinks: true });
-      process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
+      chmodSync(copy, 0o755);
+      if (keptIn === null) process.on("exit", () => rmSync(copy, { recursive: true, force: true }));
       return copy;
     }
   }
