@@ -52,14 +52,6 @@ export class DuckDbSession {
     }
   }
 
-  /** Writes a query's rows into a Parquet file; returns their number. `fieldIds`: Parquet field id of each column. */
-  async writeParquet(query: string, path: string, fieldIds: Record<string, number>): Promise<number> {
-    const ids = Object.entries(fieldIds).map(([name, id]) => `${name}: ${id}`);
-    const options = `FORMAT parquet, COMPRESSION zstd, FIELD_IDS {${ids.join(", ")}}`;
-    const [{ Count }] = await this.rows<{ Count: bigint }>(`COPY (${query}) TO ${literal(path)} (${options})`);
-    return Number(Count);
-  }
-
   async close(): Promise<void> {
     this.connection.disconnectSync();
     this.instance.closeSync();

@@ -1,8 +1,8 @@
 import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table-schema";
-import { quoteIdentifier } from "../postgres/identifier";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
+import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";
 import { resolveUnchanged } from "./unchanged-values";
 import type { WorkingTable } from "./working-table";
@@ -11,12 +11,6 @@ import type { WorkingTable } from "./working-table";
 export function projection(columns: ColumnSchema[]): string {
   return columns.map((column) => `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`).join(", ");
 }
-
-export function fieldIds(columns: ColumnSchema[]): Record<string, number> {
-  return Object.fromEntries(columns.map((column) => [name(column), column.attributeNumber]));
-}
-
-export const name = (column: ColumnSchema): string => quoteIdentifier(column.physicalName);
 
 /**
  * Applies changes of a table with a key: the last change of each key counts. Rows of all changed keys are deleted
@@ -36,9 +30,10 @@ export async function applyKeyedChanges(
   if (unchanged > 0n) await resolveUnchanged(session, working, schema, changes);
   else {
     await session.run(
-      `CREATE OR REPLACE TEMP TABLE latest AS SELECT _op, ${projection(schema.columns)} FROM ${changes}
-       QUALIFY row_number() OVER (PARTITION BY ${keys.join(", ")} ORDER BY _commit_lsn DESC, _ordinal DESC) = 1`,
+      `CREATE OR REPLACE TEMP TABLE changes AS SELECT _op, ${projection(schema.columns)},
+         (_commit_lsn::HUGEINT << 64) + _ordinal AS _position FROM ${changes}`,
     );
+    await keepLatest(session, "changes", keys);
   }
   if (working.paths.length > 0) {
     const equal = keys.map((key) => `f.${key} IS NOT DISTINCT FROM k.${key}`).join(" AND ");
@@ -49,6 +44,18 @@ export async function applyKeyedChanges(
     );
   }
   const kept = `SELECT ${schema.columns.map(name).join(", ")} FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update})`;
-  await working.insert(kept, fieldIds(schema.columns));
+  await working.insert(kept, schema.columns);
   await session.run("DROP TABLE latest");
+}
+
+/**
+ * `latest`: of each key the row with the greatest `_position`, taken by its row id: through DuckDB's sorts and their
+ * shortcuts -0 would become 0.
+ */
+export async function keepLatest(session: DuckDbSession, table: string, keys: string[]): Promise<void> {
+  await session.run(
+    `CREATE OR REPLACE TEMP TABLE latest AS SELECT * FROM ${table}
+     WHERE rowid IN (SELECT arg_max(rowid, _position) FROM ${table} GROUP BY ${keys.join(", ")})`,
+  );
+  await session.run(`DROP TABLE ${table}`);
 }

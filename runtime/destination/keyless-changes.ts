@@ -2,7 +2,8 @@ import type { ColumnSchema, TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
-import { fieldIds, name, projection } from "./keyed-changes";
+import { projection } from "./keyed-changes";
+import { isFloating, name } from "./parquet-file";
 import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
 import type { WorkingTable } from "./working-table";
 
@@ -28,13 +29,13 @@ export async function applyKeylessChanges(
   );
   await deleteRows(session, working, schema);
   const inserted = `SELECT ${names.join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
-  await working.insert(inserted, fieldIds(schema.columns));
+  await working.insert(inserted, schema.columns);
   await session.run("DROP TABLE balances");
 }
 
 /** Zero and minus zero are equal to SQL, yet two values; the sign of a NaN is none. */
 function sign(column: ColumnSchema, expression: string): string[] {
-  if (column.deltaType !== "double" && column.deltaType !== "float") return [];
+  if (!isFloating(column)) return [];
   return [`CASE WHEN isnan(${expression}) THEN false ELSE signbit(${expression}) END`];
 }
 

@@ -2,7 +2,8 @@ import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
-import { name, projection } from "./keyed-changes";
+import { keepLatest, projection } from "./keyed-changes";
+import { name } from "./parquet-file";
 import { loadVectors, positionColumns } from "./row-positions";
 import type { WorkingTable } from "./working-table";
 
@@ -32,12 +33,12 @@ export async function resolveUnchanged(
   });
   const firstKeys = keys.map((key, index) => `first_value(${key}) OVER past AS _key${index}`);
   await session.run(
-    `CREATE OR REPLACE TEMP TABLE latest AS
-     SELECT * EXCLUDE (_commit_lsn, _ordinal, _unchanged) FROM (
-       SELECT *, ${[...values, ...firstKeys].join(", ")} FROM changes JOIN chained USING (_position)
-       WINDOW past AS (PARTITION BY _row ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW))
-     QUALIFY row_number() OVER (PARTITION BY ${keys.join(", ")} ORDER BY _position DESC) = 1`,
+    `CREATE OR REPLACE TEMP TABLE valued AS
+     SELECT * EXCLUDE (_commit_lsn, _ordinal, _unchanged), ${[...values, ...firstKeys].join(", ")}
+     FROM changes JOIN chained USING (_position)
+     WINDOW past AS (PARTITION BY _row ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)`,
   );
+  await keepLatest(session, "valued", keys);
   await readOldValues(session, working, keys, columns);
   const chosen = columns.map(
     (column, index) =>

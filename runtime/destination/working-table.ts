@@ -2,12 +2,14 @@ import { randomUUID } from "node:crypto";
 import { constants } from "node:fs";
 import { copyFile, link, mkdir, rename, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, formatStats, recordCount } from "./delta/actions";
 import { newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { failed, flush, hasCode, isLinkRefused } from "./delta/delta-log";
 import type { DeltaTable } from "./delta/delta-table";
 import { type DuckDbSession, literal } from "./duckdb-session";
+import { writeParquet } from "./parquet-file";
 
 /** A Parquet file of the table as a batch sees it. */
 interface WorkingFile {
@@ -78,11 +80,11 @@ export class WorkingTable {
     this.rowsInserted += records;
   }
 
-  /** Writes a query's rows into a new file; none when there are no rows. */
-  async insert(query: string, fieldIds: Record<string, number>): Promise<number> {
+  /** Writes the rows of a query, which gives these columns, into a new file; none when there are no rows. */
+  async insert(query: string, columns: ColumnSchema[]): Promise<number> {
     const path = join(this.table.path, `part-${randomUUID()}.parquet`);
     this.written.push(path);
-    const records = await this.session.writeParquet(query, path, fieldIds);
+    const records = await writeParquet(this.session, query, columns, path);
     if (records === 0) {
       await rm(path, { force: true });
       return 0;

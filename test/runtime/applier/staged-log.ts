@@ -162,7 +162,7 @@ export class StagedLog {
     const names = head + schema.columns.map((column) => column.physicalName).join(", ");
     const body = rows.map((row) => `(${row})`).join(",\n");
     await this.duckdb.run(
-      `COPY (SELECT * FROM (VALUES ${body}) v(${names})) TO '${path}' (FORMAT parquet, COMPRESSION zstd)`,
+      `COPY (SELECT * FROM (VALUES ${body}) v(${names})) TO '${path}' (FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 0)`,
     );
     const { bytes } = await this.store.commitFile(key);
     return { path: key, rows: rows.length, bytes };
