@@ -1,0 +1,144 @@
+// Contract: each staged change is in the destination exactly once, whatever is killed when (invariant 3): kill -9 at each
+// failpoint and at random moments, two appliers at a time, SIGTERM.
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { ApplierConfig } from "../../../runtime/config";
+import type { ApplierStatus } from "../../../runtime/status";
+import { readDeltaRows } from "../../support/delta-reader";
+import { RuntimeProcess } from "../../support/runtime-process";
+import { StagedLog, tableSchema } from "./staged-log";
+import { deltaRowText, ModelTable, rowText, type Step } from "./staged-model";
+
+const columns = { name: "string", amount: "double" };
+let log: StagedLog;
+let models: ModelTable[];
+const processes: RuntimeProcess<ApplierStatus>[] = [];
+
+beforeEach(async () => {
+  log = await StagedLog.open();
+  models = [
+    new ModelTable(log, tableSchema("1", "keyed", { id: "long*", ...columns }), true),
+    new ModelTable(log, tableSchema("2", "keyless", { id: "long", ...columns }), false),
+  ];
+  for (const model of models) await model.start();
+  await work(1);
+});
+afterEach(async () => {
+  for (const each of processes.splice(0)) if (each.alive) await each.kill();
+  log.close();
+});
+
+/** Stages some records with every kind of change; the same for the same seed. */
+async function work(seed: number): Promise<void> {
+  const kinds: Step["kind"][] = ["insert", "insert", "insert", "update", "unchanged", "rekey", "delete", "insert"];
+  for (let round = 0; round < 3; round++) {
+    for (const model of models) {
+      for (let at = 0; at < 12; at++) {
+        const value = seed * 31 + round * 17 + at;
+        await model.step({ kind: kinds[value % kinds.length], pick: value * 7, value });
+      }
+      if ((seed + round) % 5 === 4) await model.step({ kind: "begin", pick: 0, value: 0 });
+      if ((seed + round) % 5 === 1) await model.step({ kind: "end", pick: 0, value: 0 });
+      await model.commit();
+    }
+  }
+}
+
+async function finish(): Promise<void> {
+  for (const model of models) {
+    await model.step({ kind: "end", pick: 0, value: 0 });
+    await model.commit();
+  }
+}
+
+function applier(name: string, config: Partial<ApplierConfig> = {}): RuntimeProcess<ApplierStatus> {
+  const folder = join(log.folder, name);
+  const process = new RuntimeProcess<ApplierStatus>(folder, {
+    ...log.config(config),
+    id: name,
+    statusPath: join(folder, "status.json"),
+  });
+  processes.push(process);
+  return process;
+}
+
+async function expectEqual(): Promise<void> {
+  for (const { schema, visible } of models) {
+    const rows = await readDeltaRows(join(log.destination, "public", schema.name));
+    expect(rows.map(deltaRowText).sort()).toEqual((visible ?? []).map(rowText).sort());
+  }
+}
+
+describe("an applier that is killed", () => {
+  const places = ["applier.after-data-files", "applier.before-commit", "applier.after-commit"].flatMap((place) =>
+    [1, 2].flatMap((pass) => ["snapshots", "changes"].map((what) => ({ place, pass, what }))),
+  );
+  it.each(places)("at $place, pass $pass, with $what goes on where it was", async ({ place, pass, what }) => {
+    const once = applier("once");
+    if (what === "changes") expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+    await work(2);
+    expect((await once.start({ SLUICE_FAILPOINT: `${place}:${pass}` }).exited()).signal).toBe("SIGKILL");
+    await finish();
+    expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+    await expectEqual();
+  });
+
+  it("at random moments while changes come has each exactly once", async () => {
+    const continuous = applier("continuous", { trigger: { kind: "continuous", intervalMs: 10 } });
+    for (let round = 3; round < 11; round++) {
+      continuous.start();
+      await continuous.untilStatus("it runs", (status) => status.state.kind === "running");
+      await work(round);
+      await pause((round * 67) % 90);
+      await continuous.kill();
+    }
+    await finish();
+    continuous.start();
+    const killed = await continuous.untilStatus("all is applied", (status) => status.appliedSequence === log.head);
+    await expectEqual();
+    const fresh = applier("fresh", { destination: { kind: "local", path: join(log.folder, "fresh-lake") } });
+    expect(await fresh.start().exited()).toEqual({ code: 0, signal: null });
+    const counters = (status: ApplierStatus | null) =>
+      status?.tables.map(({ name, rows, upserted, deleted }) => ({ name, rows, upserted, deleted }));
+    expect(counters(killed)).toEqual(counters(fresh.status()));
+  });
+});
+
+describe("two appliers on one staging log", () => {
+  it("apply nothing twice", async () => {
+    const both = ["a", "b"].map((name) => applier(name, { trigger: { kind: "continuous", intervalMs: 10 } }).start());
+    for (let round = 3; round < 8; round++) await work(round);
+    await finish();
+    for (const each of both) {
+      await each.untilStatus("all is applied", (status) => status.appliedSequence === log.head);
+      expect(each.status()?.tables.map((table) => table.state.kind)).toEqual(["idle", "idle"]);
+    }
+    await expectEqual();
+  });
+});
+
+describe("SIGTERM", () => {
+  it("ends it with 0, and the next one goes on", async () => {
+    const continuous = applier("continuous", { trigger: { kind: "continuous", intervalMs: 10 } });
+    continuous.start();
+    await continuous.untilStatus("it runs", (status) => status.state.kind === "running");
+    await work(3);
+    expect(await continuous.stop()).toEqual({ code: 0, signal: null });
+    expect(continuous.status()?.state).toEqual({ kind: "stopped" });
+    await finish();
+    continuous.start();
+    await continuous.untilStatus("all is applied", (status) => status.appliedSequence === log.head);
+    await expectEqual();
+  });
+
+  it("ends one that waits for a staging log", async () => {
+    const waiting = applier("waiting", {
+      stagingPath: join(log.folder, "elsewhere"),
+      trigger: { kind: "continuous", intervalMs: 10_000 },
+    });
+    waiting.start();
+    await waiting.untilStatus("it waits", (status) => status.state.kind === "waiting");
+    expect(await waiting.stop()).toEqual({ code: 0, signal: null });
+  });
+});
