@@ -67,6 +67,8 @@ export function openDemoStack(
     stack: "demo",
     stateFile: join(session.folder, "stack.json"),
     config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice-quickstart:${key}`, value])),
+    // Node's notices about itself are none of the stack's.
+    env: { NODE_NO_WARNINGS: "1" },
     onLine,
   });
 }

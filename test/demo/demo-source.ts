@@ -19,7 +19,7 @@ export interface DemoSource
 
 /** A PostgreSQL with an ordinary role that may replicate and owns a database: all that a stack needs. */
 export async function startDemoSource(detached: boolean): Promise<DemoSource> {
-  const server = await startPostgres({ detached });
+  const server = await startPostgres({ detached, settings: { max_slot_wal_keep_size: "16GB" } });
   try {
     const { user, password, passwordEnv } = await server.createRole(role, "REPLICATION");
     return {

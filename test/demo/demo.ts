@@ -7,7 +7,7 @@ import { awaitCaughtUp, awaitStack, isStreaming, type StackStatus, type StatusPa
 import { extraTable, tpchTables } from "../support/tpch";
 import { startWorkload, type Workload } from "../support/workload";
 import type { RunCommand } from "./demo-command";
-import { type DemoSession, makeDemoFolder, stateDir, writeSession } from "./demo-session";
+import { type DemoSession, makeDemoFolder, openDemoStack, stateDir, writeSession } from "./demo-session";
 import {
   connectDemo,
   connectionOf,
@@ -95,6 +95,12 @@ export class Demo {
 
   private async preview(): Promise<void> {
     this.screen.step("preview: what would happen");
+    const { kind } = await openDemoStack(this.session, this.session.tables, () => {});
+    this.screen.line(
+      kind === "cli"
+        ? "deployed by pulumi, which is on PATH"
+        : "deployed by the project's small test engine: pulumi isn't on PATH",
+    );
     const result = await operate(this.session, "preview", this.screen);
     const changes = changesOf(result.steps);
     if (changes.length !== 5) throw new Error(`preview doesn't plan five resources but: ${changes.join(", ")}`);
