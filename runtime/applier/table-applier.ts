@@ -182,11 +182,12 @@ export class TableApplier {
   }
 
   private applyContext(): Parameters<typeof applyPlan>[2] {
-    const { session, logId, engineInfo, records } = this.context;
+    const { session, logId, engineInfo, batchBytesMax, records } = this.context;
     return {
       session,
       logId,
       engineInfo,
+      batchBytesMax,
       appId: this.appId,
       schema: (schemaId) => this.schema(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),

@@ -1,4 +1,5 @@
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, rm, rmdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
 import { SluiceError } from "../errors";
 
@@ -56,6 +57,7 @@ export class DuckDbSession {
     this.connection.disconnectSync();
     this.instance.closeSync();
     await rm(this.temporaryPath, { recursive: true, force: true });
+    await rmdir(dirname(this.temporaryPath)).catch(() => {}); // another session's folder may be in it
   }
 }
 

@@ -17,6 +17,8 @@ export interface ApplyContext {
   /** names table and log in the Delta table's txn */
   appId: string;
   engineInfo: string;
+  /** changes merged at a time, in bytes of their files; one file at least */
+  batchBytesMax: number;
   schema: (schemaId: number) => Promise<TableSchema>;
   /** a local path of a staged file */
   stagedPath: (file: StagedFile) => Promise<string>;
@@ -76,12 +78,32 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
       return;
     case "changes": {
       const schema = await context.schema(step.schemaId);
-      const paths = await Promise.all(step.files.map((file) => context.stagedPath(file)));
       const apply = keyColumns(schema).length === 0 ? applyKeylessChanges : applyKeyedChanges;
-      await apply(context.session, working, schema, paths);
+      for (const files of portions(step.files, context.batchBytesMax)) {
+        const paths = await Promise.all(files.map((file) => context.stagedPath(file)));
+        await apply(context.session, working, schema, paths);
+      }
       return;
     }
   }
+}
+
+/**
+ * Files in order, so many at a time that memory is bounded whatever a transaction's size (invariant 7). A change of a key
+ * is two rows of one file.
+ */
+export function portions(files: StagedFile[], bytesMax: number): StagedFile[][] {
+  const result: StagedFile[][] = [];
+  let bytes = Number.POSITIVE_INFINITY;
+  for (const file of files) {
+    if (bytes + file.bytes > bytesMax) {
+      result.push([]);
+      bytes = 0;
+    }
+    result[result.length - 1].push(file);
+    bytes += file.bytes;
+  }
+  return result;
 }
 
 /** protocol and metaData, each only when it changes. */

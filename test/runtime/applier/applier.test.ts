@@ -288,12 +288,12 @@ describe("runApplier", () => {
     await log.snapshot(renamed, [{ id: "2" }]);
     await apply();
     expect(await content("orders")).toEqual(["1|null|null"]);
-    expect(await content("%2E.%2Fsales%20%5B1%5D")).toEqual(["2|null|null"]);
+    expect(await content("~2E.~2Fsales ~5B1~5D")).toEqual(["2|null|null"]);
     await log.changes(renamed, [{ op: 0, row: { id: "3" } }]);
     await log.commit();
     await log.store.delete("progress/test.json");
     await apply();
-    expect(await content("%2E.%2Fsales%20%5B1%5D")).toEqual(["2|null|null", "3|null|null"]);
+    expect(await content("~2E.~2Fsales ~5B1~5D")).toEqual(["2|null|null", "3|null|null"]);
   });
 
   it("writes checkpoints that say what the log says", async () => {

@@ -2,6 +2,7 @@
 // snapshot stays at the record before its begin (invariants 3 and 4).
 import { describe, expect, it } from "vitest";
 import { type ApplyPlan, afterApply, foldRecord, startPlan } from "../../../runtime/destination/apply-plan";
+import { portions } from "../../../runtime/destination/table-apply";
 import { folderName } from "../../../runtime/destination/table-path";
 import type { StagedEvent, StagedFile } from "../../../runtime/staging/staged-commit";
 
@@ -81,14 +82,25 @@ describe("the plan", () => {
   });
 });
 
+describe("portions", () => {
+  it("are files in order, as many as fit, one at least", () => {
+    const names = (bytesMax: number) =>
+      portions(["a", "b", "c"].map(file), bytesMax).map((files) => files.map(({ path }) => path).join(""));
+    expect(names(25)).toEqual(["ab", "c"]);
+    expect(names(1)).toEqual(["a", "b", "c"]);
+    expect(names(30)).toEqual(["abc"]);
+    expect(portions([], 10)).toEqual([]);
+  });
+});
+
 describe("folderName", () => {
   it.each([
     ["orders", "orders"],
     ["Größe_2.x", "Größe_2.x"],
-    ["..", "%2E%2E"],
-    ["a/b*[c]", "a%2Fb%2A%5Bc%5D"],
-    ["_delta_log", "%5Fdelta_log"],
-    [".hidden", "%2Ehidden"],
-    ["100%", "100%25"],
+    ["..", "~2E~2E"],
+    ["a/b*[c]", "a~2Fb~2A~5Bc~5D"],
+    ["_delta_log", "~5Fdelta_log"],
+    [".hidden", "~2Ehidden"],
+    ["100%", "100~25"],
   ])("%s becomes %s", (identifier, folder) => expect(folderName(identifier)).toBe(folder));
 });
