@@ -21,7 +21,7 @@ const kinds: [Step["kind"], number][] = [
   ["rows", 3],
   ["end", 3],
   ["commit", 5],
-  ["apply", 2],
+  ["apply", 4],
 ];
 const steps = fc.array(
   fc.record({

@@ -142,6 +142,17 @@ describe("runApplier", () => {
     await log.commit();
     await apply();
     expect(await content("orders")).toEqual(["1|one|10.00", "20|two|21.00", "2|new two|2.00", "32|three|32.00"]);
+    // Rows that were deleted where they stood hold older values of the same key.
+    for (const name of ["'uno'", "'eins'"]) {
+      await log.changes(orders, [{ op: 1, row: { id: "1", name, amount: "1" } }]);
+      await log.commit();
+      await apply();
+    }
+    await log.changes(orders, [{ op: 1, row: { id: "1", amount: "3" }, unchanged }]);
+    await log.commit();
+    await apply();
+    expect((await content("orders"))[0]).toBe("1|eins|3.00");
+    expect(await content("orders")).toHaveLength(4);
   });
 
   it("matches rows of a table without a key as a whole, one for one", async () => {
