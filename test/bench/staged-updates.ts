@@ -40,7 +40,7 @@ const schema: TableSchema = {
 const values = `i AS c1, 'customer ' || i AS c2, (i * 1.25)::DECIMAL(12,2) AS c3, TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS c4,
   (i % 1000)::INTEGER AS c5, md5(i::VARCHAR) AS c6`;
 
-/** A staging log with a big table's snapshot; `update` adds a record of updates of random rows of it. */
+/** A staging log with a big table's snapshot; `changes` adds a record of updates of random rows of it. */
 export async function stageTable(path: string, rows: number) {
   const store = await openFolderStore(path);
   const instance = await DuckDBInstance.create(":memory:", { threads: "2" });
@@ -67,16 +67,18 @@ export async function stageTable(path: string, rows: number) {
   ]);
   return {
     snapshotFiles: files.map((file) => join(path, file.path)),
-    /** @returns the file of changes */
-    async update(changes: number): Promise<string> {
+    /** Where the file of changes lies. */
+    changesPath: join(path, "data", "changes.parquet"),
+    /** Stages updates of about so many random rows. @returns how many */
+    async changes(about: number): Promise<number> {
       const query = `SELECT 1::TINYINT AS _op, 100::BIGINT AS _commit_lsn, row_number() OVER () - 1 AS _ordinal,
           TIMESTAMP '2024-01-01' AS _commit_time, NULL::VARCHAR AS _unchanged, * REPLACE ('changed ' || c1 AS c2)
-        FROM (SELECT ${values} FROM (SELECT DISTINCT hash(n) % ${rows} AS i FROM range(${changes}) t(n)) u)`;
+        FROM (SELECT ${values} FROM (SELECT DISTINCT hash(n) % ${rows} AS i FROM range(${about}) t(n)) u)`;
       const counted = await connection.runAndReadAll(`SELECT count(*)::INTEGER FROM (${query})`);
       const count = counted.getRows()[0][0] as number;
       const file = await write("changes", query, count);
       await append(store, 2, [{ kind: "changes", ...table, files: [file], inserts: 0, updates: count, deletes: 0 }]);
-      return join(path, file.path);
+      return count;
     },
     close() {
       connection.closeSync();
