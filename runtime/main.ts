@@ -56,7 +56,7 @@ async function run(config: RuntimeConfig): Promise<void> {
   switch (config.role) {
     // Each process loads what it runs only.
     case "gateway": {
-      const { runGateway } = await import("./gateway/gateway.js");
+      const { runGateway } = await import("./gateway/gateway-process.js");
       return runGateway(config, stop.signal);
     }
     case "applier": {

@@ -1,6 +1,9 @@
 import type { Client } from "pg";
 import { SluiceError } from "../errors";
+import { log } from "../operate/log";
 import { quoteIdentifier } from "../postgres/identifier";
+import type { Capture } from "./capture";
+import { CapturedTable } from "./captured-table";
 
 export interface PublishedTable {
   tableId: string;
@@ -42,4 +45,28 @@ export async function readPublishedTables(client: Client, publication: string): 
       rowsEstimate: row.rows,
       bytes: Number(row.bytes),
     }));
+}
+
+/** Tables that joined the publication become pending; the estimates of all are taken over. */
+export function addPublished(capture: Capture, published: PublishedTable[]): void {
+  for (const found of published) {
+    let table = capture.tables.get(Number(found.tableId));
+    if (table === undefined) {
+      log("info", "table-added", { table: `${found.schema}.${found.name}` });
+      table = new CapturedTable(found.tableId, found.schema, found.name);
+      capture.add(table);
+    }
+    table.rowsEstimate = found.rowsEstimate;
+    table.bytesEstimate = found.bytes;
+  }
+}
+
+/** Tables that left the publication are told to the destination, which keeps their rows. */
+export function removeUnpublished(capture: Capture, published: PublishedTable[]): void {
+  const present = new Set(published.map((table) => table.tableId));
+  for (const table of [...capture.tables.values()]) {
+    if (present.has(table.tableId)) continue;
+    log("info", "table-removed", { table: `${table.schema}.${table.name}` });
+    capture.remove(table);
+  }
 }

@@ -1,0 +1,64 @@
+import type { GatewayConfig } from "../config";
+import { startStatus } from "../operate/status-server";
+import { formatLsn, lsnZero } from "../postgres/lsn";
+import { toSourceError } from "../postgres/source-error";
+import type { GatewayStatus, ProcessState } from "../status";
+import { version } from "../version";
+import { Gateway, type GatewayProgress } from "./gateway";
+import { gatewayMetrics } from "./gateway-metrics";
+
+const emptyProgress: GatewayProgress = {
+  slot: null,
+  walSenderPid: null,
+  receivedLsn: formatLsn(lsnZero),
+  stagedLsn: formatLsn(lsnZero),
+  acknowledgedLsn: formatLsn(lsnZero),
+  stagedSequence: 0,
+  transactions: 0,
+  changes: 0,
+  reconnects: 0,
+  tables: [],
+};
+
+/**
+ * Runs until `signal` aborts (then flushes, stages, acknowledges and returns) or something fails for good.
+ * @throws SluiceError when it can't go on; transient troubles of the source are waited out.
+ */
+export async function runGateway(config: GatewayConfig, signal: AbortSignal): Promise<void> {
+  let state: ProcessState = { kind: "starting" };
+  let gateway: Gateway | null = null;
+  const startedAt = new Date().toISOString();
+  const document = (httpPort: number): GatewayStatus => ({
+    role: "gateway",
+    id: config.id,
+    version,
+    pid: process.pid,
+    startedAt,
+    updatedAt: new Date().toISOString(),
+    httpPort,
+    state,
+    ...(gateway?.progress() ?? emptyProgress),
+  });
+  const status = await startStatus({
+    path: config.statusPath,
+    httpPort: config.http.port,
+    document,
+    metrics: () => gatewayMetrics(document(0)),
+    healthy: () => state.kind === "running" || state.kind === "waiting",
+  });
+  const setState = (next: ProcessState) => {
+    state = next;
+    status.publish().catch(() => {});
+  };
+  try {
+    gateway = await Gateway.open(config, signal, setState);
+    await gateway.run();
+    setState({ kind: "stopped" });
+  } catch (thrown) {
+    const error = toSourceError(thrown, "gateway", config.source);
+    state = { kind: "failed", errorKind: error.kind, message: error.message, remedy: error.remedy };
+    throw error;
+  } finally {
+    await status.close();
+  }
+}

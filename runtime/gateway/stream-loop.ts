@@ -1,0 +1,173 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { GatewayConfig } from "../config";
+import { describeError, isTransient } from "../errors";
+import { log } from "../operate/log";
+import { connectSource } from "../postgres/client";
+import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
+import { readMessage } from "../postgres/pgoutput";
+import { ReplicationStream } from "../postgres/replication-stream";
+import { toSourceError } from "../postgres/source-error";
+import type { ProcessState } from "../status";
+import type { Capture } from "./capture";
+import { addPublished, readPublishedTables } from "./published-tables";
+import { readSlot } from "./slot-query";
+import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
+import type { Stager } from "./stager";
+import type { IdlePosition } from "./staging-state";
+import { startPosition } from "./start-position";
+
+/** How long a stop waits for the end of the transaction that is being received. */
+const stopWaitMs = 3_000;
+
+export interface StreamContext {
+  config: GatewayConfig;
+  capture: Capture;
+  stager: Stager;
+  scheduler: SnapshotScheduler;
+  idle: IdlePosition;
+  /** aborted by SIGTERM, or when something failed for good */
+  signal: AbortSignal;
+  /** whether something failed for good: then nothing more is staged */
+  failed(): boolean;
+  fail(error: unknown): void;
+  setState(state: ProcessState): void;
+}
+
+/** The replication connection, made again after each loss until the stop; what is durable is acknowledged by it. */
+export class StreamLoop {
+  reconnects = 0;
+  acknowledgedLsn: Lsn = lsnZero;
+  private stream: ReplicationStream | null = null;
+
+  constructor(private readonly context: StreamContext) {}
+
+  /** @throws SluiceError when it can't go on; transient troubles of the source are waited out. */
+  async run(): Promise<void> {
+    const { config, signal } = this.context;
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        const startedMs = Date.now();
+        await this.streamOnce().finally(() => {
+          if (Date.now() - startedMs > 60_000) failures = 0;
+        });
+      } catch (thrown) {
+        if (signal.aborted) return;
+        const error = toSourceError(thrown, "streaming", config.source);
+        if (!isTransient(error.kind)) throw error;
+        failures++;
+        this.reconnects++;
+        const delayMs = Math.min(retryDelayMs(failures) / 2, 15_000);
+        log("warning", "stream-lost", { error: describeError(error), retryMs: delayMs });
+        this.context.setState({ kind: "waiting", reason: error.describe() });
+        await delay(delayMs, undefined, { signal }).catch(() => {});
+      }
+    }
+  }
+
+  /** Tells the server what is durable. */
+  acknowledge(): void {
+    this.stream?.sendStatus(false);
+  }
+
+  /** Reads on when what waits for staging has become less. */
+  relieve(): void {
+    if (this.context.stager.bytesInFlight <= this.context.config.batch.bytesMax) this.stream?.resume();
+  }
+
+  async stop(): Promise<void> {
+    await this.stream?.stop();
+  }
+
+  /** One connection, from the check of the slot to its loss or the stop. */
+  private async streamOnce(): Promise<void> {
+    const { config, capture, stager, idle } = this.context;
+    const startLsn = await this.prepare();
+    const stream = new ReplicationStream({
+      source: config.source,
+      applicationName: `sluice ${config.id} stream`,
+      slot: config.slot,
+      publication: config.publication,
+      startLsn,
+      onMessage: (message) => {
+        readMessage(message, capture);
+        if (stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
+      },
+      onKeepalive: (lsn) => this.keepalive(lsn),
+      durableLsn: () => {
+        this.acknowledgedLsn = maxLsn(stager.stagedLsn, idle.durableLsn);
+        return this.acknowledgedLsn;
+      },
+    });
+    this.stream = stream;
+    // No message is handled before the server's answer to START_REPLICATION, so the position is true from here on.
+    capture.attach(startLsn);
+    try {
+      await stream.started;
+      log("info", "streaming", { slot: config.slot, startLsn: formatLsn(startLsn) });
+      this.context.setState({ kind: "running" });
+      this.context.scheduler.schedule();
+      await Promise.race([stream.done, untilAborted(this.context.signal)]);
+      await this.finish(stream);
+    } finally {
+      capture.detach();
+      this.stream = null;
+      await stream.stop();
+    }
+  }
+
+  /** Looks at slot and publication before a stream; returns from where to stream. */
+  private async prepare(): Promise<Lsn> {
+    const { config, capture, stager, idle } = this.context;
+    const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
+    let slot: Awaited<ReturnType<typeof readSlot>>;
+    try {
+      slot = await readSlot(client, config.slot);
+      addPublished(capture, await readPublishedTables(client, config.publication));
+    } finally {
+      await client.end().catch(() => {});
+    }
+    await stager.drained();
+    const known = maxLsn(stager.stagedLsn, idle.durableLsn);
+    const startLsn = startPosition(slot?.position ?? null, config.slot, known === lsnZero ? null : known);
+    if (known === lsnZero) {
+      stager.stagedLsn = startLsn;
+      await idle.advance(startLsn);
+    }
+    return startLsn;
+  }
+
+  /** SIGTERM: the transaction being received is read to its end if that is near; all before is staged and acknowledged. */
+  private async finish(stream: ReplicationStream): Promise<void> {
+    const { capture, stager } = this.context;
+    if (this.context.failed()) return;
+    this.context.setState({ kind: "stopping" });
+    const deadlineMs = Date.now() + stopWaitMs;
+    while (!capture.betweenTransactions && Date.now() < deadlineMs) await delay(5);
+    if (!capture.betweenTransactions) return;
+    stream.pause();
+    capture.cut();
+    await stager.drained();
+    stream.sendStatus(false);
+  }
+
+  private keepalive(lsn: Lsn): void {
+    const { capture, scheduler, idle } = this.context;
+    capture.keepalive(lsn);
+    if (!capture.idle) return;
+    scheduler.stageEnds(true);
+    if (capture.idle) {
+      idle.advance(capture.boundaryLsn).then(
+        () => this.acknowledge(),
+        (error: unknown) => this.context.fail(error),
+      );
+    }
+  }
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
