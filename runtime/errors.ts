@@ -18,6 +18,7 @@ export type ErrorKind =
   | "conflict" // another writer was there first
   | "port-in-use" // a loopback port is taken
   | "process" // a process of ours does not start, stop or answer
+  | "protocol" // the server sent bytes that its protocol doesn't allow
   | "unsupported" // a table, type or feature that can't be carried
   | "internal"; // a defect of ours
 
@@ -73,6 +74,7 @@ export function isTransient(kind: ErrorKind): boolean {
     case "destination":
     case "port-in-use":
     case "process":
+    case "protocol":
     case "unsupported":
     case "internal":
       return false;

@@ -2,6 +2,7 @@ import type { Client } from "pg";
 import { SluiceError } from "../errors";
 import { quoteIdentifier } from "../postgres/identifier";
 import type { Relation } from "../postgres/pgoutput";
+import { readServerVersion } from "../postgres/server-version";
 import type { ColumnSchema, TableSchema } from "./table-schema";
 import { typeOf } from "./types";
 
@@ -34,10 +35,7 @@ interface ColumnRow {
  * @throws SluiceError `unsupported` when a table publishes no column that can be carried
  */
 export async function readTableSchemas(client: Client, publication: string): Promise<CatalogTable[]> {
-  const { rows: versions } = await client.query<{ number: number }>(
-    "SELECT pg_catalog.current_setting('server_version_num')::int AS number",
-  );
-  const version = versions[0].number;
+  const version = await readServerVersion(client);
   // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
   const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
   const { rows } = await client.query<ColumnRow>(

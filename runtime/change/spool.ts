@@ -1,4 +1,5 @@
-import { SluiceError } from "../errors";
+import { MalformedBytes } from "../postgres/message-bytes";
+import { lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
 import { ColumnBuffer } from "./column-buffer";
 import { keyColumns, type TableSchema } from "./table-schema";
@@ -43,9 +44,6 @@ export interface SealedRows {
 
 const firstCapacity = 1024;
 
-const tupleNull = 110; // n
-const tupleUnchanged = 117; // u
-
 /**
  * Rows of one table in column buffers. Changes come as pgoutput's TupleData (PostgreSQL documentation, section 55.9),
  * copied rows as COPY BINARY's tuples; both are read by the same type table. No object is made for a row.
@@ -64,7 +62,7 @@ export class TableSpool {
   private readonly keyed: boolean;
   private meta: ColumnBuffer[] = [];
   private columns: ColumnBuffer[] = [];
-  /** offset and length of each value of the tuple that was located last, and of an old tuple; length -1 NULL, -2 unchanged */
+  /** offset and length of each value of the tuple that was located last, and of an old tuple */
   private readonly newAt: Int32Array;
   private readonly newLength: Int32Array;
   private readonly oldAt: Int32Array;
@@ -86,75 +84,84 @@ export class TableSpool {
     this.oldLength = new Int32Array(count);
   }
 
-  appendInsert(message: Buffer, newTuple: number, transaction: TransactionMeta): void {
-    this.locate(message, newTuple, this.newAt, this.newLength);
-    this.writeTuple(message, changeOp.insert, this.newAt, this.newLength, transaction);
+  /** A tuple in `buffer[newTuple, end)`. @throws MalformedBytes, here and below, when it doesn't fill these bytes */
+  appendInsert(buffer: Buffer, newTuple: number, end: number, transaction: TransactionMeta): void {
+    this.locate(buffer, newTuple, end, this.newAt, this.newLength);
+    this.writeTuple(buffer, changeOp.insert, this.newAt, this.newLength, transaction);
     this.inserts++;
-    this.bytes += message.length;
+    this.bytes += end - newTuple;
   }
 
+  /** @param oldTuple -1 when there is none; it ends one byte before `newTuple` */
   appendUpdate(
-    message: Buffer,
+    buffer: Buffer,
     oldTuple: number,
     oldKind: "K" | "O" | null,
     newTuple: number,
+    end: number,
     transaction: TransactionMeta,
   ): void {
     const { newAt, newLength, oldAt, oldLength } = this;
-    this.locate(message, newTuple, newAt, newLength);
+    this.locate(buffer, newTuple, end, newAt, newLength);
     this.updates++;
-    this.bytes += message.length;
+    this.bytes += end - newTuple;
     if (oldKind === null) {
-      this.writeTuple(message, changeOp.update, newAt, newLength, transaction);
+      this.writeTuple(buffer, changeOp.update, newAt, newLength, transaction);
       return;
     }
-    this.locate(message, oldTuple, oldAt, oldLength);
+    this.locate(buffer, oldTuple, newTuple - 1, oldAt, oldLength);
+    this.bytes += newTuple - oldTuple;
     if (oldKind === "O") {
       // A whole old row holds what was not sent again.
       for (let index = 0; index < newAt.length; index++) {
-        if (newLength[index] !== -2) continue;
+        if (newLength[index] !== lengthUnchanged) continue;
         newAt[index] = oldAt[index];
         newLength[index] = oldLength[index];
       }
     }
     if (!this.keyed) {
-      this.writeTuple(message, changeOp.delete, oldAt, oldLength, transaction);
-      this.writeTuple(message, changeOp.insert, newAt, newLength, transaction);
+      this.writeTuple(buffer, changeOp.delete, oldAt, oldLength, transaction);
+      this.writeTuple(buffer, changeOp.insert, newAt, newLength, transaction);
       return;
     }
-    if (this.keyChanged(message)) {
-      this.writeTuple(message, changeOp.deleteOldKey, oldAt, oldLength, transaction);
+    if (this.keyChanged(buffer)) {
+      this.writeTuple(buffer, changeOp.deleteOldKey, oldAt, oldLength, transaction);
     }
-    this.writeTuple(message, changeOp.update, newAt, newLength, transaction);
+    this.writeTuple(buffer, changeOp.update, newAt, newLength, transaction);
   }
 
-  appendDelete(message: Buffer, oldTuple: number, _oldKind: "K" | "O", transaction: TransactionMeta): void {
-    this.locate(message, oldTuple, this.oldAt, this.oldLength);
-    this.writeTuple(message, changeOp.delete, this.oldAt, this.oldLength, transaction);
+  appendDelete(buffer: Buffer, oldTuple: number, _oldKind: "K" | "O", end: number, transaction: TransactionMeta): void {
+    this.locate(buffer, oldTuple, end, this.oldAt, this.oldLength);
+    this.writeTuple(buffer, changeOp.delete, this.oldAt, this.oldLength, transaction);
     this.deletes++;
-    this.bytes += message.length;
+    this.bytes += end - oldTuple;
   }
 
-  /** @param start offset of the tuple's int16 field count. @returns the offset after it */
-  appendCopyRow(row: Buffer, start: number): number {
+  /** A tuple of COPY BINARY in `row[start, end)`. */
+  appendCopyRow(row: Buffer, start: number, end: number): void {
     this.beginRow();
     const { columns, rows: index } = this;
+    if (end - start < 2) throw new MalformedBytes(start, "cut off where a tuple should be");
     const count = row.readInt16BE(start);
-    if (count !== columns.length) throw this.mismatch(count);
+    if (count !== columns.length) throw this.mismatch(count, start);
     let at = start + 2;
     for (let column = 0; column < count; column++) {
+      if (end - at < 4) throw new MalformedBytes(at, `cut off before column ${column + 1} of ${count}`);
       const length = row.readInt32BE(at);
       at += 4;
-      if (length < 0) {
+      if (length === -1) {
         columns[column].setNull(index);
         continue;
+      }
+      if (length < 0 || length > end - at) {
+        throw new MalformedBytes(at - 4, `a value of ${length} bytes, where ${end - at} follow`);
       }
       this.binaryReaders[column](columns[column], index, row, at, at + length);
       at += length;
     }
+    if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
     this.rows++;
-    this.bytes += at - start;
-    return at;
+    this.bytes += end - start;
   }
 
   /** All rows since the last seal; null when there are none. */
@@ -191,7 +198,7 @@ export class TableSpool {
         continue;
       }
       columns[index].setNull(row);
-      if (length === -2) unchanged += `,${this.schema.columns[index].attributeNumber}`;
+      if (length === lengthUnchanged) unchanged += `,${this.schema.columns[index].attributeNumber}`;
     }
     meta[0].setInteger(row, op);
     meta[1].i64[row] = transaction.commitLsn;
@@ -222,28 +229,15 @@ export class TableSpool {
     for (const column of this.meta) column.grow(this.capacity);
   }
 
-  private locate(message: Buffer, tuple: number, offsets: Int32Array, lengths: Int32Array): void {
-    const count = message.readInt16BE(tuple);
-    if (count !== offsets.length) throw this.mismatch(count);
-    let at = tuple + 2;
-    for (let index = 0; index < count; index++) {
-      const kind = message[at++];
-      if (kind === tupleNull) lengths[index] = -1;
-      else if (kind === tupleUnchanged) lengths[index] = -2;
-      else {
-        const length = message.readInt32BE(at);
-        at += 4;
-        offsets[index] = at;
-        lengths[index] = length;
-        at += length;
-      }
-    }
+  private locate(buffer: Buffer, tuple: number, end: number, offsets: Int32Array, lengths: Int32Array): void {
+    const at = locateTuple(buffer, tuple, end, offsets, lengths);
+    if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
   }
 
   private keyChanged(message: Buffer): boolean {
     const { newAt, newLength, oldAt, oldLength } = this;
     for (let index = 0; index < newAt.length; index++) {
-      if (!this.isKey[index] || newLength[index] === -2) continue;
+      if (!this.isKey[index] || newLength[index] === lengthUnchanged) continue;
       if (newLength[index] !== oldLength[index]) return true;
       const length = Math.max(newLength[index], 0);
       const from = oldAt[index];
@@ -252,11 +246,8 @@ export class TableSpool {
     return false;
   }
 
-  private mismatch(count: number): SluiceError {
+  private mismatch(count: number, at: number): MalformedBytes {
     const { schema, name, columns } = this.schema;
-    return new SluiceError(
-      "internal",
-      `${schema}.${name}: a row of ${count} columns, where ${columns.length} are known`,
-    );
+    return new MalformedBytes(at, `${schema}.${name}: a row of ${count} columns, where ${columns.length} are known`);
   }
 }

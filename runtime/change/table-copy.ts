@@ -2,6 +2,7 @@ import type { Client } from "pg";
 import { SluiceError } from "../errors";
 import { copyOut } from "../postgres/copy-out";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
+import { MalformedBytes } from "../postgres/message-bytes";
 import { toSourceError } from "../postgres/source-error";
 import { type SealedRows, TableSpool } from "./spool";
 import type { TableSchema } from "./table-schema";
@@ -31,8 +32,37 @@ export function copyStatement(schema: TableSchema): string {
   return `COPY ${source} TO STDOUT (FORMAT binary)`;
 }
 
-/** `PGCOPY\n\377\r\n\0`, flags, length of the header's extension. */
-const headerBytes = 11 + 4 + 4;
+/** `PGCOPY\n\377\r\n\0` */
+const signature = Buffer.from("PGCOPY\n\u00ff\r\n\0", "latin1");
+/** signature, flags, length of the header's extension */
+const headerBytes = signature.length + 4 + 4;
+
+function endOfHeader(buffer: Buffer, start: number, end: number): number {
+  if (
+    end - start < headerBytes ||
+    buffer.compare(signature, 0, signature.length, start, start + signature.length) !== 0
+  ) {
+    throw new MalformedBytes(start, "not the header of COPY BINARY");
+  }
+  const extension = buffer.readInt32BE(start + headerBytes - 4);
+  if (extension < 0 || extension > end - start - headerBytes) {
+    throw new MalformedBytes(start + headerBytes - 4, `a header extension of ${extension} bytes`);
+  }
+  return start + headerBytes + extension;
+}
+
+/** The tuple count -1 stands for the end. */
+function isTrailer(buffer: Buffer, at: number, end: number): boolean {
+  return end - at === 2 && buffer.readInt16BE(at) === -1;
+}
+
+function malformed(schema: TableSchema, error: MalformedBytes, rows: number, start: number): SluiceError {
+  return new SluiceError(
+    "protocol",
+    `copy of ${schema.schema}.${schema.name}: malformed CopyData message after ${rows} rows: ${error.message} (at byte ${error.at - start})`,
+    { remedy: "The copy is tried again. If it fails again, report it with the server's version.", cause: error },
+  );
+}
 
 /**
  * Copies a table in the client's transaction, by COPY BINARY, into sealed rows (PostgreSQL documentation, COPY,
@@ -72,22 +102,27 @@ export async function copyTable(
   };
   const full = () => spool.rows >= options.rowsMax || spool.bytes >= options.bytesMax;
 
+  const take = (buffer: Buffer, start: number, end: number): boolean => {
+    if (failure !== null) throw failure.error;
+    let at = start;
+    if (!headerSeen) {
+      headerSeen = true;
+      at = endOfHeader(buffer, start, end);
+    }
+    if (at === end || isTrailer(buffer, at, end)) return true;
+    spool.appendCopyRow(buffer, at, end);
+    rows++;
+    bytes += end - at;
+    return full() ? handOver() : true;
+  };
   const copy = copyOut(client, copyStatement(schema), {
     signal: options.signal,
     onData: (buffer, start, end) => {
-      if (failure !== null) throw failure.error;
-      let at = start;
-      if (!headerSeen) {
-        headerSeen = true;
-        at += headerBytes + buffer.readInt32BE(start + 15);
+      try {
+        return take(buffer, start, end);
+      } catch (error) {
+        throw error instanceof MalformedBytes ? malformed(schema, error, rows, start) : error;
       }
-      if (at === end || buffer.readInt16BE(at) === -1) return true;
-      if (spool.appendCopyRow(buffer, at) !== end) {
-        throw new SluiceError("internal", `${schema.schema}.${schema.name}: a copied row doesn't end where it should`);
-      }
-      rows++;
-      bytes += end - at;
-      return full() ? handOver() : true;
     },
   });
   try {

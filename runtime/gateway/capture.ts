@@ -163,26 +163,35 @@ export class Capture implements PgoutputHandler {
     this.lastRelationId = -1;
   }
 
-  insert(relationId: number, message: Buffer, newTuple: number): void {
+  insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendInsert(message, newTuple, this.transaction);
-    this.spooled(message.length);
+    table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
+    this.spooled(end - newTuple);
   }
 
-  update(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O" | null, newTuple: number): void {
+  update(
+    relationId: number,
+    buffer: Buffer,
+    oldTuple: number,
+    oldKind: "K" | "O" | null,
+    newTuple: number,
+    end: number,
+  ): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendUpdate(message, oldTuple, oldKind, newTuple, this.transaction);
-    this.spooled(message.length);
+    table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
+    this.spooled(end - (oldTuple === -1 ? newTuple : oldTuple));
   }
 
-  delete(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O"): void {
+  delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendDelete(message, oldTuple, oldKind, this.transaction);
-    this.spooled(message.length);
+    table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
+    this.spooled(end - oldTuple);
   }
+
+  message(): void {}
 
   truncate(relationIds: number[]): void {
     for (const relationId of relationIds) {

@@ -4,8 +4,9 @@ import { describeError, isTransient } from "../errors";
 import { log } from "../operate/log";
 import { connectSource } from "../postgres/client";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
-import { readMessage } from "../postgres/pgoutput";
+import { PgoutputReader } from "../postgres/pgoutput";
 import { ReplicationStream } from "../postgres/replication-stream";
+import { readServerVersion } from "../postgres/server-version";
 import { toSourceError } from "../postgres/source-error";
 import type { ProcessState } from "../status";
 import type { Capture } from "./capture";
@@ -82,15 +83,17 @@ export class StreamLoop {
   /** One connection, from the check of the slot to its loss or the stop. */
   private async streamOnce(): Promise<void> {
     const { config, capture, stager, idle } = this.context;
-    const startLsn = await this.prepare();
+    const { startLsn, serverVersion } = await this.prepare();
+    const reader = new PgoutputReader(capture);
     const stream = new ReplicationStream({
       source: config.source,
       applicationName: `sluice ${config.id} stream`,
       slot: config.slot,
       publication: config.publication,
       startLsn,
-      onMessage: (message) => {
-        readMessage(message, capture);
+      serverVersion,
+      onMessage: (buffer, start, end) => {
+        reader.read(buffer, start, end);
         if (stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
       },
       onKeepalive: (lsn) => this.keepalive(lsn),
@@ -116,12 +119,14 @@ export class StreamLoop {
     }
   }
 
-  /** Looks at slot and publication before a stream; returns from where to stream. */
-  private async prepare(): Promise<Lsn> {
+  /** Looks at slot and publication before a stream; returns from where to stream, and from what server. */
+  private async prepare(): Promise<{ startLsn: Lsn; serverVersion: number }> {
     const { config, capture, stager, idle } = this.context;
     const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
     let slot: Awaited<ReturnType<typeof readSlot>>;
+    let serverVersion: number;
     try {
+      serverVersion = await readServerVersion(client);
       slot = await readSlot(client, config.slot);
       addPublished(capture, await readPublishedTables(client, config.publication));
     } finally {
@@ -134,7 +139,7 @@ export class StreamLoop {
       stager.stagedLsn = startLsn;
       await idle.advance(startLsn);
     }
-    return startLsn;
+    return { startLsn, serverVersion };
   }
 
   /** SIGTERM: the transaction being received is read to its end if that is near; all before is staged and acknowledged. */

@@ -1,8 +1,10 @@
 import { SluiceError } from "../errors";
+import { MalformedBytes, MessageBytes } from "./message-bytes";
+import { skipTuple } from "./tuple-data";
 
 /**
- * Messages of pgoutput, protocol version 1 (PostgreSQL documentation, section 55.9 "Logical Replication Message
- * Formats"). Row messages are given by their offsets, not decoded: the spool reads their bytes.
+ * Messages of pgoutput (PostgreSQL documentation, section 55.9 "Logical Replication Message Formats"). Row messages are
+ * given by their offsets, not decoded: the spool reads their bytes.
  */
 export interface Relation {
   relationId: number;
@@ -12,121 +14,376 @@ export interface Relation {
   columns: { name: string; typeOid: number; typeModifier: number; isKey: boolean }[];
 }
 
-/** Calls are synchronous; `message` may be reused by the caller after they return. */
+/**
+ * Calls are synchronous; `buffer` may be reused by the caller after they return. Of a row message the offsets of its
+ * tuples are given, and `end`, where the message ends; what reads a tuple checks it against these bounds and throws
+ * `MalformedBytes`.
+ */
 export interface PgoutputHandler {
   begin(commitLsn: bigint, commitTimeMicros: bigint, xid: number): void;
   /** @param endLsn position after the commit record */
   commit(endLsn: bigint): void;
   relation(relation: Relation): void;
-  insert(relationId: number, message: Buffer, newTuple: number): void;
-  /** @param oldTuple -1 when there is none */
-  update(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O" | null, newTuple: number): void;
-  delete(relationId: number, message: Buffer, oldTuple: number, oldKind: "K" | "O"): void;
+  insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void;
+  /** @param oldTuple -1 when there is none; it ends one byte before `newTuple` */
+  update(
+    relationId: number,
+    buffer: Buffer,
+    oldTuple: number,
+    oldKind: "K" | "O" | null,
+    newTuple: number,
+    end: number,
+  ): void;
+  delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void;
   truncate(relationIds: number[]): void;
+  /**
+   * What pg_logical_emit_message wrote. A transactional one comes in its transaction, at its place; another comes at
+   * once, between transactions, even when its transaction is rolled back.
+   * @param content a copy
+   */
+  message(prefix: string, content: Buffer, lsn: bigint, transactional: boolean): void;
+}
+
+/**
+ * Blocks of transactions that are still open, from protocol 2 on. Between `streamStart` and `streamStop` the calls of
+ * `PgoutputHandler` are of that transaction.
+ */
+export interface StreamedTransactionHandler {
+  /** @param isFirst first block of the transaction */
+  streamStart(xid: number, isFirst: boolean): void;
+  /** What follows in the block is of this subtransaction (or of the transaction itself), until the next call. */
+  subtransaction(xid: number): void;
+  streamStop(): void;
+  streamCommit(xid: number, commitLsn: bigint, endLsn: bigint, commitTimeMicros: bigint): void;
+  /** @param subxid equal to `xid` when the whole transaction is rolled back */
+  streamAbort(xid: number, subxid: number): void;
 }
 
 /** PostgreSQL counts microseconds from 2000-01-01, everything else from 1970-01-01. */
 const epochOffsetMicros = 946_684_800_000_000n;
 
-const tag = { B: 66, C: 67, D: 68, I: 73, K: 75, M: 77, N: 78, O: 79, R: 82, T: 84, U: 85, Y: 89 } as const;
+const tag = {
+  begin: 66, // B
+  commit: 67, // C
+  origin: 79, // O
+  relation: 82, // R
+  type: 89, // Y
+  insert: 73, // I
+  update: 85, // U
+  delete: 68, // D
+  truncate: 84, // T
+  message: 77, // M
+  streamStart: 83, // S
+  streamStop: 69, // E
+  streamCommit: 99, // c
+  streamAbort: 65, // A
+} as const;
 
-/** @throws SluiceError `unsupported` on a message that protocol 1 doesn't have */
-export function readMessage(message: Buffer, handler: PgoutputHandler): void {
-  switch (message[0]) {
-    case tag.I:
-      handler.insert(message.readUInt32BE(1), message, 6);
-      return;
-    case tag.U:
-      readUpdate(message, handler);
-      return;
-    case tag.D:
-      handler.delete(message.readUInt32BE(1), message, 6, message[5] === tag.K ? "K" : "O");
-      return;
-    case tag.B:
-      handler.begin(
-        message.readBigUInt64BE(1),
-        message.readBigInt64BE(9) + epochOffsetMicros,
-        message.readUInt32BE(17),
-      );
-      return;
-    case tag.C:
-      handler.commit(message.readBigUInt64BE(10));
-      return;
-    case tag.R:
-      handler.relation(readRelation(message));
-      return;
-    case tag.T:
-      handler.truncate(readTruncate(message));
-      return;
-    case tag.O: // origin: changes are taken wherever they came from
-    case tag.Y: // type: names only, the catalog is asked where they matter
-    case tag.M: // logical message: not asked for
-      return;
-    default:
+const names: Record<number, string> = Object.fromEntries(
+  Object.entries({
+    B: "Begin",
+    C: "Commit",
+    O: "Origin",
+    R: "Relation",
+    Y: "Type",
+    I: "Insert",
+    U: "Update",
+    D: "Delete",
+    T: "Truncate",
+    M: "Message",
+    S: "Stream Start",
+    E: "Stream Stop",
+    c: "Stream Commit",
+    A: "Stream Abort",
+    b: "Begin Prepare",
+    P: "Prepare",
+    K: "Commit Prepared",
+    r: "Rollback Prepared",
+    p: "Stream Prepare",
+  }).map(([letter, name]) => [letter.charCodeAt(0), name]),
+);
+/** two-phase commit: decoded only for a slot that asks for it, which ours don't */
+const twoPhase = new Set([..."bPKrp"].map((letter) => letter.charCodeAt(0)));
+
+const tupleNew = 78; // N
+const tupleKey = 75; // K
+const tupleOld = 79; // O
+
+type Place = "outside" | "transaction" | "block";
+
+/**
+ * Reads one connection's messages, in order. `streamed` null: protocol 1, which has no open transactions.
+ * @throws SluiceError `protocol` on a message that isn't well-formed or out of place, with its kind and the offset in
+ *   it; `unsupported` on a message that wasn't asked for
+ */
+export class PgoutputReader {
+  private readonly fields = new MessageBytes();
+  private place: Place = "outside";
+  private blockXid = 0;
+  private subxid = 0;
+
+  constructor(
+    private readonly handler: PgoutputHandler,
+    private readonly streamed: StreamedTransactionHandler | null = null,
+  ) {}
+
+  /** Reads the message `buffer[start, end)`. */
+  read(buffer: Buffer, start: number, end: number): void {
+    try {
+      this.dispatch(buffer, start, end);
+    } catch (error) {
+      if (!(error instanceof MalformedBytes)) throw error;
+      const kind = start < end ? (names[buffer[start]] ?? "unknown") : "empty";
       throw new SluiceError(
-        "unsupported",
-        `pgoutput sent an unknown message ${JSON.stringify(String.fromCharCode(message[0]))}`,
+        "protocol",
+        `pgoutput: malformed ${kind} message of ${end - start} bytes: ${error.message} (at byte ${error.at - start})`,
+        {
+          remedy:
+            "What was read before it is safe, and the slot keeps the rest. Restart the gateway; if it comes again, report it with the server's version.",
+          cause: error,
+        },
       );
+    }
+  }
+
+  private dispatch(buffer: Buffer, start: number, end: number): void {
+    if (start >= end) throw new MalformedBytes(start, "no bytes");
+    const kind = buffer[start];
+    switch (kind) {
+      case tag.insert:
+      case tag.update:
+      case tag.delete:
+        this.readRow(kind, buffer, start, end);
+        return;
+      case tag.begin:
+      case tag.commit:
+      case tag.origin:
+      case tag.relation:
+      case tag.type:
+      case tag.truncate:
+      case tag.message:
+        this.fields.open(buffer, start + 1, end);
+        this.readControl(kind, start);
+        return;
+      case tag.streamStart:
+      case tag.streamStop:
+      case tag.streamCommit:
+      case tag.streamAbort:
+        if (this.streamed === null) throw unasked(kind, "no open transactions were asked for (protocol 1)");
+        this.fields.open(buffer, start + 1, end);
+        this.readStream(kind, this.streamed, start);
+        return;
+      default:
+        if (twoPhase.has(kind)) throw unasked(kind, "two-phase commit was not asked for", twoPhaseRemedy);
+        throw new SluiceError(
+          "unsupported",
+          `pgoutput: a message of unknown kind ${JSON.stringify(String.fromCharCode(kind))} (byte ${kind})`,
+          { remedy: "A newer server or another plug-in? Report it with the server's version." },
+        );
+    }
+  }
+
+  private readRow(kind: 73 | 85 | 68, buffer: Buffer, start: number, end: number): void {
+    let at = start + 1;
+    if (this.place === "block") at = this.readBlockXid(buffer, at, end);
+    else if (this.place === "outside") throw new MalformedBytes(start, "a row outside of a transaction");
+    if (end - at < 7) throw new MalformedBytes(at, "cut off before its tuple");
+    const relationId = buffer.readUInt32BE(at);
+    const tuple = buffer[at + 4];
+    at += 5;
+    const { handler } = this;
+    if (kind === tag.insert) {
+      if (tuple !== tupleNew) throw badTuple(tuple, at - 1);
+      handler.insert(relationId, buffer, at, end);
+      return;
+    }
+    if (kind === tag.update && tuple === tupleNew) {
+      handler.update(relationId, buffer, -1, null, at, end);
+      return;
+    }
+    if (tuple !== tupleKey && tuple !== tupleOld) throw badTuple(tuple, at - 1);
+    const oldKind = tuple === tupleKey ? "K" : "O";
+    if (kind === tag.delete) {
+      handler.delete(relationId, buffer, at, oldKind, end);
+      return;
+    }
+    const newTag = skipTuple(buffer, at, end);
+    if (newTag >= end) throw new MalformedBytes(newTag, "cut off before its new tuple");
+    if (buffer[newTag] !== tupleNew) throw badTuple(buffer[newTag], newTag);
+    handler.update(relationId, buffer, at, oldKind, newTag + 1, end);
+  }
+
+  /** The id that stands in front of a message in a block. @returns the offset after it */
+  private readBlockXid(buffer: Buffer, at: number, end: number): number {
+    if (end - at < 4) throw new MalformedBytes(at, "cut off in its transaction id");
+    this.setSubtransaction(buffer.readUInt32BE(at), at);
+    return at + 4;
+  }
+
+  private setSubtransaction(xid: number, at: number): void {
+    if (xid === this.subxid) return;
+    if (xid === 0) throw new MalformedBytes(at, "transaction id 0");
+    this.subxid = xid;
+    this.streamed?.subtransaction(xid);
+  }
+
+  private readControl(kind: 66 | 67 | 79 | 82 | 89 | 84 | 77, start: number): void {
+    const { fields, handler } = this;
+    switch (kind) {
+      case tag.begin: {
+        this.expect("outside", start);
+        const commitLsn = fields.uint64();
+        const commitTime = fields.int64();
+        const xid = fields.uint32();
+        fields.close();
+        this.place = "transaction";
+        handler.begin(commitLsn, commitTime + epochOffsetMicros, xid);
+        return;
+      }
+      case tag.commit: {
+        this.expect("transaction", start);
+        fields.uint8();
+        fields.uint64();
+        const endLsn = fields.uint64();
+        fields.int64();
+        fields.close();
+        this.place = "outside";
+        handler.commit(endLsn);
+        return;
+      }
+      case tag.origin:
+        // Changes are taken wherever they came from.
+        fields.uint64();
+        fields.text();
+        fields.close();
+        return;
+      case tag.type:
+        // Names only: the catalog is asked where they matter.
+        this.readXid();
+        fields.uint32();
+        fields.text();
+        fields.text();
+        fields.close();
+        return;
+      case tag.relation: {
+        if (this.place === "outside") throw new MalformedBytes(start, "a relation outside of a transaction");
+        this.readXid();
+        const relation = readRelation(fields);
+        fields.close();
+        handler.relation(relation);
+        return;
+      }
+      case tag.truncate: {
+        if (this.place === "outside") throw new MalformedBytes(start, "a truncate outside of a transaction");
+        this.readXid();
+        const at = fields.at;
+        const count = fields.int32();
+        fields.uint8();
+        const ids = new Array<number>(fields.count(count, 4, at));
+        for (let index = 0; index < ids.length; index++) ids[index] = fields.uint32();
+        fields.close();
+        handler.truncate(ids);
+        return;
+      }
+      case tag.message: {
+        this.readXid();
+        const flags = fields.uint8();
+        const lsn = fields.uint64();
+        const prefix = fields.text();
+        const at = fields.at;
+        const content = fields.bytes(fields.int32(), at);
+        fields.close();
+        handler.message(prefix, content, lsn, (flags & 1) === 1);
+        return;
+      }
+    }
+  }
+
+  private readStream(kind: 83 | 69 | 99 | 65, streamed: StreamedTransactionHandler, start: number): void {
+    const { fields } = this;
+    switch (kind) {
+      case tag.streamStart: {
+        this.expect("outside", start);
+        const xid = fields.uint32();
+        const isFirst = fields.uint8() === 1;
+        fields.close();
+        if (xid === 0) throw new MalformedBytes(start + 1, "transaction id 0");
+        this.place = "block";
+        this.blockXid = xid;
+        this.subxid = xid;
+        streamed.streamStart(xid, isFirst);
+        return;
+      }
+      case tag.streamStop:
+        this.expect("block", start);
+        fields.close();
+        this.place = "outside";
+        this.blockXid = 0;
+        streamed.streamStop();
+        return;
+      case tag.streamCommit: {
+        this.expect("outside", start);
+        const xid = fields.uint32();
+        fields.uint8();
+        const commitLsn = fields.uint64();
+        const endLsn = fields.uint64();
+        const commitTime = fields.int64();
+        fields.close();
+        streamed.streamCommit(xid, commitLsn, endLsn, commitTime + epochOffsetMicros);
+        return;
+      }
+      case tag.streamAbort: {
+        this.expect("outside", start);
+        const xid = fields.uint32();
+        const subxid = fields.uint32();
+        fields.close();
+        streamed.streamAbort(xid, subxid);
+        return;
+      }
+    }
+  }
+
+  private readXid(): void {
+    if (this.place !== "block") return;
+    const { at } = this.fields;
+    this.setSubtransaction(this.fields.uint32(), at);
+  }
+
+  private expect(place: Place, start: number): void {
+    if (this.place === place) return;
+    const where =
+      this.place === "block"
+        ? `a block of transaction ${this.blockXid}`
+        : this.place === "transaction"
+          ? "a transaction"
+          : "no transaction";
+    throw new MalformedBytes(start, `out of place: ${where} is open`);
   }
 }
 
-function readUpdate(message: Buffer, handler: PgoutputHandler): void {
-  const relationId = message.readUInt32BE(1);
-  if (message[5] === tag.N) {
-    handler.update(relationId, message, -1, null, 6);
-    return;
-  }
-  const oldKind = message[5] === tag.K ? "K" : "O";
-  handler.update(relationId, message, 6, oldKind, endOfTuple(message, 6) + 1);
+const twoPhaseRemedy =
+  "The slot was made with two_phase: give the gateway a slot that was made by ReplicationSlot, without it.";
+
+function unasked(kind: number, why: string, remedy?: string): SluiceError {
+  return new SluiceError("unsupported", `pgoutput: a ${names[kind]} message came, though ${why}`, { remedy });
 }
 
-/** Offset after the TupleData that starts at `offset`. */
-function endOfTuple(message: Buffer, offset: number): number {
-  const columns = message.readInt16BE(offset);
-  let at = offset + 2;
-  for (let column = 0; column < columns; column++) {
-    const kind = message[at++];
-    if (kind === 116 /* t */ || kind === 98 /* b */) at += 4 + message.readInt32BE(at);
-  }
-  return at;
+function badTuple(kind: number, at: number): MalformedBytes {
+  return new MalformedBytes(at, `a tuple of unknown kind ${JSON.stringify(String.fromCharCode(kind))}`);
 }
 
-function readRelation(message: Buffer): Relation {
-  let at = 5;
-  const text = () => {
-    const end = message.indexOf(0, at);
-    const value = message.toString("utf8", at, end);
-    at = end + 1;
-    return value;
-  };
-  const schema = text();
-  const name = text();
-  const replicaIdentity = String.fromCharCode(message[at++]);
-  const count = message.readInt16BE(at);
-  at += 2;
+function readRelation(fields: MessageBytes): Relation {
+  const relationId = fields.uint32();
+  const schema = fields.text();
+  const name = fields.text();
+  const replicaIdentity = String.fromCharCode(fields.uint8());
+  const at = fields.at;
+  const count = fields.count(fields.int16(), 10, at);
   const columns: Relation["columns"] = [];
   for (let index = 0; index < count; index++) {
-    const isKey = (message[at++] & 1) === 1;
-    const columnName = text();
-    columns.push({
-      name: columnName,
-      typeOid: message.readUInt32BE(at),
-      typeModifier: message.readInt32BE(at + 4),
-      isKey,
-    });
-    at += 8;
+    const isKey = (fields.uint8() & 1) === 1;
+    columns.push({ isKey, name: fields.text(), typeOid: fields.uint32(), typeModifier: fields.int32() });
   }
   // An empty namespace means pg_catalog.
-  return {
-    relationId: message.readUInt32BE(1),
-    schema: schema === "" ? "pg_catalog" : schema,
-    name,
-    replicaIdentity,
-    columns,
-  };
-}
-
-function readTruncate(message: Buffer): number[] {
-  const count = message.readInt32BE(1);
-  return Array.from({ length: count }, (_, index) => message.readUInt32BE(6 + index * 4));
+  return { relationId, schema: schema === "" ? "pg_catalog" : schema, name, replicaIdentity, columns };
 }

@@ -14,8 +14,10 @@ export interface StreamOptions {
   publication: string;
   /** the server sends what commits after it */
   startLsn: Lsn;
-  /** A message of pgoutput; its bytes may be reused after the call. */
-  onMessage: (message: Buffer) => void;
+  /** server_version_num: what may be asked for */
+  serverVersion: number;
+  /** A message of pgoutput, `buffer[start, end)`; its bytes may be reused after the call. */
+  onMessage: (buffer: Buffer, start: number, end: number) => void;
   /** All that commits at or before `lsn` has been given to `onMessage`. */
   onKeepalive: (lsn: Lsn) => void;
   /** What may be acknowledged now: asked for at every status message. */
@@ -38,6 +40,13 @@ function standbyStatus(lsn: Lsn, replyRequested: boolean): Buffer {
   return message;
 }
 
+/** Options of pgoutput by what the server has (PostgreSQL documentation, section 55.5.1). */
+export function pgoutputOptions(publication: string, serverVersion: number): string {
+  const options = ["proto_version '1'", `publication_names ${quoteLiteral(quoteIdentifier(publication))}`];
+  if (serverVersion >= 140_000) options.push("messages 'true'");
+  return options.join(", ");
+}
+
 /** Hands every message over as it comes, and starts replication with our options. */
 class PgoutputPlugin {
   readonly name = "pgoutput";
@@ -47,15 +56,13 @@ class PgoutputPlugin {
   constructor(private readonly stream: StreamOptions) {}
 
   parse(message: Buffer): void {
-    this.stream.onMessage(message);
+    this.stream.onMessage(message, 0, message.length);
   }
 
   start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
     this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
-    const publications = quoteLiteral(quoteIdentifier(this.stream.publication));
-    return client.query(
-      `START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (proto_version '1', publication_names ${publications})`,
-    );
+    const options = pgoutputOptions(this.stream.publication, this.stream.serverVersion);
+    return client.query(`START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (${options})`);
   }
 }
 
@@ -77,7 +84,10 @@ export class ReplicationStream {
   readonly started: Promise<void>;
 
   constructor(private readonly options: StreamOptions) {
-    this.plugin = new PgoutputPlugin({ ...options, onMessage: (message) => this.receive(message) });
+    this.plugin = new PgoutputPlugin({
+      ...options,
+      onMessage: (buffer, start, end) => this.receive(buffer, start, end),
+    });
     this.service = new LogicalReplicationService(
       clientConfig(options.source, { applicationName: options.applicationName }),
       { acknowledge: { auto: false, timeoutSeconds: 0 } },
@@ -131,10 +141,14 @@ export class ReplicationStream {
     this.sendStatus(true);
   }
 
-  private receive(message: Buffer): void {
+  private receive(buffer: Buffer, start: number, end: number): void {
     this.lastHeardMs = Date.now();
     if (this.failure !== null || this.ended) return;
-    this.guard(() => this.options.onMessage(message));
+    try {
+      this.options.onMessage(buffer, start, end);
+    } catch (error) {
+      this.fail(error);
+    }
   }
 
   private guard(action: () => void): void {

@@ -8,7 +8,7 @@ import { ParquetWriter } from "../../runtime/change/parquet-writer";
 import { type SealedRows, TableSpool, type TransactionMeta } from "../../runtime/change/spool";
 import { copyTable } from "../../runtime/change/table-copy";
 import type { TableSchema } from "../../runtime/change/table-schema";
-import { readMessage } from "../../runtime/postgres/pgoutput";
+import { PgoutputReader } from "../../runtime/postgres/pgoutput";
 
 /** The schema of a published table. */
 export async function schemaOf(client: Client, publication: string, name: string): Promise<TableSchema> {
@@ -26,25 +26,25 @@ export async function streamedRows(client: Client, slot: string, publication: st
   const spool = new TableSpool(schema, "changes");
   let transaction: TransactionMeta = { commitLsn: 0n, commitTimeMicros: 0n, nextOrdinal: 0 };
   const isOurs = (relationId: number) => String(relationId) === schema.tableId;
-  for (const { data } of rows) {
-    readMessage(data, {
-      begin: (commitLsn, commitTimeMicros) => {
-        transaction = { commitLsn, commitTimeMicros, nextOrdinal: 0 };
-      },
-      commit: () => {},
-      relation: () => {},
-      truncate: () => {},
-      insert: (id, message, newTuple) => {
-        if (isOurs(id)) spool.appendInsert(message, newTuple, transaction);
-      },
-      update: (id, message, oldTuple, oldKind, newTuple) => {
-        if (isOurs(id)) spool.appendUpdate(message, oldTuple, oldKind, newTuple, transaction);
-      },
-      delete: (id, message, oldTuple, oldKind) => {
-        if (isOurs(id)) spool.appendDelete(message, oldTuple, oldKind, transaction);
-      },
-    });
-  }
+  const reader = new PgoutputReader({
+    begin: (commitLsn, commitTimeMicros) => {
+      transaction = { commitLsn, commitTimeMicros, nextOrdinal: 0 };
+    },
+    commit: () => {},
+    relation: () => {},
+    truncate: () => {},
+    message: () => {},
+    insert: (id, buffer, newTuple, end) => {
+      if (isOurs(id)) spool.appendInsert(buffer, newTuple, end, transaction);
+    },
+    update: (id, buffer, oldTuple, oldKind, newTuple, end) => {
+      if (isOurs(id)) spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, transaction);
+    },
+    delete: (id, buffer, oldTuple, oldKind, end) => {
+      if (isOurs(id)) spool.appendDelete(buffer, oldTuple, oldKind, end, transaction);
+    },
+  });
+  for (const { data } of rows) reader.read(data, 0, data.length);
   return spool.seal();
 }
 
