@@ -12,6 +12,14 @@ export interface BatchArgs {
   ageMsMax?: pulumi.Input<number>;
 }
 
+/** How values are kept where there is a choice. A change copies the tables concerned again. */
+export interface TypeArgs {
+  /** numeric without precision: `decimal`, the default, is DECIMAL(38, 18); `string` is STRING and holds every value. */
+  unconstrainedNumeric?: pulumi.Input<"decimal" | "string">;
+  /** A value that its Delta type can't hold: `null`, the default, is NULL and counted; `stop` stops its table alone. */
+  unrepresentable?: pulumi.Input<"null" | "stop">;
+}
+
 export interface GatewayArgs extends ProcessArgs {
   /** `connection.source`. Another database replaces; the rest restarts the process. */
   source: pulumi.Input<Source>;
@@ -29,6 +37,8 @@ export interface GatewayArgs extends ProcessArgs {
   batch?: pulumi.Input<BatchArgs>;
   /** `workers`: tables copied at the same time, default 2. Restarts the process. */
   snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+  /** Restarts the process. */
+  types?: pulumi.Input<TypeArgs>;
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
   pollMs?: pulumi.Input<number>;
 }

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
-import { type BatchArgs, Gateway } from "./gateway";
+import { type BatchArgs, Gateway, type TypeArgs } from "./gateway";
 import { type DestinationArgs, IngestionPipeline, type TriggerArgs } from "./ingestion-pipeline";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
@@ -30,6 +30,7 @@ export interface PostgresIngestionArgs {
     stagingPath?: pulumi.Input<string>;
     batch?: pulumi.Input<BatchArgs>;
     snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+    types?: pulumi.Input<TypeArgs>;
     pollMs?: pulumi.Input<number>;
   };
   /** Settings of the applier: each restarts it in place. */

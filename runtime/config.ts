@@ -35,6 +35,18 @@ const common = {
     .prefault({}),
 };
 
+/** How values are kept where there is a choice. It is part of each table's stored schema: a change copies those tables again. */
+export const typeOptionsSchema = z.strictObject({
+  /** numeric without precision; default `decimal`: DECIMAL(38, 18), `string`: STRING, its digits as PostgreSQL has them */
+  unconstrainedNumeric: z.enum(["decimal", "string"]).default("decimal"),
+  /**
+   * a value that its Delta type can't hold; default `null`: NULL, counted, `stop`: its table stops and says so, the others
+   * go on. In a key it always stops the table: NULL would make one row of two.
+   */
+  unrepresentable: z.enum(["null", "stop"]).default("null"),
+});
+export type TypeOptions = z.infer<typeof typeOptionsSchema>;
+
 export const gatewayConfigSchema = z.strictObject({
   ...common,
   role: z.literal("gateway"),
@@ -46,10 +58,11 @@ export const gatewayConfigSchema = z.strictObject({
   /** when spooled changes are cut into a staged commit, always at a commit boundary */
   batch: z
     .strictObject({
-      /** default 64 MiB */
+      /** default 64 MiB, at most 1 GiB */
       bytesMax: z
         .int()
         .min(1024)
+        .max(1024 * 1024 * 1024)
         .default(64 * 1024 * 1024),
       /** default 500,000 */
       rowsMax: z.int().min(1).default(500_000),
@@ -63,6 +76,7 @@ export const gatewayConfigSchema = z.strictObject({
       workers: z.int().min(1).max(64).default(2),
     })
     .prefault({}),
+  types: typeOptionsSchema.prefault({}),
   /** how often the slot and the publication's tables are looked at; default 2,000 */
   pollMs: z.int().min(100).default(2_000),
 });

@@ -19,6 +19,7 @@ export type ErrorKind =
   | "port-in-use" // a loopback port is taken
   | "process" // a process of ours does not start, stop or answer
   | "protocol" // the server sent bytes that its protocol doesn't allow
+  | "unrepresentable" // a value that its destination type can't hold, where that stops the table
   | "unsupported" // a table, type or feature that can't be carried
   | "internal"; // a defect of ours
 
@@ -55,6 +56,14 @@ export function describeError(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** The same for a log, which holds no row's values: those of an `unrepresentable` are in the status only. */
+export function describeForLog(error: unknown): string {
+  if (error instanceof SluiceError && error.kind === "unrepresentable") {
+    return "a value can't be held by its destination type: the table's state in the status names it";
+  }
+  return describeError(error);
+}
+
 /** Says whether the same call may succeed later without anyone changing anything. */
 export function isTransient(kind: ErrorKind): boolean {
   switch (kind) {
@@ -75,6 +84,7 @@ export function isTransient(kind: ErrorKind): boolean {
     case "port-in-use":
     case "process":
     case "protocol":
+    case "unrepresentable":
     case "unsupported":
     case "internal":
       return false;

@@ -45,6 +45,7 @@ const shape = {
   stagingPath: absolutePathSchema.optional(),
   batch: gatewayConfigSchema.shape.batch,
   snapshot: gatewayConfigSchema.shape.snapshot,
+  types: gatewayConfigSchema.shape.types,
   pollMs: gatewayConfigSchema.shape.pollMs,
 };
 
@@ -74,6 +75,7 @@ export function diffGateway(olds: Properties, news: Properties): DiffResult {
       stagingPath: "replace",
       batch: "update",
       snapshot: "update",
+      types: "update",
       pollMs: "update",
       httpPort: "update",
       startTimeoutMs: "update",
@@ -102,7 +104,7 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
       publication: inputs.publicationName as string,
       slot: inputs.slotName as string,
       stagingPath: inputs.stagingPath as string,
-      ...pick(inputs, ["batch", "snapshot", "pollMs"]),
+      ...pick(inputs, ["batch", "snapshot", "types", "pollMs"]),
     },
     secretVariables: secretVariables(source),
     startTimeoutMs: inputs.startTimeoutMs as number,

@@ -20,6 +20,7 @@ export interface TableFacts extends TableName {
   owned: boolean;
   selectable: boolean;
   schemaUsable: boolean;
+  /** one that isn't deferrable: another is no replica identity to PostgreSQL */
   hasPrimaryKey: boolean;
   /** a value of it can be stored out of line, so that an update may not send it */
   toastable: boolean;
@@ -42,7 +43,8 @@ export async function inspectTables(client: Client, tables: readonly TableName[]
             c.relpersistence::text AS persistence, c.relispartition AS "isPartition",
             pg_get_userbyid(c.relowner) AS owner, pg_has_role(c.relowner, 'USAGE') AS owned,
             has_table_privilege(c.oid, 'SELECT') AS selectable, has_schema_privilege(n.oid, 'USAGE') AS "schemaUsable",
-            EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS "hasPrimaryKey",
+            EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate)
+              AS "hasPrimaryKey",
             c.reltoastrelid <> 0 AND EXISTS (
               SELECT FROM pg_catalog.pg_attribute a
                WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attstorage <> 'p') AS toastable,

@@ -1,10 +1,11 @@
 import type { Client } from "pg";
+import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { quoteIdentifier } from "../postgres/identifier";
 import type { Relation } from "../postgres/pgoutput";
 import { readServerVersion } from "../postgres/server-version";
 import type { ColumnSchema, TableSchema } from "./table-schema";
-import { typeOf } from "./types";
+import { keptAs } from "./types";
 
 export interface CatalogTable {
   schema: Omit<TableSchema, "schemaId">;
@@ -31,10 +32,15 @@ interface ColumnRow {
 
 /**
  * The published tables of the catalog as this session's snapshot sees them, with the columns that pgoutput sends.
- * The merge key is the index of REPLICA IDENTITY USING INDEX, else the primary key.
+ * The merge key is the index of REPLICA IDENTITY USING INDEX, else the primary key. A deferrable primary key is none:
+ * within a transaction two rows may have one key.
  * @throws SluiceError `unsupported` when a table publishes no column that can be carried
  */
-export async function readTableSchemas(client: Client, publication: string): Promise<CatalogTable[]> {
+export async function readTableSchemas(
+  client: Client,
+  publication: string,
+  types: TypeOptions,
+): Promise<CatalogTable[]> {
   const version = await readServerVersion(client);
   // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
   const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
@@ -62,7 +68,7 @@ export async function readTableSchemas(client: Client, publication: string): Pro
        JOIN base ON base.oid = a.atttypid AND base.typtype <> 'd'
        LEFT JOIN LATERAL (
          SELECT i.indexrelid FROM pg_catalog.pg_index i
-          WHERE i.indrelid = c.oid AND i.indisvalid
+          WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
             AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END
           LIMIT 1
        ) key ON true
@@ -82,24 +88,24 @@ export async function readTableSchemas(client: Client, publication: string): Pro
       table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [] }, rowsEstimate };
       tables.set(tableId, table);
     }
-    table.schema.columns.push(columnOf(row));
+    table.schema.columns.push(columnOf(row, types));
   }
   return [...tables.values()];
 }
 
-function columnOf(row: ColumnRow): ColumnSchema {
-  const base = row.isDomain ? { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } : null;
-  const { deltaType } = base === null ? typeOf(row.typeOid, row.typeModifier) : typeOf(base.oid, base.typeModifier);
+function columnOf(row: ColumnRow, types: TypeOptions): ColumnSchema {
+  const { attributeNumber, typeOid, typeModifier, typeName, keyOrdinal } = row;
+  const base = row.isDomain ? { baseType: { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } } : {};
   return {
-    attributeNumber: row.attributeNumber,
+    attributeNumber,
     name: row.column,
-    physicalName: `c${row.attributeNumber}`,
-    typeOid: row.typeOid,
-    typeModifier: row.typeModifier,
-    ...(base === null ? {} : { baseType: base }),
-    typeName: row.typeName,
-    deltaType,
-    keyOrdinal: row.keyOrdinal,
+    physicalName: `c${attributeNumber}`,
+    typeOid,
+    typeModifier,
+    ...base,
+    typeName,
+    ...keptAs({ typeOid, typeModifier, ...base }, types),
+    keyOrdinal,
   };
 }
 

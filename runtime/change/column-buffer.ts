@@ -1,5 +1,13 @@
+import { SluiceError } from "../errors";
+import { UnrepresentableValue } from "./unrepresentable-value";
+
 /** How a column's values lie in memory; the same as DuckDB's vectors (little-endian, i128 in two's complement). */
 export type Storage = "i8" | "i16" | "i32" | "i64" | "i128" | "f32" | "f64" | "bytes";
+
+/** Offsets into a heap have 32 bits. */
+export const heapBytesMax = 0xffff_ffff;
+
+const roomyBytesMax = 256 * 1024 * 1024;
 
 const widths: Record<Storage, number> = { i8: 1, i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8, bytes: 0 };
 
@@ -27,6 +35,8 @@ export class ColumnBuffer {
   constructor(
     readonly storage: Storage,
     capacity: number,
+    /** what becomes of a value that the type can't hold: NULL, or it is refused */
+    private readonly unrepresentableIs: "null" | "refused" = "null",
   ) {
     this.width = widths[storage];
     this.validity = new Uint8Array(capacity / 8);
@@ -77,8 +87,12 @@ export class ColumnBuffer {
     if (this.width === 0) this.ends[row] = this.heapLength;
   }
 
-  /** NULL, counted as a value that the type can't hold. */
+  /**
+   * NULL, counted as a value that the type can't hold.
+   * @throws UnrepresentableValue where that is refused
+   */
   setUnrepresentable(row: number): void {
+    if (this.unrepresentableIs === "refused") throw new UnrepresentableValue();
     this.unrepresentable++;
     this.setNull(row);
   }
@@ -97,8 +111,16 @@ export class ColumnBuffer {
   }
 
   reserve(length: number): void {
-    if (this.heapLength + length <= this.heap.length) return;
-    const heap = Buffer.allocUnsafeSlow(Math.max(this.heap.length * 2, this.heapLength + length));
+    const needed = this.heapLength + length;
+    if (needed <= this.heap.length) return;
+    if (needed > heapBytesMax) {
+      throw new SluiceError("internal", `a column's values of ${needed} bytes don't fit into one batch`, {
+        remedy: "Lower batch.bytesMax or batch.rowsMax.",
+      });
+    }
+    // A large value takes what it needs: to double would waste as much again.
+    const roomy = needed > roomyBytesMax ? needed : this.heap.length * 2;
+    const heap = Buffer.allocUnsafeSlow(Math.max(roomy, needed));
     heap.set(this.heap.subarray(0, this.heapLength));
     this.heap = heap;
   }

@@ -1,9 +1,11 @@
+import type { SluiceError } from "../errors";
 import { MalformedBytes } from "../postgres/message-bytes";
 import { lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
 import { ColumnBuffer } from "./column-buffer";
 import { keyColumns, type TableSchema } from "./table-schema";
 import { type BinaryReader, type TextReader, typeOfColumn } from "./types";
+import { binaryHead, textHead, UnrepresentableValue, unrepresentableValue } from "./unrepresentable-value";
 
 /** The streamed transaction that rows belong to. */
 export interface TransactionMeta {
@@ -47,6 +49,7 @@ const firstCapacity = 1024;
 /**
  * Rows of one table in column buffers. Changes come as pgoutput's TupleData (PostgreSQL documentation, section 55.9),
  * copied rows as COPY BINARY's tuples; both are read by the same type table. No object is made for a row.
+ * An append that throws (`unrepresentable`: a value that must not be lost) leaves a spool to be thrown away.
  */
 export class TableSpool {
   rows = 0;
@@ -59,6 +62,7 @@ export class TableSpool {
   private readonly textReaders: TextReader[];
   private readonly binaryReaders: BinaryReader[];
   private readonly isKey: boolean[];
+  private readonly unrepresentableIs: ("null" | "refused")[];
   private readonly keyed: boolean;
   private meta: ColumnBuffer[] = [];
   private columns: ColumnBuffer[] = [];
@@ -75,6 +79,9 @@ export class TableSpool {
     this.types = schema.columns.map(typeOfColumn);
     this.textReaders = this.types.map((type) => type.readText);
     this.binaryReaders = this.types.map((type) => type.readBinary ?? type.readText);
+    this.unrepresentableIs = schema.columns.map((column) =>
+      column.unrepresentable === "stop" || column.keyOrdinal !== null ? "refused" : "null",
+    );
     this.isKey = schema.columns.map((column) => column.keyOrdinal !== null);
     this.keyed = keyColumns(schema).length > 0;
     const count = schema.columns.length;
@@ -145,19 +152,25 @@ export class TableSpool {
     const count = row.readInt16BE(start);
     if (count !== columns.length) throw this.mismatch(count, start);
     let at = start + 2;
-    for (let column = 0; column < count; column++) {
-      if (end - at < 4) throw new MalformedBytes(at, `cut off before column ${column + 1} of ${count}`);
-      const length = row.readInt32BE(at);
-      at += 4;
-      if (length === -1) {
-        columns[column].setNull(index);
-        continue;
+    let column = 0;
+    try {
+      for (; column < count; column++) {
+        if (end - at < 4) throw new MalformedBytes(at, `cut off before column ${column + 1} of ${count}`);
+        const length = row.readInt32BE(at);
+        at += 4;
+        if (length === -1) {
+          columns[column].setNull(index);
+          continue;
+        }
+        if (length < 0 || length > end - at) {
+          throw new MalformedBytes(at - 4, `a value of ${length} bytes, where ${end - at} follow`);
+        }
+        this.binaryReaders[column](columns[column], index, row, at, at + length);
+        at += length;
       }
-      if (length < 0 || length > end - at) {
-        throw new MalformedBytes(at - 4, `a value of ${length} bytes, where ${end - at} follow`);
-      }
-      this.binaryReaders[column](columns[column], index, row, at, at + length);
-      at += length;
+    } catch (error) {
+      if (!(error instanceof UnrepresentableValue)) throw error;
+      throw this.refusedCopy(row, start, column);
     }
     if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
     this.rows++;
@@ -191,14 +204,23 @@ export class TableSpool {
     this.beginRow();
     const { columns, meta, rows: row } = this;
     let unchanged = "";
-    for (let index = 0; index < columns.length; index++) {
-      const length = lengths[index];
-      if (length >= 0) {
-        this.textReaders[index](columns[index], row, message, offsets[index], offsets[index] + length);
-        continue;
+    let index = 0;
+    try {
+      for (; index < columns.length; index++) {
+        const length = lengths[index];
+        if (length >= 0) {
+          this.textReaders[index](columns[index], row, message, offsets[index], offsets[index] + length);
+          continue;
+        }
+        columns[index].setNull(row);
+        if (length === lengthUnchanged) unchanged += `,${this.schema.columns[index].attributeNumber}`;
       }
-      columns[index].setNull(row);
-      if (length === lengthUnchanged) unchanged += `,${this.schema.columns[index].attributeNumber}`;
+    } catch (error) {
+      if (!(error instanceof UnrepresentableValue)) throw error;
+      const heads = Array.from(lengths, (length, at) =>
+        length < 0 ? null : textHead(message, offsets[at], offsets[at] + length),
+      );
+      throw this.refused(index, heads);
     }
     meta[0].setInteger(row, op);
     meta[1].i64[row] = transaction.commitLsn;
@@ -219,7 +241,9 @@ export class TableSpool {
     if (this.rows < this.capacity) return;
     if (this.capacity === 0) {
       this.capacity = firstCapacity;
-      this.columns = this.types.map((type) => new ColumnBuffer(type.storage, firstCapacity));
+      this.columns = this.types.map(
+        (type, index) => new ColumnBuffer(type.storage, firstCapacity, this.unrepresentableIs[index]),
+      );
       this.meta =
         this.kind === "changes" ? metaColumns.map((column) => new ColumnBuffer(column.storage, firstCapacity)) : [];
       return;
@@ -244,6 +268,27 @@ export class TableSpool {
       if (message.compare(message, from, from + length, newAt[index], newAt[index] + length) !== 0) return true;
     }
     return false;
+  }
+
+  private refusedCopy(row: Buffer, start: number, column: number): SluiceError {
+    const heads: (string | null)[] = [];
+    let at = start + 2;
+    for (const [index, schema] of this.schema.columns.entries()) {
+      const length = row.readInt32BE(at);
+      at += 4;
+      const isText = this.types[index].readBinary === null;
+      if (length < 0) heads.push(null);
+      else heads.push(isText ? textHead(row, at, at + length) : binaryHead(schema, row, at, at + length));
+      at += Math.max(length, 0);
+    }
+    return this.refused(column, heads);
+  }
+
+  /** @param heads of every column's value */
+  private refused(column: number, heads: (string | null)[]): SluiceError {
+    const { schema } = this;
+    const key = keyColumns(schema).map((one) => heads[schema.columns.indexOf(one)]);
+    return unrepresentableValue(schema, schema.columns[column], heads[column] ?? "", key);
   }
 
   private mismatch(count: number, at: number): MalformedBytes {

@@ -36,6 +36,8 @@ export const columnSchema = z.strictObject({
   /** format_type(), for messages */
   typeName: z.string(),
   deltaType: deltaTypeSchema,
+  /** what becomes of a value that `deltaType` can't hold: absent: NULL, counted; in a key it stops the table anyway */
+  unrepresentable: z.literal("stop").optional(),
   /** 1-based position in the key that rows are merged by, or null */
   keyOrdinal: z.int().min(1).nullable(),
 });

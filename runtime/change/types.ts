@@ -1,7 +1,8 @@
+import type { TypeOptions } from "../config";
 import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
 import type { ColumnBuffer, Storage } from "./column-buffer";
 import { writeDecimalBinary, writeDecimalText } from "./decimal";
-import type { ColumnSchema, DeltaType } from "./table-schema";
+import type { ColumnSchema, DeltaType, TableSchema } from "./table-schema";
 
 /** Reads `source[start, end)`, a value's text form, into a row of the column. Text forms are those of pinned sessions. */
 export type TextReader = (column: ColumnBuffer, row: number, source: Buffer, start: number, end: number) => void;
@@ -17,6 +18,8 @@ export interface ColumnType {
   storage: Storage;
   /** DuckDB's name of the type */
   duckdbType: string;
+  /** whether there is a Delta value for every value that PostgreSQL's type can have */
+  holdsAll: boolean;
   readText: TextReader;
   readBinary: BinaryReader | null;
 }
@@ -53,6 +56,7 @@ const string: ColumnType = {
   deltaType: "string",
   storage: "bytes",
   duckdbType: "VARCHAR",
+  holdsAll: true,
   readText: setBytes,
   readBinary: null,
 };
@@ -67,6 +71,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "boolean",
     storage: "i8",
     duckdbType: "BOOLEAN",
+    holdsAll: true,
     readText: (column, row, source, start) => column.setInteger(row, source[start] === 116 ? 1 : 0),
     readBinary: (column, row, source, start) => column.setInteger(row, source[start]),
   },
@@ -74,6 +79,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "short",
     storage: "i16",
     duckdbType: "SMALLINT",
+    holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
   },
@@ -81,6 +87,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "integer",
     storage: "i32",
     duckdbType: "INTEGER",
+    holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
   },
@@ -88,6 +95,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "long",
     storage: "i64",
     duckdbType: "BIGINT",
+    holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => {
       column.i32[row * 2] = source.readInt32BE(start + 4);
@@ -99,6 +107,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "decimal(10,0)",
     storage: "i64",
     duckdbType: "DECIMAL(10,0)",
+    holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => column.setInteger(row, source.readUInt32BE(start)),
   },
@@ -106,6 +115,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "float",
     storage: "f32",
     duckdbType: "FLOAT",
+    holdsAll: true,
     readText: (column, row, source, start, end) => {
       column.f32[row] = Number(source.toString("latin1", start, end));
       column.markPresent(row);
@@ -119,6 +129,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "double",
     storage: "f64",
     duckdbType: "DOUBLE",
+    holdsAll: true,
     readText: (column, row, source, start, end) => {
       column.f64[row] = Number(source.toString("latin1", start, end));
       column.markPresent(row);
@@ -133,6 +144,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "double",
     storage: "f64",
     duckdbType: "DOUBLE",
+    holdsAll: true,
     readText: (column, row, source, start, end) => {
       column.f64[row] = Number(source.toString("latin1", start, end).replace(/[$,.]/g, "")) / 100;
       column.markPresent(row);
@@ -155,6 +167,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "date",
     storage: "i32",
     duckdbType: "DATE",
+    holdsAll: false,
     readText: writeDateText,
     readBinary: writeDateBinary,
   },
@@ -162,6 +175,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "timestamp_ntz",
     storage: "i64",
     duckdbType: "TIMESTAMP",
+    holdsAll: false,
     readText: writeTimestampText,
     readBinary: writeTimestampBinary,
   },
@@ -169,6 +183,7 @@ const fixed: Record<number, ColumnType> = {
     deltaType: "timestamp",
     storage: "i64",
     duckdbType: "TIMESTAMPTZ",
+    holdsAll: false,
     readText: writeTimestampText,
     readBinary: writeTimestampBinary,
   },
@@ -206,11 +221,13 @@ function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: 
   column.markPresent(row);
 }
 
-/** Default of a numeric without precision: what is larger or finer is not representable. */
+/** A numeric without precision kept as a decimal: what is larger or finer is not representable. */
 const unconstrained = { precision: 38, scale: 18 };
 
+type UnconstrainedNumeric = TypeOptions["unconstrainedNumeric"];
+
 /** atttypmod of numeric(p, s): ((p << 16) | (s & 0x7ff)) + 4, s signed since PostgreSQL 15. */
-function numericType(typeModifier: number): ColumnType {
+function numericType(typeModifier: number, unconstrainedNumeric: UnconstrainedNumeric): ColumnType {
   let { precision, scale } = unconstrained;
   if (typeModifier >= 4) {
     precision = ((typeModifier - 4) >> 16) & 0xffff;
@@ -221,7 +238,7 @@ function numericType(typeModifier: number): ColumnType {
       scale = 0;
     }
     precision = Math.max(precision, scale);
-  }
+  } else if (unconstrainedNumeric === "string") return string;
   if (precision > 38) return string;
   const p = precision;
   const s = scale;
@@ -229,18 +246,43 @@ function numericType(typeModifier: number): ColumnType {
     deltaType: `decimal(${p},${s})`,
     storage: p <= 4 ? "i16" : p <= 9 ? "i32" : p <= 18 ? "i64" : "i128",
     duckdbType: `DECIMAL(${p},${s})`,
+    holdsAll: false,
     readText: (column, row, source, start, end) => writeDecimalText(column, row, source, start, end, p, s),
     readBinary: (column, row, source, start) => writeDecimalBinary(column, row, source, start, p, s),
   };
 }
 
 /** @param baseTypeOid pg_type.oid, of the base type for a domain; any type that isn't in the table is kept as text */
-export function typeOf(baseTypeOid: number, typeModifier: number): ColumnType {
-  return baseTypeOid === oid.numeric ? numericType(typeModifier) : (fixed[baseTypeOid] ?? string);
+export function typeOf(
+  baseTypeOid: number,
+  typeModifier: number,
+  unconstrainedNumeric: UnconstrainedNumeric = "decimal",
+): ColumnType {
+  return baseTypeOid === oid.numeric ? numericType(typeModifier, unconstrainedNumeric) : (fixed[baseTypeOid] ?? string);
 }
 
-/** The type of a column of a stored schema. */
-export function typeOfColumn(column: ColumnSchema): ColumnType {
+type SourceType = Pick<ColumnSchema, "typeOid" | "typeModifier" | "baseType">;
+
+function typeOfSource(column: SourceType, unconstrainedNumeric: UnconstrainedNumeric): ColumnType {
   const base = column.baseType ?? { oid: column.typeOid, typeModifier: column.typeModifier };
-  return typeOf(base.oid, base.typeModifier);
+  return typeOf(base.oid, base.typeModifier, unconstrainedNumeric);
+}
+
+/** The type of a column of a stored schema, which says how it is kept. */
+export function typeOfColumn(column: ColumnSchema): ColumnType {
+  return typeOfSource(column, column.deltaType === "string" ? "string" : "decimal");
+}
+
+/** How the options want a column kept. */
+export function keptAs(column: SourceType, options: TypeOptions): Pick<ColumnSchema, "deltaType" | "unrepresentable"> {
+  const { deltaType, holdsAll } = typeOfSource(column, options.unconstrainedNumeric);
+  return holdsAll || options.unrepresentable === "null" ? { deltaType } : { deltaType, unrepresentable: "stop" };
+}
+
+/** Whether every column of a stored schema is kept as these options, and this version's type table, want it. */
+export function isKeptAs(schema: Pick<TableSchema, "columns">, options: TypeOptions): boolean {
+  return schema.columns.every((column) => {
+    const wanted = keptAs(column, options);
+    return wanted.deltaType === column.deltaType && wanted.unrepresentable === column.unrepresentable;
+  });
 }

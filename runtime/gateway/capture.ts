@@ -1,9 +1,11 @@
 import { sameShape } from "../change/catalog";
 import type { TransactionMeta } from "../change/spool";
+import { SluiceError } from "../errors";
 import { type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
 import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
 import type { CapturedTable } from "./captured-table";
+import { unrepresentableRetryMs } from "./snapshot-scheduler";
 import { isInSnapshot } from "./snapshot-visibility";
 import type { BatchItem, Stager } from "./stager";
 
@@ -18,6 +20,8 @@ export interface CaptureEvents {
   onFailed(error: unknown): void;
   /** A table went back to pending: it needs a snapshot. */
   onPending(table: CapturedTable): void;
+  /** A value stopped a table (`unrepresentable`); it has failed. */
+  onStopped(table: CapturedTable, error: SluiceError): void;
   onStaged(): void;
 }
 
@@ -47,6 +51,8 @@ export class Capture implements PgoutputHandler {
   private pendingBytes = 0;
   /** when the batch got its first item; null while it is empty */
   private oldestMs: number | null = null;
+  /** a table went back to pending, which the next record must say */
+  private statesChanged = false;
   private boundaryActions: (() => void)[] = [];
   private lastRelationId = -1;
   private lastTarget: CapturedTable | null = null;
@@ -90,6 +96,20 @@ export class Capture implements PgoutputHandler {
     });
   }
 
+  /**
+   * The table's changes are dropped from here on: `change` makes it pending or failed. A record must say so before what
+   * is dropped may be acknowledged (invariant 1), or a restart would go on behind it.
+   */
+  drop(table: CapturedTable, change: () => void): void {
+    const isRecorded = table.snapshotComplete;
+    change();
+    if (this.inTransaction && table.capture.kind !== "capturing") table.capture.droppedXids.add(this.xid);
+    this.lastRelationId = -1;
+    if (!isRecorded) return;
+    this.statesChanged = true;
+    this.touch();
+  }
+
   /** Runs now, or at the end of the transaction that is being received. */
   atBoundary(action: () => void): void {
     if (this.betweenTransactions) action();
@@ -125,7 +145,7 @@ export class Capture implements PgoutputHandler {
     }
     this.pendingRows = 0;
     this.pendingBytes = 0;
-    if (this.control.length === 0) this.oldestMs = null;
+    if (this.control.length === 0 && !this.statesChanged) this.oldestMs = null;
     this.relations.clear();
     this.lastRelationId = -1;
   }
@@ -166,7 +186,12 @@ export class Capture implements PgoutputHandler {
   insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
+    try {
+      table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
+    } catch (error) {
+      this.stopped(table, error);
+      return;
+    }
     this.spooled(end - newTuple);
   }
 
@@ -180,14 +205,24 @@ export class Capture implements PgoutputHandler {
   ): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
+    try {
+      table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
+    } catch (error) {
+      this.stopped(table, error);
+      return;
+    }
     this.spooled(end - (oldTuple === -1 ? newTuple : oldTuple));
   }
 
   delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
-    table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
+    try {
+      table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
+    } catch (error) {
+      this.stopped(table, error);
+      return;
+    }
     this.spooled(end - oldTuple);
   }
 
@@ -226,7 +261,8 @@ export class Capture implements PgoutputHandler {
     this.pendingRows = 0;
     this.pendingBytes = 0;
     this.oldestMs = null;
-    if (items.length === 0) return;
+    if (items.length === 0 && !this.statesChanged) return;
+    this.statesChanged = false;
     const tables: StagedCommit["tables"] = {};
     for (const table of this.tables.values()) tables[table.tableId] = table.staged();
     this.stager.commit(items, this.boundaryLsn, tables).then(
@@ -273,14 +309,27 @@ export class Capture implements PgoutputHandler {
         const relation = this.relations.get(relationId);
         if (relation !== undefined && !sameShape(capture.schema, relation)) {
           this.sealTable(table);
-          table.await("its columns changed: a new snapshot follows");
-          (table.capture as { droppedXids: Set<number> }).droppedXids.add(this.xid);
+          this.drop(table, () => table.await("its columns changed: a new snapshot follows"));
           this.events.onPending(table);
           return null;
         }
         return table;
       }
     }
+  }
+
+  /**
+   * A value that must not be lost stops its table: nothing of it that isn't staged yet will be, so that the destination
+   * keeps it as it was at the end of a transaction.
+   */
+  private stopped(table: CapturedTable, error: unknown): void {
+    if (!(error instanceof SluiceError) || error.kind !== "unrepresentable") throw error;
+    const isOurs = (item: BatchItem) =>
+      (item.kind === "rows" ? item.sealed.schema : item.event).tableId === table.tableId;
+    this.stager.discard(this.items.filter(isOurs));
+    this.items = this.items.filter((item) => !isOurs(item));
+    this.drop(table, () => table.fail(error, this.now() + unrepresentableRetryMs));
+    this.events.onStopped(table, error);
   }
 
   private spooled(bytes: number): void {

@@ -1,5 +1,6 @@
 import type { SealedRows, TableSpool } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
+import type { SluiceError } from "../errors";
 import type { StagedCommit } from "../staging/staged-commit";
 import type { GatewayTableState, GatewayTableStatus } from "../status";
 import type { SnapshotVisibility } from "./snapshot-visibility";
@@ -56,6 +57,13 @@ export class CapturedTable {
     this.capture = { kind: "pending", droppedXids: new Set(), waitingFor };
     this.snapshot = null;
     this.snapshotComplete = false;
+  }
+
+  /** As `await`, until `retryAtMs`; what the destination has stays readable. */
+  fail(error: SluiceError, retryAtMs: number): void {
+    this.await();
+    const { message, remedy } = error;
+    this.capture = { kind: "failed", droppedXids: new Set(), message, remedy, retryAtMs };
   }
 
   /** Adds what was sealed to the counters. */

@@ -1,5 +1,7 @@
 import { ParquetWriter } from "../change/parquet-writer";
 import type { GatewayConfig } from "../config";
+import { describeForLog } from "../errors";
+import { log } from "../operate/log";
 import { formatLsn, lsnZero } from "../postgres/lsn";
 import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
@@ -47,6 +49,8 @@ export class Gateway {
     this.capture = new Capture(this.stager, config.batch, {
       onFailed: fail,
       onPending: () => this.scheduler.schedule(),
+      onStopped: (table, error) =>
+        log("error", "table-stopped", { table: `${table.schema}.${table.name}`, error: describeForLog(error) }),
       onStaged: () => this.streamLoop.acknowledge(),
     });
     this.capture.detach();
@@ -83,7 +87,7 @@ export class Gateway {
   ): Promise<Gateway> {
     const store = await openFolderStore(config.stagingPath);
     await openLogIdentity(store);
-    const staging = await readStagingState(store);
+    const staging = await readStagingState(store, config.types);
     const [streamWriter, snapshotWriter] = await Promise.all([ParquetWriter.open(), ParquetWriter.open()]);
     return new Gateway(config, signal, setState, { store, staging, streamWriter, snapshotWriter });
   }

@@ -1,4 +1,4 @@
-import { describeError, type SluiceError } from "../errors";
+import { describeForLog, type SluiceError } from "../errors";
 import { log } from "../operate/log";
 import type { Lsn } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
@@ -9,6 +9,9 @@ import { type SnapshotContext, snapshotTable } from "./table-snapshot";
 export function retryDelayMs(failures: number): number {
   return Math.min(1_000 * 2 ** Math.max(0, failures - 1), 60_000);
 }
+
+/** A table stopped by a value is copied up to it again only so often, or when the gateway is started anew. */
+export const unrepresentableRetryMs = 600_000;
 
 /** Tables to copy now, largest first: those pending, and those failed whose time has come. */
 export function nextTables(
@@ -83,21 +86,16 @@ export class SnapshotScheduler {
 
   private failed(table: CapturedTable, error: SluiceError): void {
     table.failures++;
-    const delayMs = retryDelayMs(table.failures);
+    const delayMs = error.kind === "unrepresentable" ? unrepresentableRetryMs : retryDelayMs(table.failures);
     log("warning", "snapshot-failed", {
       table: `${table.schema}.${table.name}`,
-      error: describeError(error),
+      error: describeForLog(error),
       retryMs: delayMs,
     });
-    this.context.capture.atBoundary(() => {
-      table.await();
-      table.capture = {
-        kind: "failed",
-        droppedXids: new Set(),
-        message: error.message,
-        remedy: error.remedy,
-        retryAtMs: this.now() + delayMs,
-      };
+    const { capture } = this.context;
+    capture.atBoundary(() => {
+      // A value in the stream may have stopped it meanwhile.
+      if (table.capture.kind !== "failed") capture.drop(table, () => table.fail(error, this.now() + delayMs));
     });
   }
 

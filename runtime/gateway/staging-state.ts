@@ -1,4 +1,6 @@
 import { TableSpool } from "../change/spool";
+import { isKeptAs } from "../change/types";
+import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { formatLsn, type Lsn, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
@@ -23,7 +25,7 @@ export function stagedPosition(state: { endLsn: Lsn | null; idleLsn: Lsn | null 
   return state.idleLsn === null ? state.endLsn : maxLsn(state.endLsn, state.idleLsn);
 }
 
-export async function readStagingState(store: ObjectStore): Promise<StagingState> {
+export async function readStagingState(store: ObjectStore, types: TypeOptions): Promise<StagingState> {
   const idleLsn = await readIdle(store);
   const sequence = await readHead(store);
   if (sequence === 0) return { sequence, endLsn: null, idleLsn, tables: [] };
@@ -36,7 +38,9 @@ export async function readStagingState(store: ObjectStore): Promise<StagingState
     if (known.snapshotId !== null) {
       const schema = await readTableSchema(store, tableId, known.schemaId);
       table.schemaId = known.schemaId;
-      if (known.snapshotComplete) {
+      if (known.snapshotComplete && !isKeptAs(schema, types)) {
+        table.await("its columns are kept in another way now: a new snapshot follows");
+      } else if (known.snapshotComplete) {
         table.snapshotComplete = true;
         table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility: null };
       }

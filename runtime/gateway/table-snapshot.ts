@@ -107,7 +107,7 @@ async function takeSnapshot(
   const snapshot = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
   // Read in a statement of its own: it must come after the snapshot.
   const horizon = await client.query<{ lsn: string }>("SELECT pg_current_wal_insert_lsn()::text AS lsn");
-  const found = (await readTableSchemas(client, context.config.publication)).find(
+  const found = (await readTableSchemas(client, context.config.publication, context.config.types)).find(
     ({ schema }) => schema.tableId === table.tableId,
   );
   if (found === undefined) return null;

@@ -8,11 +8,18 @@ import { ParquetWriter } from "../../runtime/change/parquet-writer";
 import { type SealedRows, TableSpool, type TransactionMeta } from "../../runtime/change/spool";
 import { copyTable } from "../../runtime/change/table-copy";
 import type { TableSchema } from "../../runtime/change/table-schema";
+import { type TypeOptions, typeOptionsSchema } from "../../runtime/config";
 import { PgoutputReader } from "../../runtime/postgres/pgoutput";
 
 /** The schema of a published table. */
-export async function schemaOf(client: Client, publication: string, name: string): Promise<TableSchema> {
-  const found = (await readTableSchemas(client, publication)).find(({ schema }) => schema.name === name);
+export async function schemaOf(
+  client: Client,
+  publication: string,
+  name: string,
+  types: Partial<TypeOptions> = {},
+): Promise<TableSchema> {
+  const options = typeOptionsSchema.parse(types);
+  const found = (await readTableSchemas(client, publication, options)).find(({ schema }) => schema.name === name);
   if (found === undefined) throw new Error(`${name} is not in publication ${publication}`);
   return { ...found.schema, schemaId: 1 };
 }

@@ -1,0 +1,116 @@
+import { SluiceError } from "../errors";
+import { type ColumnSchema, keyColumns, type TableSchema } from "./table-schema";
+
+/** Thrown by a column's buffer that must not lose a value; the spool says which value of which row it was. */
+export class UnrepresentableValue extends Error {}
+
+const headMax = 80;
+
+function head(text: string): string {
+  return text.length > headMax ? `${text.slice(0, headMax)}…` : text;
+}
+
+/** A value's text form, as a message shows it. */
+export function textHead(source: Buffer, start: number, end: number): string {
+  return head(source.toString("utf8", start, Math.min(end, start + 4 * headMax)));
+}
+
+/** The same of its binary form (send function), for the types that are copied in binary. */
+export function binaryHead(column: ColumnSchema, source: Buffer, start: number, end: number): string {
+  switch (column.deltaType) {
+    case "boolean":
+      return source[start] === 1 ? "true" : "false";
+    case "short":
+      return String(source.readInt16BE(start));
+    case "integer":
+      return String(source.readInt32BE(start));
+    case "long":
+      return String(source.readBigInt64BE(start));
+    case "float":
+      return String(source.readFloatBE(start));
+    case "double":
+      return String(source.readDoubleBE(start));
+    case "decimal(10,0)":
+      // oid, or numeric(10, 0), whose binary form is longer.
+      return end - start === 4 ? String(source.readUInt32BE(start)) : numericText(source, start);
+    case "date":
+      return dateText(source.readInt32BE(start));
+    case "timestamp":
+    case "timestamp_ntz":
+      return timestampText(source.readBigInt64BE(start));
+    case "binary":
+      return head(source.toString("hex", start, Math.min(end, start + headMax)));
+    case "string":
+      return textHead(source, start, end);
+    default:
+      return numericText(source, start);
+  }
+}
+
+/** numeric_send, see decimal.ts. */
+function numericText(source: Buffer, start: number): string {
+  const sign = source.readUInt16BE(start + 4);
+  if (sign === 0xc000) return "NaN";
+  if (sign === 0xd000) return "Infinity";
+  if (sign === 0xf000) return "-Infinity";
+  const count = source.readInt16BE(start);
+  const weight = source.readInt16BE(start + 2);
+  if (count === 0) return "0";
+  const groups = Math.min(count, headMax / 4);
+  const digit = (index: number) => (index < groups ? source.readUInt16BE(start + 8 + index * 2) : 0);
+  const minus = sign === 0x4000 ? "-" : "";
+  if (weight < -headMax / 4 || weight >= headMax / 4) return `${minus}${digit(0)}e${weight * 4}`;
+  let whole = "";
+  for (let index = 0; index <= weight; index++) whole += String(digit(index)).padStart(4, "0");
+  let fraction = "0000".repeat(Math.max(0, -weight - 1));
+  for (let index = Math.max(0, weight + 1); index < groups; index++) fraction += String(digit(index)).padStart(4, "0");
+  fraction = fraction.replace(/0+$/, "");
+  return head(`${minus}${whole.replace(/^0+(?=.)/, "") || "0"}${fraction === "" ? "" : `.${fraction}`}`);
+}
+
+const epochMs = Date.UTC(2000, 0, 1);
+
+function dateText(days: number): string {
+  if (days === 0x7fffffff) return "infinity";
+  if (days === -0x80000000) return "-infinity";
+  return isoText(epochMs + days * 86_400_000, 10) ?? `${days} days after 2000-01-01`;
+}
+
+function timestampText(micros: bigint): string {
+  if (micros === 0x7fffffffffffffffn) return "infinity";
+  if (micros === -0x8000000000000000n) return "-infinity";
+  return isoText(epochMs + Number(micros) / 1000, 19) ?? `${micros} microseconds after 2000-01-01`;
+}
+
+/** Years before 1 as ISO 8601 counts them: -0043 is 44 BC. */
+function isoText(ms: number, length: number): string | null {
+  if (Math.abs(ms) > 8.64e15) return null;
+  const text = new Date(ms).toISOString();
+  return text.slice(0, length + (/^[+-]/.test(text) ? 3 : 0));
+}
+
+/**
+ * @param value head of the value's text
+ * @param key heads of the key columns' texts, in key order; null where the row doesn't tell
+ */
+export function unrepresentableValue(
+  schema: TableSchema,
+  column: ColumnSchema,
+  value: string,
+  key: (string | null)[],
+): SluiceError {
+  const keys = keyColumns(schema);
+  const row =
+    keys.length === 0 ? "" : `, in the row ${keys.map(({ name }, index) => `${name} = ${key[index]}`).join(", ")}`;
+  const option =
+    column.keyOrdinal !== null
+      ? "leave the table out: a key can't be NULL"
+      : 'set types.unrepresentable to "null" to carry it as NULL';
+  const isUnconstrained = column.deltaType === "decimal(38,18)" && (column.baseType ?? column).typeModifier === -1;
+  const asText = isUnconstrained ? ', or types.unconstrainedNumeric to "string"' : "";
+  return new SluiceError(
+    "unrepresentable",
+    `${schema.schema}.${schema.name}: column ${column.name} (${column.typeName}) holds ${value}, which ${column.deltaType} can't${row}`,
+    { remedy: `Correct the value at the source, or ${option}${asText}. The table is then copied again.` },
+  );
+}
