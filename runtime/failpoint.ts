@@ -6,6 +6,7 @@ export const failpoints = [
   "gateway.after-snapshot-file",
   "gateway.before-record",
   "gateway.after-record",
+  "applier.after-rewritten-file",
   "applier.after-data-files",
   "applier.before-commit",
   "applier.after-commit",

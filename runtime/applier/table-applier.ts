@@ -1,8 +1,14 @@
 import type { TableSchema } from "../change/table-schema";
-import { type ApplyPlan, afterApply, foldRecord, type PlanState, startPlan } from "../destination/apply-plan";
+import {
+  type ApplyPlan,
+  afterApply,
+  foldRecord,
+  type PlanState,
+  schemaAfter,
+  startPlan,
+} from "../destination/apply-plan";
 import { liveRows } from "../destination/delta/delta-snapshot";
-import { DeltaTable } from "../destination/delta/delta-table";
-import { ownerProperties } from "../destination/delta/table-metadata";
+import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
@@ -12,6 +18,16 @@ import { readTableSchema } from "../staging/staging-log";
 import type { ApplierTableStatus } from "../status";
 import type { ApplierProgress } from "./applier-progress";
 import type { StagedRecords } from "./staged-records";
+import {
+  assertOwned,
+  findHome,
+  heldSequence,
+  isSamePlace,
+  openPlace,
+  type Place,
+  type TableHome,
+  type TableOwner,
+} from "./table-home";
 
 export interface TableContext {
   records: StagedRecords;
@@ -31,11 +47,12 @@ const attemptsMax = 5;
 
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
 export class TableApplier {
-  private delta: DeltaTable | null = null;
+  private home: TableHome | null = null;
   private plan: PlanState | null = null;
   private running = false;
   private failure: { error: SluiceError; count: number; retryAtMs: number } | null = null;
   private readonly schemas = new Map<number, TableSchema>();
+  private readonly owner: TableOwner;
   private rows = 0;
 
   /** `known`: from this process or an earlier one; a new table has `heldSequence` null and the record before its first. */
@@ -43,7 +60,10 @@ export class TableApplier {
     readonly tableId: string,
     private known: KnownTable,
     private readonly context: TableContext,
-  ) {}
+  ) {
+    const { logId } = context;
+    this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
+  }
 
   /** Has all that is staged up to here, as far as that can be applied yet. */
   get doneSequence(): number {
@@ -65,7 +85,7 @@ export class TableApplier {
     this.running = true;
     try {
       const plan = await this.fold();
-      if (plan.ready.steps.length > 0) await this.apply(plan.ready);
+      if (plan.ready.steps.length > 0) await this.apply(plan);
       this.failure = null;
     } catch (thrown) {
       const count = (this.failure?.count ?? 0) + 1;
@@ -73,7 +93,7 @@ export class TableApplier {
       this.failure = { error: toSluiceError(thrown, this.label), count, retryAtMs: nowMs + retryMs };
       log("warning", "table-failed", { table: this.label, error: describeError(this.failure.error), retryMs });
       // What is known of the table may be wrong now: it is opened and read again.
-      this.delta = null;
+      this.home = null;
       this.plan = null;
     } finally {
       this.running = false;
@@ -84,7 +104,9 @@ export class TableApplier {
     const { records, batchBytesMax } = this.context;
     let plan = this.plan ?? startPlan(await this.startSequence(), this.known.removed);
     const last = Math.min(records.head, plan.scannedSequence + recordsMax);
-    while (plan.scannedSequence < last && plan.ready.changeBytes < batchBytesMax) {
+    // A displaced table can only be written once its new place is known.
+    const isFull = () => plan.ready.changeBytes >= batchBytesMax && this.home?.isDisplaced !== true;
+    while (plan.scannedSequence < last && !isFull()) {
       const record = await records.read(plan.scannedSequence + 1);
       plan = foldRecord(plan, record.sequence, record.events.get(this.tableId) ?? []);
     }
@@ -94,15 +116,16 @@ export class TableApplier {
 
   private setPlan(plan: PlanState): void {
     this.plan = plan;
-    this.known = { ...this.known, removed: plan.removed, heldSequence: this.held(), sequence: plan.baseSequence };
+    const heldSequence = this.held();
+    this.known = { ...this.known, removed: plan.removed, heldSequence, sequence: plan.baseSequence };
   }
 
   /** The table's own position decides; what is known beside it only when the two agree. */
   private async startSequence(): Promise<number> {
-    this.delta = await this.openTable(this.known);
-    const held = this.held();
     const { heldSequence, sequence } = this.known;
-    const head = this.context.records.head;
+    const { head } = this.context.records;
+    this.setHome(await findHome(await this.places(), this.owner, this.context));
+    const held = this.held();
     if (held !== null && held > head) {
       throw new SluiceError("staging", `${this.label} holds staged commit ${held}, but staging ends at ${head}`, {
         remedy: "Staging was set back: restore it, or replace the gateway to take new snapshots of all tables.",
@@ -112,21 +135,36 @@ export class TableApplier {
     return held >= (heldSequence ?? 0) ? Math.max(held, sequence) : held;
   }
 
-  private async apply(plan: ApplyPlan): Promise<void> {
+  /** Where the table may be: where it was, or where the newest record says. */
+  private async places(): Promise<Place[]> {
+    const { records } = this.context;
+    const newest = records.head === 0 ? undefined : (await records.read(records.head)).tables[this.tableId];
+    const known = { schema: this.known.schema, name: this.known.name };
+    return newest === undefined ? [known] : [known, { schema: newest.schema, name: newest.name }];
+  }
+
+  private async apply({ ready: plan, baseSequence, removed, scannedSequence }: PlanState): Promise<void> {
+    const home = this.home as TableHome;
+    const isReplaced = plan.steps[0].kind === "replace";
+    const place = await this.placeAfter(plan, home.place);
+    const stays = isSamePlace(place, home.place);
+    if (stays && home.isDisplaced && !isReplaced) {
+      if (scannedSequence < this.context.records.head) return; // its new place may come
+      throw displaced(home);
+    }
+    const delta = stays && !home.isDisplaced ? home.delta : await openPlace(place, this.context);
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
-      const { baseSequence, removed } = this.plan as PlanState;
-      const { delta, place } = await this.tableFor(plan);
-      const held = this.held();
+      const held = heldSequence(delta, this.owner);
       if (held !== null && held > baseSequence) {
         // Another process of ours was here: what it has applied is not applied again.
-        this.known = { ...this.known, ...place };
+        this.setHome({ place, delta, isDisplaced: false });
         this.setPlan(startPlan(held, removed));
         return;
       }
-      if (await applyPlan(delta, plan, this.applyContext())) {
-        this.known = { ...this.known, ...place };
+      if (!isReplaced && !home.isDisplaced) assertOwned(home.delta, this.owner);
+      if (await applyPlan(delta, plan, this.applyContext(), isReplaced ? delta : home.delta)) {
+        this.setHome({ place, delta, isDisplaced: false });
         this.setPlan(afterApply(this.plan as PlanState));
-        this.rows = liveRows(delta.snapshot);
         await this.checkpoint(delta);
         return;
       }
@@ -137,6 +175,20 @@ export class TableApplier {
     });
   }
 
+  /** Where the plan's last schema says; a table without a schema step stays. */
+  private async placeAfter(plan: ApplyPlan, place: Place): Promise<Place> {
+    const schemaId = schemaAfter(plan);
+    if (schemaId === null) return place;
+    const { schema, name } = await this.schema(schemaId);
+    return { schema, name };
+  }
+
+  private setHome(home: TableHome): void {
+    this.home = home;
+    this.known = { ...this.known, ...home.place };
+    this.rows = liveRows(home.delta.snapshot);
+  }
+
   private async checkpoint(delta: DeltaTable): Promise<void> {
     if (!delta.checkpointIsDue) return;
     await delta.writeCheckpoint().catch((error: unknown) => {
@@ -144,41 +196,9 @@ export class TableApplier {
     });
   }
 
-  /** The Delta table that a plan goes to: a snapshot goes where its schema's name says. */
-  private async tableFor(plan: ApplyPlan): Promise<{ delta: DeltaTable; place: { schema: string; name: string } }> {
-    const [first] = plan.steps;
-    const isReplaced = first.kind === "replace";
-    const { schema, name } = isReplaced ? await this.schema(first.schemaId) : this.known;
-    const path = tablePath(this.context.destinationPath, { schema, name });
-    if (this.delta?.path !== path) this.delta = await this.openTable({ schema, name });
-    const { delta } = this;
-    if (!isReplaced && delta.snapshot.metaData?.configuration[ownerProperties.log] !== this.context.logId) {
-      throw new SluiceError("destination", `Delta table ${delta.path} is now written by another pipeline`, {
-        remedy: "Give each pipeline its own destination path.",
-      });
-    }
-    return { delta, place: { schema, name } };
-  }
-
-  /** @throws SluiceError `destination` when a table is there that no pipeline of ours has made */
-  private async openTable(place: { schema: string; name: string }): Promise<DeltaTable> {
-    const delta = await DeltaTable.open(tablePath(this.context.destinationPath, place), this.context.session);
-    if (delta.exists && delta.snapshot.metaData?.configuration[ownerProperties.source] === undefined) {
-      throw new SluiceError("destination", `Delta table ${delta.path} exists and was not made by Sluice`, {
-        remedy: "Choose another destination path, or move that table away.",
-      });
-    }
-    this.rows = liveRows(delta.snapshot);
-    return delta;
-  }
-
-  private get appId(): string {
-    return `sluice-${this.context.logId}-${this.tableId}`;
-  }
-
-  /** The staged sequence that the open table holds, by its own log. */
+  /** The staged sequence that the table holds, by its own log. */
   private held(): number | null {
-    return this.delta?.snapshot.txns.get(this.appId)?.version ?? null;
+    return this.home === null ? null : heldSequence(this.home.delta, this.owner);
   }
 
   private applyContext(): Parameters<typeof applyPlan>[2] {
@@ -188,7 +208,7 @@ export class TableApplier {
       logId,
       engineInfo,
       batchBytesMax,
-      appId: this.appId,
+      appId: this.owner.appId,
       schema: (schemaId) => this.schema(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),
     };
@@ -211,7 +231,8 @@ export class TableApplier {
   }
 
   status(): ApplierTableStatus {
-    const own = this.delta?.snapshot.newestOwn;
+    const delta = this.home?.delta;
+    const own = delta?.snapshot.newestOwn;
     return {
       tableId: this.tableId,
       schema: this.known.schema,
@@ -226,7 +247,7 @@ export class TableApplier {
       failPercent: 0,
       durationMs: own?.durationMs ?? 0,
       appliedSequence: this.known.sequence,
-      deltaVersion: this.delta?.exists ? this.delta.snapshot.version : null,
+      deltaVersion: delta?.exists ? delta.snapshot.version : null,
       path: tablePath(this.context.destinationPath, this.known),
     };
   }
@@ -238,8 +259,15 @@ export class TableApplier {
     }
     if (this.running) return { kind: "running" };
     if (this.known.removed) return { kind: "removed" };
-    return this.delta?.exists ? { kind: "idle" } : { kind: "waiting" };
+    return this.home?.delta.exists ? { kind: "idle" } : { kind: "waiting" };
   }
+}
+
+function displaced({ place, delta }: TableHome): SluiceError {
+  const label = `${place.schema}.${place.name}`;
+  return new SluiceError("conflict", `${label}: another table of that name has ${delta.path} now`, {
+    remedy: "The table goes on as soon as its new name is staged: it was renamed at the source, or dropped.",
+  });
 }
 
 function toSluiceError(thrown: unknown, label: string): SluiceError {

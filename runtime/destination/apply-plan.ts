@@ -5,8 +5,8 @@ export type ApplyStep =
   /** its content becomes that of a snapshot, with this schema */
   | { kind: "replace"; schemaId: number; files: StagedFile[] }
   | { kind: "truncate" }
-  /** changes from here on have this schema */
-  | { kind: "schema"; schemaId: number }
+  /** rows get this schema, and the fill's values in new columns; changes from here on have it */
+  | { kind: "schema"; schemaId: number; fill: StagedFile | null }
   | { kind: "changes"; schemaId: number; files: StagedFile[] };
 
 export interface ApplyPlan {
@@ -115,14 +115,18 @@ function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate"
   switch (event.kind) {
     case "truncate": {
       // Rows changed just before need not be written; a schema or a snapshot's schema must be kept.
-      const kept = plan.steps.flatMap((step): ApplyStep[] => {
-        if (step.kind === "replace") return [{ ...step, files: [] }];
-        return step.kind === "schema" ? [step] : [];
-      });
-      return { ...plan, steps: [...kept, { kind: "truncate" }], changeBytes: 0 };
+      const [first] = plan.steps;
+      const replaced: ApplyStep[] = first?.kind === "replace" ? [{ ...first, files: [] }] : [];
+      const schemas = plan.steps.flatMap((step): ApplyStep[] =>
+        step.kind === "schema" ? [{ ...step, fill: null }] : [],
+      );
+      return { ...plan, steps: [...replaced, { kind: "truncate" }, ...schemas], changeBytes: 0 };
     }
     case "schema":
-      return { ...plan, steps: [...plan.steps, { kind: "schema", schemaId: event.schemaId }] };
+      return {
+        ...plan,
+        steps: [...plan.steps, { kind: "schema", schemaId: event.schemaId, fill: event.fill ?? null }],
+      };
     case "changes": {
       const counted = {
         upserted: plan.upserted + event.inserts + event.updates,
@@ -132,6 +136,12 @@ function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate"
       return { ...plan, ...counted, steps: addChanges(plan.steps, event.schemaId, event.files) };
     }
   }
+}
+
+/** The schema that the table has after the plan; null when no step says. */
+export function schemaAfter({ steps }: ApplyPlan): number | null {
+  const last = steps.findLast((step) => step.kind !== "truncate");
+  return last?.schemaId ?? null;
 }
 
 /** Consecutive changes of one schema are one step. */

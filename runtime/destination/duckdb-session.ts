@@ -1,7 +1,10 @@
 import { mkdir, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
+import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, INTEGER, UINTEGER } from "@duckdb/node-api";
+import duckdb from "@duckdb/node-bindings";
 import { SluiceError } from "../errors";
+
+const vectorRows = duckdb.vector_size();
 
 /** DuckDB in memory, spilling to a folder: finds rows in Parquet files and writes new ones. One query at a time. */
 export class DuckDbSession {
@@ -51,6 +54,23 @@ export class DuckDbSession {
       if (chunk === null || chunk.rowCount === 0) return;
       await onChunk(chunk);
     }
+  }
+
+  /** Adds rows `(fileIndex INTEGER, row UINTEGER)` to a temporary table; whole arrays are copied. */
+  async appendPositions(table: string, fileIndex: number, rows: Uint32Array<ArrayBuffer>): Promise<void> {
+    const appender = await this.connection.createAppender(table, "main", "temp").catch(rethrow);
+    const chunk = DuckDBDataChunk.create([INTEGER, UINTEGER], 0);
+    const indexes = new Int32Array(vectorRows).fill(fileIndex);
+    for (let first = 0; first < rows.length; first += vectorRows) {
+      const count = Math.min(vectorRows, rows.length - first);
+      chunk.reset();
+      const [files, positions] = [0, 1].map((column) => duckdb.data_chunk_get_vector(chunk.chunk, column));
+      duckdb.copy_data_to_vector(files, 0, indexes.buffer, 0, count * 4);
+      duckdb.copy_data_to_vector(positions, 0, rows.buffer, rows.byteOffset + first * 4, count * 4);
+      chunk.rowCount = count;
+      appender.appendDataChunk(chunk);
+    }
+    appender.closeSync();
   }
 
   async close(): Promise<void> {

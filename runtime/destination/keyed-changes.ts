@@ -2,6 +2,7 @@ import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
+import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";
 import { resolveUnchanged } from "./unchanged-values";
@@ -37,11 +38,8 @@ export async function applyKeyedChanges(
   }
   if (working.paths.length > 0) {
     const equal = keys.map((key) => `f.${key} IS NOT DISTINCT FROM k.${key}`).join(" AND ");
-    await deletePositions(
-      session,
-      working,
-      `SELECT ${positionColumns} FROM ${parquet(working.paths)} f SEMI JOIN latest k ON ${equal}`,
-    );
+    const rows = await tableRows(session, working, keyColumns(schema));
+    await deletePositions(session, working, `SELECT ${positionColumns} FROM ${rows} f SEMI JOIN latest k ON ${equal}`);
   }
   const kept = `SELECT ${schema.columns.map(name).join(", ")} FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update})`;
   await working.insert(kept, schema.columns);

@@ -3,6 +3,7 @@ import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { projection } from "./keyed-changes";
+import { presentColumns } from "./live-rows";
 import { isFloating, name } from "./parquet-file";
 import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
 import type { WorkingTable } from "./working-table";
@@ -73,9 +74,4 @@ async function deleteRows(session: DuckDbSession, working: WorkingTable, schema:
     },
   );
   buffer.flush();
-}
-
-async function presentColumns(session: DuckDbSession, paths: string[]): Promise<Set<string>> {
-  const rows = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet(paths)}`);
-  return new Set(rows.map((row) => row.column_name));
 }

@@ -1,13 +1,15 @@
+import { randomUUID } from "node:crypto";
 import { keyColumns, type TableSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import type { StagedFile } from "../staging/staged-commit";
-import type { ApplyPlan, ApplyStep } from "./apply-plan";
+import { type ApplyPlan, type ApplyStep, schemaAfter } from "./apply-plan";
 import type { Action, CommitInfo, MetaData } from "./delta/actions";
 import type { DeltaTable } from "./delta/delta-table";
-import { buildMetaData, buildProtocol, checkColumnTypes } from "./delta/table-metadata";
+import { buildMetaData, buildProtocol } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
+import { followSchema } from "./schema-apply";
 import { WorkingTable } from "./working-table";
 
 export interface ApplyContext {
@@ -25,27 +27,29 @@ export interface ApplyContext {
 }
 
 /**
- * Carries a plan out as one commit of the table's log, position included (invariant 3).
+ * Carries a plan out as one commit of the table's log, position included (invariant 3). `source`: where the table's rows
+ * are until now, when the plan moves it here; nothing is changed there.
  * @returns false when another writer's commit came first: the table must be read and the plan made again
  */
-export async function applyPlan(table: DeltaTable, plan: ApplyPlan, context: ApplyContext): Promise<boolean> {
+export async function applyPlan(
+  table: DeltaTable,
+  plan: ApplyPlan,
+  context: ApplyContext,
+  source = table,
+): Promise<boolean> {
   const startedMs = performance.now();
-  const working = await WorkingTable.open(table, context.session);
+  const working = await WorkingTable.open(table, context.session, source);
   let keepFiles = false;
   try {
-    let schemaId = 0;
-    for (const step of plan.steps) {
-      if (step.kind !== "truncate") schemaId = step.schemaId;
-      await applyStep(working, step, context);
-    }
+    for (const step of plan.steps) await applyStep(working, step, context);
     const nowMs = Date.now();
     const files = await working.finish(nowMs);
     failpoint("applier.after-data-files");
-    const isReplaced = plan.steps.some((step) => step.kind === "replace");
+    const schemaId = schemaAfter(plan);
     const tableActions =
-      schemaId === 0 ? [] : describeTable(table, await context.schema(schemaId), isReplaced, context, nowMs);
+      schemaId === null ? [] : describeTable(table, source, await context.schema(schemaId), context, nowMs);
     const actions: Action[] = [
-      { commitInfo: commitInfo(table, plan, working, context, nowMs, performance.now() - startedMs) },
+      { commitInfo: commitInfo(source, plan, working, context, nowMs, performance.now() - startedMs) },
       ...tableActions,
       { txn: { appId: context.appId, version: plan.sequence, lastUpdated: nowMs } },
       ...files,
@@ -65,6 +69,7 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
   switch (step.kind) {
     case "replace":
       working.clear();
+      working.setSchema(await context.schema(step.schemaId));
       for (const file of step.files) {
         if (file.rows === 0) continue;
         const name = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
@@ -74,10 +79,13 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
     case "truncate":
       working.clear();
       return;
-    case "schema":
-      return;
+    case "schema": {
+      const fillPath = step.fill === null ? null : await context.stagedPath(step.fill);
+      return followSchema(context.session, working, await context.schema(step.schemaId), fillPath);
+    }
     case "changes": {
       const schema = await context.schema(step.schemaId);
+      await followSchema(context.session, working, schema, null);
       const apply = keyColumns(schema).length === 0 ? applyKeylessChanges : applyKeyedChanges;
       for (const files of portions(step.files, context.batchBytesMax)) {
         const paths = await Promise.all(files.map((file) => context.stagedPath(file)));
@@ -106,18 +114,18 @@ export function portions(files: StagedFile[], bytesMax: number): StagedFile[][] 
   return result;
 }
 
-/** protocol and metaData, each only when it changes. */
+/** protocol and metaData, each only when it changes. A table that moves takes along what others have set on it. */
 function describeTable(
   table: DeltaTable,
+  source: DeltaTable,
   schema: TableSchema,
-  isReplaced: boolean,
   context: ApplyContext,
   nowMs: number,
 ): Action[] {
   const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
-  if (oldMetaData !== null && !isReplaced) checkColumnTypes(oldMetaData, schema);
-  const protocol = buildProtocol(schema, oldProtocol);
-  const metaData = buildMetaData(schema, context.logId, oldMetaData, nowMs);
+  const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
+  const protocol = buildProtocol(schema, oldProtocol, source.snapshot.protocol);
+  const metaData = buildMetaData(schema, context.logId, source.snapshot.metaData, identity);
   const actions: Action[] = [];
   if (oldProtocol === null || protocol.readerFeatures?.length !== oldProtocol.readerFeatures?.length) {
     actions.push({ protocol });

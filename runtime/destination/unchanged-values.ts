@@ -3,6 +3,7 @@ import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { keepLatest, projection } from "./keyed-changes";
+import { presentColumns, tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { loadVectors, positionColumns } from "./row-positions";
 import type { WorkingTable } from "./working-table";
@@ -39,7 +40,7 @@ export async function resolveUnchanged(
      WINDOW past AS (PARTITION BY _row ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)`,
   );
   await keepLatest(session, "valued", keys);
-  await readOldValues(session, working, keys, columns);
+  await readOldValues(session, working, schema, columns);
   const chosen = columns.map(
     (column, index) =>
       `CASE WHEN _value${index} IS NULL THEN o.${name(column)} ELSE _value${index}.v END AS ${name(column)}`,
@@ -96,20 +97,24 @@ async function chainRows(session: DuckDbSession, keys: string[]): Promise<void> 
 async function readOldValues(
   session: DuckDbSession,
   working: WorkingTable,
-  keys: string[],
+  schema: TableSchema,
   columns: ColumnSchema[],
 ): Promise<void> {
   const types = columns.map((column) => `${name(column)} ${duckDbType(column.deltaType)}`);
   await session.run(`CREATE OR REPLACE TEMP TABLE old_values (_position BIGINT, ${types.join(", ")})`);
   await session.run("CREATE OR REPLACE TEMP TABLE old_rows (file_index INTEGER, file_row UINTEGER, _position BIGINT)");
   if (working.paths.length === 0) return;
-  const equal = keys.map((key, index) => `f.${key} IS NOT DISTINCT FROM k._key${index}`).join(" AND ");
+  const equal = keyColumns(schema)
+    .map(name)
+    .map((key, index) => `f.${key} IS NOT DISTINCT FROM k._key${index}`)
+    .join(" AND ");
   const missing = columns.map((_, index) => `_value${index} IS NULL`).join(" OR ");
   const wanted = `(SELECT * FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update}) AND (${missing}))`;
+  const rows = await tableRows(session, working, keyColumns(schema));
   const used = new Set<number>();
   const pending: string[] = [];
   await session.chunks(
-    `SELECT ${positionColumns}, k._position::BIGINT FROM ${parquet(working.paths)} f JOIN ${wanted} k ON ${equal}`,
+    `SELECT ${positionColumns}, k._position::BIGINT FROM ${rows} f JOIN ${wanted} k ON ${equal}`,
     async (chunk) => {
       await loadVectors(chunk, working);
       const [files, rows, positions] = [0, 1, 2].map((index) => chunk.getColumnVector(index));
@@ -129,11 +134,7 @@ async function readOldValues(
   const indexes = [...used];
   for (const fileIndex of indexes) {
     const path = working.paths[fileIndex];
-    const present = new Set(
-      (await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet([path])}`)).map(
-        (row) => row.column_name,
-      ),
-    );
+    const present = await presentColumns(session, [path]);
     const values = columns.map((column) =>
       present.has(column.physicalName)
         ? `f.${name(column)}::${duckDbType(column.deltaType)}`

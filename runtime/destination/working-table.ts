@@ -1,13 +1,15 @@
 import { randomUUID } from "node:crypto";
-import { constants } from "node:fs";
-import { copyFile, link, mkdir, rename, rm, stat } from "node:fs/promises";
+import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { ColumnSchema } from "../change/table-schema";
+import type { ColumnSchema, TableSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, formatStats, recordCount } from "./delta/actions";
 import { newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
-import { failed, flush, hasCode, isLinkRefused } from "./delta/delta-log";
+import { failed, flush } from "./delta/delta-log";
+import { sameFile } from "./delta/delta-snapshot";
 import type { DeltaTable } from "./delta/delta-table";
+import { linkFile, linkOrCopy } from "./delta/file-link";
+import { columnTypes } from "./delta/table-metadata";
 import { type DuckDbSession, literal } from "./duckdb-session";
 import { writeParquet } from "./parquet-file";
 
@@ -18,8 +20,10 @@ interface WorkingFile {
   /** rows, deleted ones included */
   records: number;
   bytes: number;
-  /** as the log has it; null for a file of this batch */
-  committed: AddFile | null;
+  /** as a log has it; null for a file of this batch */
+  add: AddFile | null;
+  /** what this table's log has under its path; other than `add` for a file that comes from the table's former place */
+  active: AddFile | null;
   /** deleted rows: null until they're looked at */
   deleted: RowSet | null;
   /** whether `deleted` is more than the log has */
@@ -34,24 +38,53 @@ export class WorkingTable {
   private files: WorkingFile[] = [];
   private readonly dropped: WorkingFile[] = [];
   /** files of this batch, to be removed when it isn't committed */
-  private readonly written: string[] = [];
+  private readonly written = new Set<string>();
   rowsInserted = 0;
   rowsDeleted = 0;
+  /** types of the columns that rows have now, by physical name */
+  types: ReadonlyMap<string, string>;
 
   private constructor(
     private readonly table: DeltaTable,
+    source: DeltaTable,
     private readonly session: DuckDbSession,
-  ) {}
+  ) {
+    this.types = columnTypes(source.snapshot.metaData);
+  }
 
-  static async open(table: DeltaTable, session: DuckDbSession): Promise<WorkingTable> {
-    const working = new WorkingTable(table, session);
+  /**
+   * `source`: the table at its former place, whose rows this one takes over: its files and deletion vectors get names
+   * here too (hard links, where the file system can), and it stays as it is.
+   */
+  static async open(table: DeltaTable, session: DuckDbSession, source = table): Promise<WorkingTable> {
+    const working = new WorkingTable(table, source, session);
     if (!table.exists) await makeFolder(table.path);
-    for (const committed of table.snapshot.files.values()) {
-      const path = table.filePath(committed);
-      const records = recordCount(committed) ?? (await countRecords(path, session));
-      working.files.push({ path, records, bytes: committed.size, committed, deleted: null, changed: false });
+    const { files } = table.snapshot;
+    for (const add of source.snapshot.files.values()) {
+      if (source !== table) await linkFile(source.path, table.path, add);
+      const path = table.filePath(add);
+      const records = recordCount(add) ?? (await countRecords(path, session));
+      const active = files.get(add.path) ?? null;
+      working.files.push({ path, records, bytes: add.size, add, active, deleted: null, changed: false });
+    }
+    for (const active of files.values()) {
+      if (source.snapshot.files.has(active.path)) continue;
+      const path = table.filePath(active);
+      working.dropped.push({
+        path,
+        records: 0,
+        bytes: active.size,
+        add: active,
+        active,
+        deleted: null,
+        changed: false,
+      });
     }
     return working;
+  }
+
+  setSchema(schema: TableSchema): void {
+    this.types = new Map(schema.columns.map((column) => [column.physicalName, column.deltaType]));
   }
 
   /** In the order that row positions refer to. */
@@ -68,40 +101,58 @@ export class WorkingTable {
   /** Takes a staged file as it is: a hard link where the file system can, else a copy. Its name is always the same. */
   async join(stagedPath: string, name: string, records: number, bytes: number): Promise<void> {
     const path = join(this.table.path, name);
-    try {
-      await link(stagedPath, path);
-    } catch (error) {
-      if (hasCode(error, "EEXIST")) {
-        if ((await stat(path)).size !== bytes) await copyWhole(stagedPath, path);
-      } else if (isLinkRefused(error)) await copyWhole(stagedPath, path);
-      else throw failed(path, "written", error);
-    }
-    this.files.push({ path, records, bytes, committed: null, deleted: null, changed: false });
+    await linkOrCopy(stagedPath, path, bytes);
+    this.files.push(newFile(path, records, bytes));
     this.rowsInserted += records;
   }
 
   /** Writes the rows of a query, which gives these columns, into a new file; none when there are no rows. */
-  async insert(query: string, columns: ColumnSchema[]): Promise<number> {
+  async insert(query: string, columns: ColumnSchema[]): Promise<void> {
+    const file = await this.write(query, columns);
+    if (file === null) return;
+    this.files.push(file);
+    this.rowsInserted += file.records;
+  }
+
+  /** The rows of a query are those of some files from now on, which go. Positions in `paths` change. */
+  async rewrite(fileIndexes: number[], query: string, columns: ColumnSchema[]): Promise<void> {
+    const file = await this.write(query, columns);
+    const replaced = new Set(fileIndexes.map((index) => this.files[index]));
+    this.files = this.files.filter((each) => !replaced.has(each));
+    if (file !== null) this.files.splice(Math.min(...fileIndexes), 0, file);
+    for (const each of replaced) {
+      this.dropped.push(each);
+      if (this.written.delete(each.path)) await rm(each.path, { force: true });
+    }
+  }
+
+  /** null when there are no rows */
+  private async write(query: string, columns: ColumnSchema[]): Promise<WorkingFile | null> {
     const path = join(this.table.path, `part-${randomUUID()}.parquet`);
-    this.written.push(path);
+    this.written.add(path);
     const records = await writeParquet(this.session, query, columns, path);
     if (records === 0) {
       await rm(path, { force: true });
-      return 0;
+      return null;
     }
     await flush(path);
-    const { size: bytes } = await stat(path);
-    this.files.push({ path, records, bytes, committed: null, deleted: null, changed: false });
-    this.rowsInserted += records;
-    return records;
+    return newFile(path, records, (await stat(path)).size);
   }
 
   /** Rows of `paths[fileIndex]` that are deleted already; load it before `isLive` and `delete`. */
   async load(fileIndex: number): Promise<void> {
     const file = this.files[fileIndex];
     if (file.deleted !== null) return;
-    const vector = file.committed?.deletionVector;
+    const vector = file.add?.deletionVector;
     file.deleted = vector ? await readDeletionVector(this.table.path, vector) : newRowSet();
+  }
+
+  /** Deleted rows of `paths[fileIndex]`. */
+  async deletedRows(fileIndex: number): Promise<Uint32Array<ArrayBuffer>> {
+    const file = this.files[fileIndex];
+    if (file.deleted === null && !file.add?.deletionVector) return new Uint32Array();
+    await this.load(fileIndex);
+    return Uint32Array.from(this.loaded(fileIndex));
   }
 
   isLoaded(fileIndex: number): boolean {
@@ -130,18 +181,19 @@ export class WorkingTable {
     const rewritten: WorkingFile[] = [];
     for (const file of this.files) {
       const isEmpty = file.changed && (file.deleted as RowSet).size === file.records;
-      if (file.committed !== null && (file.changed || isEmpty)) removes.push(removeAction(file.committed, nowMs));
+      const isNew = file.changed || file.active === null || file.add === null || !sameFile(file.active, file.add);
+      if (file.active !== null && isNew) removes.push(removeAction(file.active, nowMs));
       if (isEmpty) continue;
       if (file.changed) rewritten.push(file);
-      else if (file.committed === null) adds.push(this.addAction(file, null, nowMs));
+      else if (isNew) adds.push(addAction(file, file.add?.deletionVector ?? null, nowMs));
     }
-    for (const { committed } of this.dropped) if (committed !== null) removes.push(removeAction(committed, nowMs));
+    for (const { active } of this.dropped) if (active !== null) removes.push(removeAction(active, nowMs));
     const { descriptors, fileName } = await writeDeletionVectors(
       this.table.path,
       rewritten.map((file) => file.deleted as RowSet),
     );
-    if (fileName !== null) this.written.push(join(this.table.path, fileName));
-    for (const [index, file] of rewritten.entries()) adds.push(this.addAction(file, descriptors[index], nowMs));
+    if (fileName !== null) this.written.add(join(this.table.path, fileName));
+    for (const [index, file] of rewritten.entries()) adds.push(addAction(file, descriptors[index], nowMs));
     await flush(this.table.path);
     return [...removes, ...adds];
   }
@@ -150,7 +202,7 @@ export class WorkingTable {
   async dispose(keepFiles: boolean): Promise<void> {
     for (const file of [...this.files, ...this.dropped]) file.deleted?.dispose();
     if (keepFiles) return;
-    await Promise.all(this.written.map((path) => rm(path, { force: true })));
+    await Promise.all([...this.written].map((path) => rm(path, { force: true })));
   }
 
   private loaded(fileIndex: number): RowSet {
@@ -158,20 +210,24 @@ export class WorkingTable {
     if (deleted === null) throw new Error("deletion vector is not loaded");
     return deleted;
   }
+}
 
-  private addAction(file: WorkingFile, vector: DeletionVectorDescriptor | null, nowMs: number): Action {
-    return {
-      add: {
-        path: file.committed?.path ?? encodeURIComponent(basename(file.path)),
-        partitionValues: file.committed?.partitionValues ?? {},
-        size: file.bytes,
-        modificationTime: file.committed?.modificationTime ?? nowMs,
-        dataChange: true,
-        stats: formatStats(file.records, vector === null),
-        ...(vector === null ? {} : { deletionVector: vector }),
-      },
-    };
-  }
+function newFile(path: string, records: number, bytes: number): WorkingFile {
+  return { path, records, bytes, add: null, active: null, deleted: null, changed: false };
+}
+
+function addAction(file: WorkingFile, vector: DeletionVectorDescriptor | null, nowMs: number): Action {
+  return {
+    add: {
+      path: file.add?.path ?? encodeURIComponent(basename(file.path)),
+      partitionValues: file.add?.partitionValues ?? {},
+      size: file.bytes,
+      modificationTime: file.add?.modificationTime ?? nowMs,
+      dataChange: true,
+      stats: formatStats(file.records, vector === null),
+      ...(vector === null ? {} : { deletionVector: vector }),
+    },
+  };
 }
 
 function removeAction({ path, partitionValues, size, deletionVector }: AddFile, nowMs: number): Action {
@@ -204,16 +260,4 @@ async function countRecords(path: string, session: DuckDbSession): Promise<numbe
     `SELECT num_rows AS rows FROM parquet_file_metadata(${literal(path)})`,
   );
   return Number(rows);
-}
-
-async function copyWhole(source: string, path: string): Promise<void> {
-  const temporary = `${path}.${randomUUID()}.tmp`;
-  try {
-    await copyFile(source, temporary, constants.COPYFILE_FICLONE);
-    await flush(temporary);
-    await rename(temporary, path);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw failed(path, "written", error);
-  }
 }

@@ -53,8 +53,12 @@ export const stagedEventSchema = z.discriminatedUnion("kind", [
     deletes: z.int().min(0),
   }),
   z.strictObject({ kind: z.literal("truncate"), ...table }),
-  /** from here on the table's changes have this schema */
-  z.strictObject({ kind: z.literal("schema"), ...table }),
+  /**
+   * From here on the table's changes have this schema; its columns are those of before by their physical names. `fill`:
+   * one row that holds, under physical names, what rows of before have in new columns (pg_attribute.attmissingval);
+   * new columns that aren't in it are NULL in those rows.
+   */
+  z.strictObject({ kind: z.literal("schema"), ...table, fill: stagedFileSchema.optional() }),
   /** left the publication; the destination keeps its rows */
   z.strictObject({ kind: z.literal("removed"), ...table }),
 ]);

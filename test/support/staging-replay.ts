@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
+import { DuckDBDecimalValue, DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
 import type { TableSchema } from "../../runtime/change/table-schema";
 import type { StagedCommit, StagedEvent } from "../../runtime/staging/staged-commit";
 
@@ -20,8 +20,14 @@ interface Building {
   rows: Map<string, Row>;
   complete: boolean;
   /** what came before the snapshot's end, in order: it is applied after all of the snapshot's rows */
-  later: (Row | "truncate")[];
+  later: Change[];
 }
+
+type Change =
+  | { kind: "row"; row: Row }
+  | { kind: "truncate" }
+  /** `fill`: what rows of before have in new columns */
+  | { kind: "schema"; schema: TableSchema; fill: Row };
 
 /** Reads all staged records, in order; asserts that they are consecutive. */
 export function readRecords(stagingPath: string): StagedCommit[] {
@@ -80,8 +86,7 @@ async function replayEvent(
   const table = tables.get(event.tableId) as Building;
   switch (event.kind) {
     case "snapshot-begin": {
-      const path = join(stagingPath, "schema", event.tableId, `${event.schemaId}.json`);
-      const schema = JSON.parse(readFileSync(path, "utf8")) as TableSchema;
+      const schema = readSchema(stagingPath, event);
       tables.set(event.tableId, { schema, snapshotId: event.snapshotId, rows: new Map(), complete: false, later: [] });
       return;
     }
@@ -103,21 +108,30 @@ async function replayEvent(
     case "changes":
       for (const file of event.files) {
         for (const row of await read(file.path, "ORDER BY _commit_lsn, _ordinal")) {
-          if (table.complete) apply(table, row);
-          else table.later.push(row);
+          take(table, { kind: "row", row });
         }
       }
       return;
     case "truncate":
-      if (table.complete) apply(table, "truncate");
-      else table.later.push("truncate");
-      return;
-    case "schema":
+      return take(table, { kind: "truncate" });
+    case "schema": {
+      const [fill] = event.fill === undefined ? [{}] : await read(event.fill.path, "");
+      return take(table, { kind: "schema", schema: readSchema(stagingPath, event), fill });
+    }
     case "removed":
       return;
     default:
       throw new Error(`unknown event ${(event as StagedEvent).kind}`);
   }
+}
+
+function readSchema(stagingPath: string, { tableId, schemaId }: { tableId: string; schemaId: number }): TableSchema {
+  return JSON.parse(readFileSync(join(stagingPath, "schema", tableId, `${schemaId}.json`), "utf8")) as TableSchema;
+}
+
+function take(table: Building, change: Change): void {
+  if (table.complete) apply(table, change);
+  else table.later.push(change);
 }
 
 function keyOf(schema: TableSchema, row: Row): string {
@@ -126,11 +140,46 @@ function keyOf(schema: TableSchema, row: Row): string {
 }
 
 /** Strict: each change must find exactly what the source had before it (invariant 3). */
-function apply(table: Building, change: Row | "truncate"): void {
-  if (change === "truncate") {
-    table.rows.clear();
-    return;
+function apply(table: Building, change: Change): void {
+  switch (change.kind) {
+    case "truncate":
+      table.rows.clear();
+      return;
+    case "schema":
+      follow(table, change.schema, change.fill);
+      return;
+    case "row":
+      applyRow(table, change.row);
+      return;
   }
+}
+
+/** Rows of before get the new columns, and keep the others under their physical names, in their types of now. */
+function follow(table: Building, schema: TableSchema, fill: Row): void {
+  const before = new Map(table.schema.columns.map((column) => [column.physicalName, column.deltaType]));
+  const rows = [...table.rows.values()];
+  table.rows.clear();
+  for (const row of rows) {
+    for (const { physicalName, deltaType } of schema.columns) {
+      const old = before.get(physicalName);
+      if (old === undefined) row[physicalName] = fill[physicalName] ?? null;
+      else if (old !== deltaType) row[physicalName] = widen(row[physicalName], deltaType);
+    }
+    table.rows.set(keyOf(schema, row), row);
+  }
+  table.schema = schema;
+}
+
+/** Only decimals look different when they become wider. */
+function widen(value: DuckDBValue, type: string): DuckDBValue {
+  const match = /^decimal\((\d+),(\d+)\)$/.exec(type);
+  if (match === null || value === null) return value;
+  const [width, scale] = [Number(match[1]), Number(match[2])];
+  const old = value instanceof DuckDBDecimalValue ? value : new DuckDBDecimalValue(BigInt(value as number), 19, 0);
+  return new DuckDBDecimalValue(old.value * 10n ** BigInt(scale - old.scale), width, scale);
+}
+
+function applyRow(table: Building, change: Row): void {
   const key = keyOf(table.schema, change);
   const before = table.rows.get(key);
   if (change._op === 2 || change._op === 3) {

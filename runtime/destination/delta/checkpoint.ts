@@ -68,13 +68,17 @@ export interface CheckpointFiles {
   paths: string[];
 }
 
-/** The newest whole checkpoint, of one part or many; null when there is none. */
-export async function findCheckpoint(tablePath: string): Promise<CheckpointFiles | null> {
+/** The newest whole checkpoint up to a version, of one part or many; null when there is none. */
+export async function findCheckpoint(
+  tablePath: string,
+  versionMax = Number.POSITIVE_INFINITY,
+): Promise<CheckpointFiles | null> {
   const found = new Map<number, { names: string[]; parts: number }>();
   for (const name of await listLog(tablePath)) {
     const match = /^(\d{20})\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet$/.exec(name);
     if (match === null) continue;
     const version = Number(match[1]);
+    if (version > versionMax) continue;
     const parts = Number(match[2] ?? 1);
     const known = found.get(version);
     if (known === undefined || parts === 1) found.set(version, { names: [name], parts });

@@ -68,6 +68,10 @@ function fileKey(file: AddFile | RemoveFile): string {
   return `${file.path}\0${vector.storageType}${vector.pathOrInlineDv}@${vector.offset ?? ""}`;
 }
 
+export function sameFile(a: AddFile, b: AddFile): boolean {
+  return fileKey(a) === fileKey(b);
+}
+
 /** Rows that a reader of the snapshot sees; files whose count is unknown count as empty. */
 export function liveRows(snapshot: DeltaSnapshot): number {
   let rows = 0;

@@ -41,6 +41,34 @@ export class DeltaTable {
     return table;
   }
 
+  /**
+   * Reads an older version, for its rows only: a commit to it is refused, as the next version is there.
+   * @throws SluiceError `destination` when its log is no longer whole
+   */
+  static async openVersion(path: string, version: number, session: DuckDbSession): Promise<DeltaTable> {
+    const snapshot = new DeltaSnapshot();
+    const checkpoint = await findCheckpoint(path, version);
+    if (checkpoint !== null) snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
+    while (snapshot.version < version) {
+      const actions = await readDeltaCommit(path, snapshot.version + 1);
+      if (actions === null) throw damaged(logFolder(path), new Error(`version ${snapshot.version + 1} is missing`));
+      snapshot.apply(snapshot.version + 1, actions);
+    }
+    const table = new DeltaTable(path, snapshot, session);
+    await table.findOwnCommit();
+    return table;
+  }
+
+  /** The newest version that an application has committed with its txn, as far as the log goes back; null when none. */
+  async lastVersionOf(appId: string): Promise<number | null> {
+    for (let version = this.snapshot.version; version >= 0; version--) {
+      const actions = await readDeltaCommit(this.path, version);
+      if (actions === null) return null;
+      if (actions.some(({ txn }) => txn?.appId === appId)) return version;
+    }
+    return null;
+  }
+
   get exists(): boolean {
     return this.snapshot.version >= 0;
   }

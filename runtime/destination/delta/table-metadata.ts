@@ -1,10 +1,8 @@
-import { randomUUID } from "node:crypto";
 import type { DeltaType, TableSchema } from "../../change/table-schema";
-import { SluiceError } from "../../errors";
 import type { MetaData, Protocol } from "./actions";
 
-/** Table properties that say whose table it is: the source's table, and the staging log that feeds it. */
-export const ownerProperties = { source: "sluice.source", log: "sluice.log" } as const;
+/** Table properties that say whose table it is: the source's table by name and oid, the staging log that feeds it. */
+export const ownerProperties = { source: "sluice.source", table: "sluice.table", log: "sluice.log" } as const;
 
 export function sourceName(schema: { schema: string; name: string }): string {
   return JSON.stringify([schema.schema, schema.name]);
@@ -26,12 +24,19 @@ function schemaString(schema: TableSchema): string {
   });
 }
 
-/** What the table's metaData must be for a schema; `previous` gives identity and what others have set. */
-export function buildMetaData(schema: TableSchema, logId: string, previous: MetaData | null, nowMs: number): MetaData {
-  const previousMaxId = Number(previous?.configuration["delta.columnMapping.maxColumnId"] ?? 0);
-  const maxId = Math.max(previousMaxId, ...schema.columns.map((column) => column.attributeNumber));
+/** What the table's metaData must be for a schema; `previous` gives what others have set. */
+export function buildMetaData(
+  schema: TableSchema,
+  logId: string,
+  previous: MetaData | null,
+  identity: Pick<MetaData, "id" | "createdTime" | "configuration">,
+): MetaData {
+  const maxIds = [previous, identity].map((each) =>
+    Number(each?.configuration["delta.columnMapping.maxColumnId"] ?? 0),
+  );
+  const maxId = Math.max(...maxIds, ...schema.columns.map((column) => column.attributeNumber));
   return {
-    id: previous?.id ?? randomUUID(),
+    id: identity.id,
     name: schema.name,
     description: previous?.description,
     format: { provider: "parquet", options: {} },
@@ -43,42 +48,38 @@ export function buildMetaData(schema: TableSchema, logId: string, previous: Meta
       "delta.columnMapping.maxColumnId": String(maxId),
       "delta.enableDeletionVectors": "true",
       [ownerProperties.source]: sourceName(schema),
+      [ownerProperties.table]: schema.tableId,
       [ownerProperties.log]: logId,
     },
-    createdTime: previous?.createdTime ?? nowMs,
+    createdTime: identity.createdTime,
   };
 }
 
-/**
- * For a schema that comes without a new snapshot.
- * @throws SluiceError `unsupported` where files of the old schema can't be read with the new one
- */
-export function checkColumnTypes(previous: MetaData, schema: TableSchema): void {
-  const { fields } = JSON.parse(previous.schemaString) as {
-    fields: { type: unknown; metadata: Record<string, unknown> }[];
+/** Types of a table's columns by physical name. */
+export function columnTypes(metaData: MetaData | null): Map<string, string> {
+  if (metaData === null) return new Map();
+  const { fields } = JSON.parse(metaData.schemaString) as {
+    fields: { name: string; type: unknown; metadata: Record<string, unknown> }[];
   };
-  const types = new Map(fields.map((field) => [field.metadata["delta.columnMapping.physicalName"], field.type]));
-  for (const column of schema.columns) {
-    const old = types.get(column.physicalName) ?? column.deltaType;
-    if (old === column.deltaType) continue;
-    throw new SluiceError(
-      "unsupported",
-      `table ${schema.schema}.${schema.name}: column ${column.name} changed from ${old} to ${column.deltaType}`,
-      { remedy: "Take a new snapshot of the table: drop it from the publication, and add it again." },
-    );
-  }
+  return new Map(
+    fields.map(({ name, type, metadata }) => [
+      String(metadata["delta.columnMapping.physicalName"] ?? name),
+      typeof type === "string" ? type : JSON.stringify(type),
+    ]),
+  );
 }
 
-/** Keeps features that the table has already. */
-export function buildProtocol(schema: TableSchema, previous: Protocol | null): Protocol {
+/** Keeps features that the table has already, here or at its former place. */
+export function buildProtocol(schema: TableSchema, ...previous: (Protocol | null)[]): Protocol {
   const needed = ["columnMapping", "deletionVectors"];
   if (schema.columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
-  const join = (features: string[] | null | undefined) => [...new Set([...(features ?? []), ...needed])].sort();
+  const join = (of: (protocol: Protocol | null) => string[] | null | undefined) =>
+    [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...needed])].sort();
   return {
     minReaderVersion: 3,
     minWriterVersion: 7,
-    readerFeatures: join(previous?.readerFeatures),
-    writerFeatures: join(previous?.writerFeatures),
+    readerFeatures: join((protocol) => protocol?.readerFeatures),
+    writerFeatures: join((protocol) => protocol?.writerFeatures),
   };
 }
 

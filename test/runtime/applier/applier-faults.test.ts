@@ -7,6 +7,7 @@ import type { ApplierConfig } from "../../../runtime/config";
 import type { ApplierStatus } from "../../../runtime/status";
 import { readDeltaRows } from "../../support/delta-reader";
 import { RuntimeProcess } from "../../support/runtime-process";
+import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "./schema-model";
 import { StagedLog, tableSchema } from "./staged-log";
 import { deltaRowText, ModelTable, rowText, type Step } from "./staged-model";
 
@@ -102,6 +103,48 @@ describe("an applier that is killed", () => {
     const counters = (status: ApplierStatus | null) =>
       status?.tables.map(({ name, rows, upserted, deleted }) => ({ name, rows, upserted, deleted }));
     expect(counters(killed)).toEqual(counters(fresh.status()));
+  });
+});
+
+describe("an applier that is killed while schemas change", () => {
+  const places = [
+    "applier.after-rewritten-file:1",
+    "applier.after-rewritten-file:3",
+    ...["applier.after-data-files", "applier.before-commit", "applier.after-commit"].flatMap((place) =>
+      [1, 2].map((pass) => `${place}:${pass}`),
+    ),
+  ];
+  it.each(places)("at %s goes on where it was, under the new names", async (place) => {
+    const names = new Map<string, SchemaModel>();
+    const changing = ["a", "b"].map((name, index) => {
+      const isFree = (wanted: string) => [...names.values()].every(({ schema }) => schema.name !== wanted);
+      names.set(name, new SchemaModel(log, String(index + 10), name, isFree));
+      return names.get(name) as SchemaModel;
+    });
+    const [a, b] = changing;
+    const steps = async (model: SchemaModel, ...kinds: [SchemaStep["kind"], number][]) => {
+      for (const [kind, value] of kinds) await model.step({ kind, pick: value, value });
+    };
+    for (const model of changing) {
+      await model.start();
+      await steps(model, ["insert", 1], ["insert", 2], ["insert", 3], ["commit", 0]);
+    }
+    const once = applier("once");
+    expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+    for (const model of changing) await steps(model, ["delete", 1], ["add", 2], ["insert", 4], ["widen", 0]);
+    // a → c, b → a, c → b: each takes the other's place before that one has left it.
+    await steps(a, ["move", 2]);
+    await steps(b, ["move", 0]);
+    await steps(a, ["move", 1]);
+    for (const model of changing) await steps(model, ["insert", 5], ["unchanged", 1], ["commit", 0]);
+    expect((await once.start({ SLUICE_FAILPOINT: place }).exited()).signal).toBe("SIGKILL");
+    expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+    for (const { schema, rows } of changing) {
+      const found = await readDeltaRows(join(log.destination, "public", schema.name));
+      expect(found.map(namedRowText).sort()).toEqual(rows.map((row) => expectedText(schema, row)).sort());
+    }
+    expect([a.schema.name, b.schema.name]).toEqual(["b", "a"]);
+    await expectEqual();
   });
 });
 

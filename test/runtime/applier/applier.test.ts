@@ -184,8 +184,7 @@ describe("runApplier", () => {
     await log.snapshot(orders, [{ id: "1", name: "'a'", amount: "1" }]);
     const wider = tableSchema("100", "orders", { id: "long*", title: "string", dropped: "string", note: "string" }, 2);
     wider.columns.splice(2, 1);
-    await log.schema(wider);
-    log.event("schema", wider);
+    await log.schemaChange(wider);
     await log.changes(wider, [{ op: 0, row: { id: "2", title: "'b'", note: "'n'" } }]);
     await log.commit();
     await apply();

@@ -125,9 +125,19 @@ export class StagedLog {
     });
   }
 
-  event(kind: "truncate" | "schema" | "removed", { tableId, schemaId }: TableSchema): void {
+  event(kind: "truncate" | "removed", { tableId, schemaId }: TableSchema): void {
     this.events.push({ kind, tableId, schemaId });
     if (kind === "removed") delete this.tables[tableId];
+  }
+
+  /** From here on the table has this schema; `fill`: values that rows of before have in new columns. */
+  async schemaChange(schema: TableSchema, fill?: Record<string, Sql>): Promise<void> {
+    await this.schema(schema);
+    const { tableId, schemaId } = schema;
+    const columns = schema.columns.filter(({ name }) => fill !== undefined && name in fill);
+    const filled = { ...schema, columns };
+    const file = fill === undefined ? {} : { fill: await this.write(filled, [values(filled, fill)], "") };
+    this.events.push({ kind: "schema", tableId, schemaId, ...file });
   }
 
   /** Stages what was told since the last commit. */

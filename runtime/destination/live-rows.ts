@@ -1,0 +1,57 @@
+import type { ColumnSchema } from "../change/table-schema";
+import { duckDbType } from "./delta/table-metadata";
+import { type DuckDbSession, parquet } from "./duckdb-session";
+import { name } from "./parquet-file";
+import type { WorkingTable } from "./working-table";
+
+/** Names of the columns that any of these files has. */
+export async function presentColumns(session: DuckDbSession, paths: string[]): Promise<Set<string>> {
+  const rows = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet(paths)}`);
+  return new Set(rows.map((row) => row.column_name));
+}
+
+/**
+ * All of the table's files as a relation, deleted rows included, with these columns at least: those that no file has are
+ * NULL. It gives `file_index` and `file_row_number` too.
+ */
+export async function tableRows(
+  session: DuckDbSession,
+  working: WorkingTable,
+  columns: ColumnSchema[],
+): Promise<string> {
+  const source = parquet(working.paths);
+  const present = await presentColumns(session, working.paths);
+  const absent = columns.filter((column) => !present.has(column.physicalName));
+  if (absent.length === 0) return source;
+  const nulls = absent.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
+  return `(SELECT *, ${nulls.join(", ")}, file_index, file_row_number FROM ${source})`;
+}
+
+/**
+ * A query of the rows of some files that aren't deleted, with these columns in their types of now; it needs the temporary
+ * table `deleted_rows`, made here. `values`: expressions that stand for a column instead of what the files have.
+ */
+export async function liveRowsQuery(
+  session: DuckDbSession,
+  working: WorkingTable,
+  fileIndexes: number[],
+  columns: ColumnSchema[],
+  values: ReadonlyMap<string, string> = new Map(),
+): Promise<string> {
+  const paths = fileIndexes.map((index) => working.paths[index]);
+  const present = await presentColumns(session, paths);
+  const expressions = columns.map((column) => {
+    const read = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
+    return `(${values.get(column.physicalName) ?? read})::${duckDbType(column.deltaType)} AS ${name(column)}`;
+  });
+  await session.run("CREATE OR REPLACE TEMP TABLE deleted_rows (file_index INTEGER, file_row UINTEGER)");
+  let deleted = 0;
+  for (const [position, index] of fileIndexes.entries()) {
+    const rows = await working.deletedRows(index);
+    await session.appendPositions("deleted_rows", position, rows);
+    deleted += rows.length;
+  }
+  const query = `SELECT ${expressions.join(", ")} FROM ${parquet(paths)} f`;
+  if (deleted === 0) return query;
+  return `${query} ANTI JOIN deleted_rows d ON d.file_index = f.file_index::INTEGER AND d.file_row = f.file_row_number::UINTEGER`;
+}

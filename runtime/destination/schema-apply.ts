@@ -1,0 +1,50 @@
+import type { TableSchema } from "../change/table-schema";
+import { failpoint } from "../failpoint";
+import { type DuckDbSession, parquet } from "./duckdb-session";
+import { liveRowsQuery, presentColumns } from "./live-rows";
+import { name } from "./parquet-file";
+import { compareSchemas } from "./schema-evolution";
+import type { WorkingTable } from "./working-table";
+
+/**
+ * Gives the table a schema. Files are written anew only where a type became wider or a new column has a value in rows
+ * of before; names, order, keys and dropped columns are metadata alone.
+ * @param fillPath Parquet with one row: values of new columns in rows of before
+ * @throws SluiceError `unsupported` when a column's new type doesn't hold all values of its old one
+ */
+export async function followSchema(
+  session: DuckDbSession,
+  working: WorkingTable,
+  schema: TableSchema,
+  fillPath: string | null,
+): Promise<void> {
+  const { widened, added } = compareSchemas(working.types, schema);
+  const values = fillPath === null ? new Map<string, string>() : await fillValues(session, schema, added, fillPath);
+  working.setSchema(schema);
+  if (values.size === 0 && widened.length === 0) return;
+  // From the last on: a file that is left without rows leaves the list.
+  for (let index = working.paths.length - 1; index >= 0; index--) {
+    const query = await liveRowsQuery(session, working, [index], schema.columns, values);
+    await working.rewrite([index], query, schema.columns);
+    failpoint("applier.after-rewritten-file");
+  }
+}
+
+/** An expression for each new column that isn't NULL in rows of before. */
+async function fillValues(
+  session: DuckDbSession,
+  schema: TableSchema,
+  added: string[],
+  fillPath: string,
+): Promise<Map<string, string>> {
+  const source = parquet([fillPath]);
+  const present = await presentColumns(session, [fillPath]);
+  const values = new Map<string, string>();
+  for (const column of schema.columns) {
+    if (!added.includes(column.physicalName) || !present.has(column.physicalName)) continue;
+    const value = `(SELECT ${name(column)} FROM ${source})`;
+    const [{ known }] = await session.rows<{ known: boolean }>(`SELECT ${value} IS NOT NULL AS known`);
+    if (known) values.set(column.physicalName, value);
+  }
+  return values;
+}
