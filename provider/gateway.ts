@@ -20,6 +20,24 @@ export interface TypeArgs {
   unrepresentable?: pulumi.Input<"null" | "stop">;
 }
 
+/** Where a measure becomes a warning, and critical. */
+export interface Threshold {
+  warning?: pulumi.Input<number>;
+  critical?: pulumi.Input<number>;
+}
+
+/** Thresholds of the alerts in status, metrics and log; times in milliseconds. */
+export interface HealthArgs {
+  /** Behind the server; default 5 min and 1 h. */
+  lagMs?: pulumi.Input<Threshold>;
+  /** WAL that the server keeps for the slot; default 10 and 50 GiB. */
+  retainedBytes?: pulumi.Input<Threshold>;
+  /** Projected time until the server gives the slot up; default 6 h and 1 h. */
+  lossMs?: pulumi.Input<Threshold>;
+  /** Age of an open transaction that holds the slot; default 10 min and 1 h. */
+  transactionMs?: pulumi.Input<Threshold>;
+}
+
 export interface GatewayArgs extends ProcessArgs {
   /** `connection.source`. Another database replaces; the rest restarts the process. */
   source: pulumi.Input<Source>;
@@ -41,6 +59,13 @@ export interface GatewayArgs extends ProcessArgs {
   types?: pulumi.Input<TypeArgs>;
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
   pollMs?: pulumi.Input<number>;
+  /**
+   * A logical message is written to the source's WAL when nothing was acknowledged for so long, so that the slot moves
+   * on an idle database; milliseconds, default 60,000; 0 is off. Restarts the process.
+   */
+  heartbeatMs?: pulumi.Input<number>;
+  /** Restarts the process. */
+  health?: pulumi.Input<HealthArgs>;
 }
 
 const provider = new StoredProvider("Gateway");

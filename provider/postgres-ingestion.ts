@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
-import { type BatchArgs, Gateway, type TypeArgs } from "./gateway";
+import { type BatchArgs, Gateway, type HealthArgs, type TypeArgs } from "./gateway";
 import { type DestinationArgs, IngestionPipeline, type TriggerArgs } from "./ingestion-pipeline";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
@@ -32,6 +32,8 @@ export interface PostgresIngestionArgs {
     snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
     types?: pulumi.Input<TypeArgs>;
     pollMs?: pulumi.Input<number>;
+    heartbeatMs?: pulumi.Input<number>;
+    health?: pulumi.Input<HealthArgs>;
   };
   /** Settings of the applier: each restarts it in place. */
   applier?: {

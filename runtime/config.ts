@@ -18,6 +18,15 @@ export const sourceSchema = z.strictObject({
 });
 export type SourceConfig = z.infer<typeof sourceSchema>;
 
+/** Where a measure becomes a warning, and critical. */
+const threshold = (warning: number, critical: number) =>
+  z
+    .strictObject({ warning: z.number().min(0).default(warning), critical: z.number().min(0).default(critical) })
+    .prefault({});
+
+const minuteMs = 60_000;
+const gibibyte = 1024 ** 3;
+
 const common = {
   version: z.literal(1),
   /** names this deployment in logs, `application_name`, Delta's `txn.appId` */
@@ -79,6 +88,27 @@ export const gatewayConfigSchema = z.strictObject({
   types: typeOptionsSchema.prefault({}),
   /** how often the slot and the publication's tables are looked at; default 2,000 */
   pollMs: z.int().min(100).default(2_000),
+  /**
+   * a logical message is written to the source's WAL when nothing was acknowledged for so long, so that the slot moves
+   * on; default 60,000; 0 is off. Never on a standby.
+   */
+  heartbeatMs: z
+    .int()
+    .refine((value) => value === 0 || value >= 1_000, "0, or at least 1000")
+    .default(60_000),
+  /** thresholds of the alerts in status and log */
+  health: z
+    .strictObject({
+      /** behind the server; default 5 min and 1 h */
+      lagMs: threshold(5 * minuteMs, 60 * minuteMs),
+      /** WAL kept for the slot; default 10 and 50 GiB */
+      retainedBytes: threshold(10 * gibibyte, 50 * gibibyte),
+      /** projected time until the slot is lost, less is worse; default 6 h and 1 h */
+      lossMs: threshold(360 * minuteMs, 60 * minuteMs),
+      /** age of a transaction that holds the slot; default 10 min and 1 h */
+      transactionMs: threshold(10 * minuteMs, 60 * minuteMs),
+    })
+    .prefault({}),
 });
 export type GatewayConfig = z.infer<typeof gatewayConfigSchema>;
 

@@ -51,11 +51,53 @@ export interface SlotHealth {
   safeWalBytes: number | null;
   /** WAL kept on the server for this slot */
   retainedBytes: number | null;
+  /** why the server gave it up, as `wal_removed`; PostgreSQL 17 and newer, else null */
+  invalidationReason: string | null;
+  /** whether it conflicts with recovery on a standby; PostgreSQL 16 and newer, else null */
+  conflicting: boolean | null;
+  /** PostgreSQL 17 and newer, else null; null while it is read */
+  inactiveSince: string | null;
+  /** whether it is kept on standbys too, and whether it is such a copy; PostgreSQL 17 and newer, else null */
+  failover: boolean | null;
+  synced: boolean | null;
+  /** projected time until the server gives it up; null when it doesn't come nearer */
+  lossMs: number | null;
+}
+
+/** An open transaction from whose start on the server keeps WAL for the slot. */
+export interface HoldingTransaction {
+  /** null for a prepared transaction */
+  pid: number | null;
+  user: string | null;
+  application: string;
+  /** pg_stat_activity.state, or `prepared` */
+  state: string | null;
+  ageMs: number;
+  xid: string;
+  xmin: string | null;
+}
+
+export type AlertKind = "slot-loss" | "lag" | "retained-wal" | "holding-transaction";
+export type AlertLevel = "warning" | "critical";
+
+/** Something that gets worse: it has a threshold in `health` of the configuration. */
+export interface HealthAlert {
+  kind: AlertKind;
+  level: AlertLevel;
+  message: string;
+  remedy: string;
 }
 
 export interface GatewayStatus extends ProcessStatus {
   role: "gateway";
   slot: SlotHealth | null;
+  /** what isn't acknowledged yet: WAL bytes, and time since nothing was missing; null before the first look */
+  lag: { bytes: number | null; ms: number | null };
+  /** those older than 5 s, oldest first, at most five */
+  holdingTransactions: HoldingTransaction[];
+  /** worst first */
+  alerts: HealthAlert[];
+  heartbeats: number;
   /** pid of the walsender that serves us */
   walSenderPid: number | null;
   receivedLsn: string;

@@ -47,6 +47,8 @@ const shape = {
   snapshot: gatewayConfigSchema.shape.snapshot,
   types: gatewayConfigSchema.shape.types,
   pollMs: gatewayConfigSchema.shape.pollMs,
+  heartbeatMs: gatewayConfigSchema.shape.heartbeatMs,
+  health: gatewayConfigSchema.shape.health,
 };
 
 /** Pure but for the incarnation that it makes for a new gateway. */
@@ -77,6 +79,8 @@ export function diffGateway(olds: Properties, news: Properties): DiffResult {
       snapshot: "update",
       types: "update",
       pollMs: "update",
+      heartbeatMs: "update",
+      health: "update",
       httpPort: "update",
       startTimeoutMs: "update",
       stopTimeoutMs: "update",
@@ -104,7 +108,7 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
       publication: inputs.publicationName as string,
       slot: inputs.slotName as string,
       stagingPath: inputs.stagingPath as string,
-      ...pick(inputs, ["batch", "snapshot", "types", "pollMs"]),
+      ...pick(inputs, ["batch", "snapshot", "types", "pollMs", "heartbeatMs", "health"]),
     },
     secretVariables: secretVariables(source),
     startTimeoutMs: inputs.startTimeoutMs as number,

@@ -1,6 +1,9 @@
 import { type Metric, renderMetrics } from "../operate/metrics";
 import { parseLsn } from "../postgres/lsn";
-import type { GatewayStatus, GatewayTableStatus } from "../status";
+import type { AlertKind, GatewayStatus, GatewayTableStatus } from "../status";
+
+const walStatuses = ["reserved", "extended", "unreserved", "lost"] as const;
+const alertKinds: AlertKind[] = ["slot-loss", "lag", "retained-wal", "holding-transaction"];
 
 /** The gateway's status as Prometheus text. */
 export function gatewayMetrics(status: GatewayStatus): string {
@@ -23,6 +26,12 @@ export function gatewayMetrics(status: GatewayStatus): string {
     help,
     type,
     samples: [{ value }],
+  });
+  const known = (name: string, help: string, value: number | null): Metric => ({
+    name,
+    help,
+    type: "gauge",
+    samples: value === null ? [] : [{ value }],
   });
   return renderMetrics([
     single("sluice_gateway_up", "1 while the stream runs", "gauge", status.state.kind === "running" ? 1 : 0),
@@ -48,6 +57,47 @@ export function gatewayMetrics(status: GatewayStatus): string {
       "gauge",
       status.slot?.retainedBytes ?? 0,
     ),
+    known("sluice_lag_bytes", "WAL of the server that is not acknowledged", status.lag.bytes),
+    known(
+      "sluice_lag_seconds",
+      "time since nothing of the server was missing",
+      status.lag.ms === null ? null : status.lag.ms / 1000,
+    ),
+    known(
+      "sluice_slot_safe_wal_bytes",
+      "WAL that may be written before the slot can be lost; absent without a limit",
+      status.slot?.safeWalBytes ?? null,
+    ),
+    known(
+      "sluice_slot_loss_seconds",
+      "projected time until the slot is lost; absent while it doesn't come nearer",
+      status.slot?.lossMs == null ? null : status.slot.lossMs / 1000,
+    ),
+    {
+      name: "sluice_slot_wal_status",
+      help: "1 for the slot's wal_status",
+      type: "gauge",
+      samples: walStatuses.map((value) => ({
+        labels: { wal_status: value },
+        value: status.slot?.walStatus === value ? 1 : 0,
+      })),
+    },
+    single("sluice_slot_active", "1 while the slot is read", "gauge", status.slot?.active === true ? 1 : 0),
+    known(
+      "sluice_holding_transaction_seconds",
+      "age of the oldest transaction that holds the slot",
+      (status.holdingTransactions[0]?.ageMs ?? 0) / 1000,
+    ),
+    single("sluice_heartbeats_total", "heartbeats written to the source's WAL", "counter", status.heartbeats),
+    {
+      name: "sluice_alert",
+      help: "1 for a warning, 2 for a critical state",
+      type: "gauge",
+      samples: alertKinds.map((kind) => {
+        const level = status.alerts.find((alert) => alert.kind === kind)?.level;
+        return { labels: { kind }, value: level === "critical" ? 2 : level === "warning" ? 1 : 0 };
+      }),
+    },
     perTable("sluice_table_snapshot_rows", "rows copied by the running or newest snapshot", "gauge", (table) =>
       table.state.kind === "snapshot" ? table.state.rows : table.snapshotRows,
     ),

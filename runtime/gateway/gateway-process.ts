@@ -9,6 +9,10 @@ import { gatewayMetrics } from "./gateway-metrics";
 
 const emptyProgress: GatewayProgress = {
   slot: null,
+  lag: { bytes: null, ms: null },
+  holdingTransactions: [],
+  alerts: [],
+  heartbeats: 0,
   walSenderPid: null,
   receivedLsn: formatLsn(lsnZero),
   stagedLsn: formatLsn(lsnZero),

@@ -66,7 +66,14 @@ export class Gateway {
     });
     const { scheduler } = this;
     const stopped = AbortSignal.any([signal, this.stop.signal]);
-    this.monitor = new Monitor({ config, capture, scheduler, signal: stopped, fail });
+    this.monitor = new Monitor({
+      config,
+      capture,
+      scheduler,
+      signal: stopped,
+      acknowledgedLsn: () => this.streamLoop.acknowledgedLsn,
+      fail,
+    });
     this.streamLoop = new StreamLoop({
       config,
       capture,
@@ -118,8 +125,7 @@ export class Gateway {
 
   progress(): GatewayProgress {
     return {
-      slot: this.monitor.slot,
-      walSenderPid: this.monitor.walSenderPid,
+      ...this.monitor.health(),
       receivedLsn: formatLsn(this.capture.boundaryLsn),
       stagedLsn: formatLsn(this.stager.stagedLsn),
       acknowledgedLsn: formatLsn(this.streamLoop.acknowledgedLsn),

@@ -4,12 +4,17 @@ import type { GatewayConfig } from "../config";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { connectSource } from "../postgres/client";
-import { lsnZero } from "../postgres/lsn";
+import { type Lsn, lsnZero } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
-import type { SlotHealth } from "../status";
+import type { GatewayStatus, HealthAlert, HoldingTransaction, SlotHealth } from "../status";
 import type { Capture } from "./capture";
+import { alertChanges, assessHealth, levelsOf } from "./health-alerts";
+import { Heartbeat } from "./heartbeat";
+import { readHoldingTransactions } from "./holding-transactions";
+import { LagClock } from "./lag-clock";
 import { addPublished, readPublishedTables, removeUnpublished } from "./published-tables";
-import { readSlot } from "./slot-query";
+import { SlotForecast } from "./slot-forecast";
+import { readServerState } from "./slot-query";
 import type { SnapshotScheduler } from "./snapshot-scheduler";
 import { parseSnapshot } from "./snapshot-visibility";
 import { startPosition } from "./start-position";
@@ -20,15 +25,48 @@ export interface MonitorContext {
   scheduler: SnapshotScheduler;
   /** aborted by SIGTERM, or when something failed for good */
   signal: AbortSignal;
+  acknowledgedLsn(): Lsn;
   fail(error: unknown): void;
 }
 
-/** Looks at slot and publication from a session of its own, during snapshots and lost streams too. */
-export class Monitor {
-  slot: SlotHealth | null = null;
-  walSenderPid: number | null = null;
+export type MonitoredHealth = Pick<
+  GatewayStatus,
+  "slot" | "lag" | "holdingTransactions" | "alerts" | "heartbeats" | "walSenderPid"
+>;
 
-  constructor(private readonly context: MonitorContext) {}
+/** Looks at slot, publication and lag from a session of its own, during snapshots and lost streams too. */
+export class Monitor {
+  private slot: SlotHealth | null = null;
+  private walSenderPid: number | null = null;
+  private walLsn: Lsn | null = null;
+  private holding: HoldingTransaction[] = [];
+  private alerts: HealthAlert[] = [];
+  private readonly lag = new LagClock();
+  private readonly forecast = new SlotForecast();
+  private readonly heartbeat: Heartbeat;
+
+  constructor(private readonly context: MonitorContext) {
+    this.heartbeat = new Heartbeat(context.config.heartbeatMs);
+  }
+
+  health(): MonitoredHealth {
+    return {
+      slot: this.slot,
+      lag: { bytes: this.lagBytes(), ms: this.lagMs() },
+      holdingTransactions: this.holding,
+      alerts: this.alerts,
+      heartbeats: this.heartbeat.sent,
+      walSenderPid: this.walSenderPid,
+    };
+  }
+
+  private lagBytes(): number | null {
+    return this.walLsn === null ? null : Math.max(0, Number(this.walLsn - this.context.acknowledgedLsn()));
+  }
+
+  private lagMs(): number | null {
+    return this.lag.lagMs(this.context.acknowledgedLsn(), Date.now());
+  }
 
   /** Until the stop; a lost connection is made again at the next look. */
   async run(): Promise<void> {
@@ -42,11 +80,16 @@ export class Monitor {
         });
         await this.look(client);
       } catch (thrown) {
-        if (thrown instanceof SluiceError && thrown.kind === "missing-object") this.context.fail(thrown);
-        else log("warning", "poll-failed", { error: describeError(toSourceError(thrown, "polling", config.source)) });
+        const error = toSourceError(thrown, "polling", config.source);
+        if (thrown instanceof SluiceError && (error.kind === "missing-object" || error.kind === "slot-lost")) {
+          this.context.fail(error);
+        } else {
+          log("warning", "poll-failed", { error: describeError(error) });
+        }
         await client?.end().catch(() => {});
         client = null;
       }
+      this.tell();
       await delay(config.pollMs, undefined, { signal }).catch(() => {});
     }
     await client?.end().catch(() => {});
@@ -54,10 +97,16 @@ export class Monitor {
 
   private async look(client: Client): Promise<void> {
     const { config, capture, scheduler } = this.context;
-    const slot = await readSlot(client, config.slot);
-    this.slot = slot?.health ?? null;
+    const { slot, walLsn, inRecovery } = await readServerState(client, config.slot);
+    const nowMs = Date.now();
+    this.walLsn = walLsn;
+    this.lag.sample(walLsn, nowMs);
+    const lossMs = this.forecast.add(nowMs, slot?.health.safeWalBytes ?? null);
+    this.slot = slot === null ? null : { ...slot.health, lossMs };
     this.walSenderPid = slot?.activePid ?? null;
-    if (slot?.health.walStatus === "lost") startPosition(slot.position, config.slot, null);
+    // A lost slot is found here even while snapshots run and nothing is streamed.
+    startPosition(slot?.position ?? null, config.slot, null);
+    this.holding = await readHoldingTransactions(client);
     const published = await readPublishedTables(client, config.publication);
     addPublished(capture, published);
     removeUnpublished(capture, published);
@@ -65,5 +114,22 @@ export class Monitor {
     const { xmin } = parseSnapshot(rows[0].text, lsnZero);
     capture.forgetDroppedBelow((xid) => BigInt.asIntN(32, BigInt(xid) - xmin) < 0n);
     scheduler.schedule();
+    if (!inRecovery && this.heartbeat.due(this.context.acknowledgedLsn(), nowMs)) await this.heartbeat.send(client);
+  }
+
+  /** Logs what has become worse or better. Without a connection lag grows all the same. */
+  private tell(): void {
+    const { config } = this.context;
+    const previous = levelsOf(this.alerts);
+    this.alerts = assessHealth(
+      { slotName: config.slot, slot: this.slot, lagMs: this.lagMs(), holding: this.holding[0] ?? null },
+      config.health,
+      previous,
+    );
+    const { raised, over } = alertChanges(previous, this.alerts);
+    for (const { kind, level, message, remedy } of raised) {
+      log(level === "critical" ? "error" : "warning", `alert-${kind}`, { level, message, remedy });
+    }
+    for (const kind of over) log("info", `alert-${kind}-over`);
   }
 }

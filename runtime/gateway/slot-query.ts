@@ -1,49 +1,78 @@
 import type { Client } from "pg";
-import { parseLsn } from "../postgres/lsn";
+import { type Lsn, parseLsn } from "../postgres/lsn";
 import type { SlotHealth } from "../status";
 import type { SlotPosition } from "./start-position";
 
 export interface SlotState {
   position: SlotPosition;
-  health: SlotHealth;
+  /** without what needs more than one look */
+  health: Omit<SlotHealth, "lossMs">;
   activePid: number | null;
 }
 
-/** `null` when there is no such slot in this server. */
-export async function readSlot(client: Client, name: string): Promise<SlotState | null> {
+export interface ServerState {
+  /** end of the WAL that can be streamed now: flushed on a primary, replayed on a standby */
+  walLsn: Lsn;
+  inRecovery: boolean;
+  /** null when there is no such slot in this server */
+  slot: SlotState | null;
+}
+
+/**
+ * Server and slot as they are now. The slot's row is read as JSON because its columns differ by version: `conflicting`
+ * since 16; `invalidation_reason`, `inactive_since`, `failover` and `synced` since 17 (PostgreSQL documentation,
+ * section 53.20 "pg_replication_slots").
+ */
+export async function readServerState(client: Client, name: string): Promise<ServerState> {
   const { rows } = await client.query<{
-    plugin: string | null;
-    active: boolean;
-    active_pid: number | null;
-    restart_lsn: string | null;
-    confirmed_flush_lsn: string | null;
-    wal_status: string | null;
-    safe_wal_size: string | null;
+    wal: string;
+    recovery: boolean;
     retained: string | null;
+    slot: Record<string, string | number | boolean | null> | null;
   }>(
-    `SELECT plugin, active, active_pid, restart_lsn::text, confirmed_flush_lsn::text, wal_status, safe_wal_size::text,
-            CASE WHEN pg_is_in_recovery() THEN pg_wal_lsn_diff(pg_last_wal_replay_lsn(), restart_lsn)
-                 ELSE pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn) END::text AS retained
-       FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
+    `SELECT now.wal::text, now.recovery, pg_wal_lsn_diff(now.wal, s.restart_lsn)::text AS retained, to_jsonb(s) AS slot
+       FROM (SELECT pg_is_in_recovery() AS recovery,
+                    CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS wal) now
+       LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $1`,
     [name],
   );
-  const row = rows[0];
-  if (row === undefined) return null;
+  const { wal, recovery, retained, slot } = rows[0];
+  return { walLsn: parseLsn(wal), inRecovery: recovery, slot: slot === null ? null : slotState(name, slot, retained) };
+}
+
+function slotState(
+  name: string,
+  slot: Record<string, string | number | boolean | null>,
+  retained: string | null,
+): SlotState {
+  const text = (column: string) => (slot[column] === undefined ? null : (slot[column] as string | null));
+  const flag = (column: string) => (slot[column] === undefined ? null : (slot[column] as boolean | null));
+  const confirmedFlushLsn = text("confirmed_flush_lsn");
+  const invalidationReason = text("invalidation_reason");
+  const walStatus = text("wal_status");
   return {
     position: {
       name,
-      plugin: row.plugin,
-      walStatus: row.wal_status,
-      confirmedFlushLsn: row.confirmed_flush_lsn === null ? null : parseLsn(row.confirmed_flush_lsn),
+      plugin: text("plugin"),
+      database: text("database"),
+      walStatus,
+      invalidationReason,
+      conflicting: flag("conflicting") === true,
+      confirmedFlushLsn: confirmedFlushLsn === null ? null : parseLsn(confirmedFlushLsn),
     },
     health: {
-      active: row.active,
-      restartLsn: row.restart_lsn,
-      confirmedFlushLsn: row.confirmed_flush_lsn,
-      walStatus: row.wal_status,
-      safeWalBytes: row.safe_wal_size === null ? null : Number(row.safe_wal_size),
-      retainedBytes: row.retained === null ? null : Number(row.retained),
+      active: slot.active === true,
+      restartLsn: text("restart_lsn"),
+      confirmedFlushLsn,
+      walStatus,
+      safeWalBytes: slot.safe_wal_size === null ? null : Number(slot.safe_wal_size),
+      retainedBytes: retained === null ? null : Number(retained),
+      invalidationReason,
+      conflicting: flag("conflicting"),
+      inactiveSince: text("inactive_since"),
+      failover: flag("failover"),
+      synced: flag("synced"),
     },
-    activePid: row.active_pid,
+    activePid: slot.active_pid as number | null,
   };
 }

@@ -6,6 +6,11 @@ export interface SlotPosition {
   confirmedFlushLsn: Lsn | null;
   walStatus: string | null;
   plugin: string | null;
+  database: string | null;
+  /** PostgreSQL 17 and newer, else null */
+  invalidationReason: string | null;
+  /** PostgreSQL 16 and newer, else false */
+  conflicting: boolean;
 }
 
 /**
@@ -31,13 +36,11 @@ export function startPosition(slot: SlotPosition | null, slotName: string, stage
       },
     );
   }
-  if (slot.walStatus === "lost" || slot.confirmedFlushLsn === null) {
+  if (isInvalidated(slot) || slot.confirmedFlushLsn === null) {
     throw new SluiceError(
       "slot-lost",
-      `the replication slot ${slotName} is invalidated (wal_status ${slot.walStatus})`,
-      {
-        remedy: `${remedy} Raise max_slot_wal_keep_size so that it doesn't happen again.`,
-      },
+      `the replication slot ${slotName} is invalidated (${invalidation(slot)}, wal_status ${slot.walStatus})`,
+      { remedy: `${remedy} ${prevention(slot)}` },
     );
   }
   if (stagedLsn === null) return slot.confirmedFlushLsn;
@@ -49,4 +52,27 @@ export function startPosition(slot: SlotPosition | null, slotName: string, stage
     );
   }
   return maxLsn(slot.confirmedFlushLsn, stagedLsn);
+}
+
+/** The server has given the slot up: what it held may be gone. */
+export function isInvalidated(slot: SlotPosition): boolean {
+  return slot.walStatus === "lost" || slot.invalidationReason !== null || slot.conflicting;
+}
+
+function invalidation(slot: SlotPosition): string {
+  return slot.invalidationReason ?? (slot.conflicting ? "it conflicts with recovery" : "its WAL was removed");
+}
+
+/** Reasons as pg_replication_slots.invalidation_reason has them. */
+function prevention(slot: SlotPosition): string {
+  switch (slot.invalidationReason) {
+    case "rows_removed":
+      return "So that it doesn't happen again, set hot_standby_feedback = on on the standby and give it a physical slot (primary_slot_name).";
+    case "wal_level_insufficient":
+      return "wal_level of the primary must stay logical.";
+    case "idle_timeout":
+      return "Raise idle_replication_slot_timeout above the longest stop of the gateway.";
+    default:
+      return "Raise max_slot_wal_keep_size so that it doesn't happen again.";
+  }
 }

@@ -11,7 +11,7 @@ import { toSourceError } from "../postgres/source-error";
 import type { ProcessState } from "../status";
 import type { Capture } from "./capture";
 import { addPublished, readPublishedTables } from "./published-tables";
-import { readSlot } from "./slot-query";
+import { readServerState, type SlotState } from "./slot-query";
 import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
 import type { Stager } from "./stager";
 import type { IdlePosition } from "./staging-state";
@@ -123,11 +123,11 @@ export class StreamLoop {
   private async prepare(): Promise<{ startLsn: Lsn; serverVersion: number }> {
     const { config, capture, stager, idle } = this.context;
     const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
-    let slot: Awaited<ReturnType<typeof readSlot>>;
+    let slot: SlotState | null;
     let serverVersion: number;
     try {
       serverVersion = await readServerVersion(client);
-      slot = await readSlot(client, config.slot);
+      ({ slot } = await readServerState(client, config.slot));
       addPublished(capture, await readPublishedTables(client, config.publication));
     } finally {
       await client.end().catch(() => {});

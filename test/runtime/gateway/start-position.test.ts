@@ -7,7 +7,10 @@ import { parseLsn } from "../../../runtime/postgres/lsn";
 const slot = (confirmed: string | null, changes: Partial<SlotPosition> = {}): SlotPosition => ({
   name: "s",
   plugin: "pgoutput",
+  database: "d",
   walStatus: "reserved",
+  invalidationReason: null,
+  conflicting: false,
   confirmedFlushLsn: confirmed === null ? null : parseLsn(confirmed),
   ...changes,
 });
@@ -37,6 +40,8 @@ describe("start position", () => {
     ["the slot is gone", null, "0/900"],
     ["the slot is gone in an empty staging", null, null],
     ["the slot is lost", slot("0/500", { walStatus: "lost" }), "0/900"],
+    ["the slot was idle for too long", slot("0/500", { invalidationReason: "idle_timeout" }), "0/900"],
+    ["the slot conflicts with recovery", slot("0/500", { conflicting: true }), "0/900"],
     ["the slot has no position", slot(null), null],
     ["another plug-in decodes", slot("0/500", { plugin: "test_decoding" }), null],
   ])("is refused with a remedy when %s", (_name, state, staged) => {
