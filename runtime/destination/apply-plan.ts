@@ -1,4 +1,7 @@
-import type { StagedEvent, StagedFile } from "../staging/staged-commit";
+import type { StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
+
+/** A file of changes; `transaction`: the one that all its rows belong to, where they don't say so themselves. */
+export type ChangesFile = StagedFile & { transaction?: StagedTransaction };
 
 /** What is done to a table, in this order, in one commit of its Delta log. Pure: no I/O here. */
 export type ApplyStep =
@@ -7,7 +10,7 @@ export type ApplyStep =
   | { kind: "truncate" }
   /** rows get this schema, and the fill's values in new columns; changes from here on have it */
   | { kind: "schema"; schemaId: number; fill: StagedFile | null }
-  | { kind: "changes"; schemaId: number; files: StagedFile[] };
+  | { kind: "changes"; schemaId: number; files: ChangesFile[] };
 
 export interface ApplyPlan {
   steps: ApplyStep[];
@@ -133,7 +136,7 @@ function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate"
         deleted: plan.deleted + event.deletes,
         changeBytes: plan.changeBytes + event.files.reduce((sum, file) => sum + file.bytes, 0),
       };
-      return { ...plan, ...counted, steps: addChanges(plan.steps, event.schemaId, event.files) };
+      return { ...plan, ...counted, steps: addChanges(plan.steps, event) };
     }
   }
 }
@@ -145,7 +148,9 @@ export function schemaAfter({ steps }: ApplyPlan): number | null {
 }
 
 /** Consecutive changes of one schema are one step. */
-function addChanges(steps: ApplyStep[], schemaId: number, files: StagedFile[]): ApplyStep[] {
+function addChanges(steps: ApplyStep[], event: Extract<StagedEvent, { kind: "changes" }>): ApplyStep[] {
+  const { schemaId, transaction } = event;
+  const files = transaction === undefined ? event.files : event.files.map((file) => ({ ...file, transaction }));
   const last = steps.at(-1);
   if (last?.kind !== "changes" || last.schemaId !== schemaId) return [...steps, { kind: "changes", schemaId, files }];
   return [...steps.slice(0, -1), { kind: "changes", schemaId, files: [...last.files, ...files] }];

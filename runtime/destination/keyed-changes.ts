@@ -16,14 +16,14 @@ export function projection(columns: ColumnSchema[]): string {
 /**
  * Applies changes of a table with a key: the last change of each key counts. Rows of all changed keys are deleted
  * where they stand; those that live on are inserted anew. So a change that was applied before does no harm.
+ * @param changes relation of the changes' rows, for FROM
  */
 export async function applyKeyedChanges(
   session: DuckDbSession,
   working: WorkingTable,
   schema: TableSchema,
-  paths: string[],
+  changes: string,
 ): Promise<void> {
-  const changes = parquet(paths);
   const keys = keyColumns(schema).map(name);
   const [{ unchanged }] = await session.rows<{ unchanged: bigint }>(
     `SELECT count(_unchanged) AS unchanged FROM ${changes}`,

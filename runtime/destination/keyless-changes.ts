@@ -16,7 +16,7 @@ export async function applyKeylessChanges(
   session: DuckDbSession,
   working: WorkingTable,
   schema: TableSchema,
-  paths: string[],
+  changes: string,
 ): Promise<void> {
   const names = schema.columns.map(name);
   const identity = [...names, ...schema.columns.flatMap((column) => sign(column, name(column)))];
@@ -25,7 +25,7 @@ export async function applyKeylessChanges(
      SELECT *, row_number() OVER () AS _value FROM (
        SELECT ${names.map((column) => `any_value(${column}) AS ${column}`).join(", ")},
          sum(CASE WHEN _op IN (${changeOp.insert}, ${changeOp.update}) THEN 1 ELSE -1 END)::BIGINT AS _balance
-       FROM (SELECT _op, ${projection(schema.columns)} FROM ${parquet(paths)}) GROUP BY ${identity.join(", ")})
+       FROM (SELECT _op, ${projection(schema.columns)} FROM ${changes}) GROUP BY ${identity.join(", ")})
      WHERE _balance <> 0`,
   );
   await deleteRows(session, working, schema);

@@ -10,6 +10,7 @@ import type { DuckDbSession } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
 import { followSchema } from "./schema-apply";
+import { stagedChanges } from "./staged-changes";
 import { WorkingTable } from "./working-table";
 
 export interface ApplyContext {
@@ -88,8 +89,10 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
       await followSchema(context.session, working, schema, null);
       const apply = keyColumns(schema).length === 0 ? applyKeylessChanges : applyKeyedChanges;
       for (const files of portions(step.files, context.batchBytesMax)) {
-        const paths = await Promise.all(files.map((file) => context.stagedPath(file)));
-        await apply(context.session, working, schema, paths);
+        const local = await Promise.all(
+          files.map(async (file) => ({ ...file, localPath: await context.stagedPath(file) })),
+        );
+        await apply(context.session, working, schema, stagedChanges(local));
       }
       return;
     }
@@ -100,8 +103,8 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
  * Files in order, so many at a time that memory is bounded whatever a transaction's size (invariant 7). A change of a key
  * is two rows of one file.
  */
-export function portions(files: StagedFile[], bytesMax: number): StagedFile[][] {
-  const result: StagedFile[][] = [];
+export function portions<File extends StagedFile>(files: File[], bytesMax: number): File[][] {
+  const result: File[][] = [];
   let bytes = Number.POSITIVE_INFINITY;
   for (const file of files) {
     if (bytes + file.bytes > bytesMax) {

@@ -23,8 +23,23 @@ export const stagedFileSchema = z.strictObject({
   path: z.string(),
   rows: z.int().min(0),
   bytes: z.int().min(0),
+  /**
+   * of changes: rows whose `_ordinal` is at or above it are of a subtransaction that was rolled back after the file was
+   * written; they aren't read, and `rows` doesn't count them
+   */
+  ordinalEnd: z.int().min(0).optional(),
 });
 export type StagedFile = z.infer<typeof stagedFileSchema>;
+
+/**
+ * The transaction that all rows of an event belong to. Files of a large transaction are written before it commits: in
+ * them `_commit_lsn` and `_commit_time` are NULL, and a reader takes these.
+ */
+export const stagedTransactionSchema = z.strictObject({
+  commitLsn: z.string().regex(/^\d+$/),
+  commitTimeMicros: z.string().regex(/^-?\d+$/),
+});
+export type StagedTransaction = z.infer<typeof stagedTransactionSchema>;
 
 const table = { tableId: z.string(), schemaId: z.int().min(1) };
 
@@ -47,6 +62,7 @@ export const stagedEventSchema = z.discriminatedUnion("kind", [
   z.strictObject({
     kind: z.literal("changes"),
     ...table,
+    transaction: stagedTransactionSchema.optional(),
     files: z.array(stagedFileSchema),
     inserts: z.int().min(0),
     updates: z.int().min(0),

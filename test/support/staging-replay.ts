@@ -107,7 +107,12 @@ async function replayEvent(
       return;
     case "changes":
       for (const file of event.files) {
-        for (const row of await read(file.path, "ORDER BY _commit_lsn, _ordinal")) {
+        const where = file.ordinalEnd === undefined ? "" : `WHERE _ordinal < ${file.ordinalEnd}`;
+        const rows = await read(file.path, `${where} ORDER BY _commit_lsn, _ordinal`);
+        if (rows.length !== file.rows) throw new Error(`${file.path}: ${rows.length} rows, not ${file.rows}`);
+        for (const row of rows) {
+          if ((row._commit_lsn === null) !== (event.transaction !== undefined))
+            throw new Error("commit LSN told where?");
           take(table, { kind: "row", row });
         }
       }

@@ -97,27 +97,35 @@ export class StagedLog {
     this.events.push({ kind: "snapshot-end", tableId: schema.tableId, schemaId: schema.schemaId, snapshotId, rows });
   }
 
-  /** One transaction. */
-  async changes(schema: TableSchema, changes: Change[]): Promise<void> {
+  /**
+   * One transaction. `streamed`: as a large one whose file was written before its commit, with changes behind it of a
+   * subtransaction that was rolled back.
+   */
+  async changes(schema: TableSchema, changes: Change[], streamed?: { aborted: Change[] }): Promise<void> {
     const commitLsn = ++this.lsn;
-    const rows = changes.map(({ op, row, unchanged = [] }, ordinal) => {
+    const all = [...changes, ...(streamed?.aborted ?? [])];
+    const rows = all.map(({ op, row, unchanged = [] }, ordinal) => {
       const numbers = unchanged.map((name) => schema.columns.find((column) => column.name === name)?.attributeNumber);
       const marks = numbers.length === 0 ? "NULL" : `',${numbers.join(",")},'`;
       const head = [
         `${op}::TINYINT`,
-        `${commitLsn}::BIGINT`,
+        streamed ? "NULL::BIGINT" : `${commitLsn}::BIGINT`,
         `${ordinal}::BIGINT`,
-        "TIMESTAMP '2026-01-01'",
+        streamed ? "NULL::TIMESTAMP" : "TIMESTAMP '2026-01-01'",
         `${marks}::VARCHAR`,
       ];
       return `${head.join(", ")}, ${values(schema, row)}`;
     });
     const count = (op: number) => changes.filter((change) => change.op === op).length;
-    const files = [await this.write(schema, rows, "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ")];
+    const file = await this.write(schema, rows, "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ");
+    const ordinalEnd = all.length > changes.length ? changes.length : undefined;
+    const files = [{ ...file, rows: changes.length, ordinalEnd }];
+    const transaction = { commitLsn: String(commitLsn), commitTimeMicros: "1767225600000000" };
     this.events.push({
       kind: "changes",
       tableId: schema.tableId,
       schemaId: schema.schemaId,
+      ...(streamed ? { transaction } : {}),
       files,
       inserts: count(0),
       updates: count(1),

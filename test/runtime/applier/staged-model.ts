@@ -30,6 +30,7 @@ export class ModelTable {
   visible: Row[] | null = null;
   private nextId = 1;
   private snapshots = 0;
+  private flushes = 0;
   private open: { id: string; left: Row[]; taken: number } | null = null;
   private changes: Change[] = [];
 
@@ -130,7 +131,10 @@ export class ModelTable {
 
   private async flush(): Promise<void> {
     if (this.changes.length === 0) return;
-    await this.log.changes(this.schema, this.changes);
+    // Every third transaction comes as a large one does: streamed before its commit, partly rolled back.
+    const aborted: Change[] = [{ op: 0, row: { id: "1", name: "'rolled back'", amount: null } }];
+    const streamed = [undefined, { aborted: [] }, { aborted }][this.flushes++ % 3];
+    await this.log.changes(this.schema, this.changes, streamed);
     this.changes = [];
   }
 }
