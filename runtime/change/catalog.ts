@@ -1,7 +1,7 @@
 import type { Client } from "pg";
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
-import { quoteIdentifier } from "../postgres/identifier";
+import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import type { Relation } from "../postgres/pgoutput";
 import { readServerVersion } from "../postgres/server-version";
 import type { ColumnSchema, TableSchema } from "./table-schema";
@@ -125,8 +125,17 @@ export function sameShape(schema: TableSchema, relation: Relation): boolean {
   });
 }
 
-/** @throws SluiceError `unsupported` when the columns can't be one Delta table */
+/** @throws SluiceError `unsupported` when its columns can't be one Delta table, or its deletes don't tell the row */
 export function assertCarried(schema: Omit<TableSchema, "schemaId">): void {
+  const isTold = schema.replicaIdentity === "f" || schema.columns.some((column) => column.keyOrdinal !== null);
+  if (schema.replicaIdentity === "n" || !isTold) {
+    const table = quoteTable(schema);
+    throw new SluiceError(
+      "unsupported",
+      `${schema.schema}.${schema.name}: its replica identity is ${schema.replicaIdentity === "n" ? "NOTHING" : "of no use, as it has no key that isn't deferrable"}: updates and deletes don't tell which row they change`,
+      { remedy: `Run ALTER TABLE ${table} REPLICA IDENTITY FULL (or DEFAULT, with a primary key).` },
+    );
+  }
   const byName = new Map<string, string>();
   for (const { name } of schema.columns) {
     // Delta and Spark take names without regard to case.

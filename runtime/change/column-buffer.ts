@@ -125,6 +125,16 @@ export class ColumnBuffer {
     this.heap = heap;
   }
 
+  /** Whether a float or double of the first `rows` is -0. */
+  hasMinusZero(rows: number): boolean {
+    const words = this.storage === "f32" ? 1 : this.storage === "f64" ? 2 : 0;
+    if (words === 0) return false;
+    for (let at = words - 1; at < rows * words; at += words) {
+      if (this.i32[at] === -0x80000000 && (words === 1 || this.i32[at - 1] === 0)) return true;
+    }
+    return false;
+  }
+
   /** A whole number of at most 53 bits into an i16, i32 or i64 column, or i128. */
   setInteger(row: number, value: number): void {
     switch (this.width) {

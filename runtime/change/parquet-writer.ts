@@ -52,9 +52,11 @@ export class ParquetWriter {
     await this.connection.run(`CREATE TEMP TABLE ${table} (${columns.join(", ")})`);
     try {
       await this.append(sealed, table);
-      await this.connection.run(
-        `COPY ${table} TO ${quoteLiteral(path)} (FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE 122880)`,
-      );
+      const options = ["FORMAT parquet", "COMPRESSION zstd", "ROW_GROUP_SIZE 122880"];
+      // DuckDB 1.5 takes 0 and -0 for one entry of a dictionary.
+      if (sealed.columns.some(({ buffer }) => buffer.hasMinusZero(sealed.rows)))
+        options.push("DICTIONARY_SIZE_LIMIT 0");
+      await this.connection.run(`COPY ${table} TO ${quoteLiteral(path)} (${options.join(", ")})`);
     } finally {
       await this.connection.run(`DROP TABLE ${table}`);
     }
