@@ -24,6 +24,9 @@ export interface Equality {
   destinationRows: number;
   /** rows of one side without their equal on the other; 0 exactly when equal */
   differing: number;
+  /** those of the source, and those of the destination */
+  sourceOnly: number;
+  destinationOnly: number;
   /** the first of them, and of the columns */
   differences: Difference[];
 }
@@ -49,28 +52,33 @@ export async function compareTable(
   const columns = await readSourceColumns(client, table);
   const differences = compareColumns(name, columns, destination);
   if (differences.length > 0) {
-    return { table: name, equal: false, rows: 0, destinationRows: 0, differing: differences.length, differences };
+    const none = { rows: 0, destinationRows: 0, sourceOnly: 0, destinationOnly: 0 };
+    return { table: name, equal: false, ...none, differing: differences.length, differences };
   }
   const { digests, rows: destinationRows } = await readDigests(destination);
-  const sourceOnly: string[] = [];
+  const sourceLines: string[] = [];
   let rows = 0;
-  let differing = 0;
+  let sourceOnly = 0;
   const query = `SELECT ${columns.map((column) => column.expression).join(", ")} FROM ${quoteTable(table)}`;
   await copyRows(client, query, (line) => {
     rows++;
     if (takeOne(digests, hash("sha256", line, "latin1"))) return;
-    differing++;
-    if (sourceOnly.length < keptMax) sourceOnly.push(line.toString("utf8"));
+    sourceOnly++;
+    if (sourceLines.length < keptMax) sourceLines.push(line.toString("utf8"));
   });
-  const destinationOnly = digests.size === 0 ? [] : await readLeft(destination, digests);
-  for (const count of digests.values()) differing += count;
+  const destinationLines = digests.size === 0 ? [] : await readLeft(destination, digests);
+  let destinationOnly = 0;
+  for (const count of digests.values()) destinationOnly += count;
+  const differing = sourceOnly + destinationOnly;
   return {
     table: name,
     equal: differing === 0,
     rows,
     destinationRows,
     differing,
-    differences: pairRows(name, columns, sourceOnly, destinationOnly).slice(0, differencesMax),
+    sourceOnly,
+    destinationOnly,
+    differences: pairRows(name, columns, sourceLines, destinationLines).slice(0, differencesMax),
   };
 }
 

@@ -39,6 +39,8 @@ export interface TestPostgres {
   client(database?: string): Promise<pg.Client>;
   source(database?: string): SourceInput;
   createRole(name: string, options: string): Promise<{ user: string; password: string; passwordEnv: string }>;
+  /** Ends the server, `immediate` as a crash does, and starts it again with its data and on its port. */
+  restart(mode: "fast" | "immediate"): Promise<void>;
   /** Ends the server and removes its data. */
   stop(): Promise<void>;
 }
@@ -101,7 +103,10 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
     const port = await freePort();
     const server = startServer(native, dataFolder, folder, port, owner, options);
     const problem = await waitUntilReady(server, folder, port, password, options.startTimeoutMs ?? 30_000);
-    if (problem === null) return connectable(server, folder, dataFolder, port, password, options);
+    if (problem === null) {
+      const start = () => startServer(native, dataFolder, folder, port, owner, options);
+      return connectable(server, start, folder, dataFolder, port, password, options);
+    }
     await endServer(server, dataFolder);
     // Another process may have taken the port between the look and the start.
     if (attempt === 3) throw new Error(`PostgreSQL did not start: ${problem}`);
@@ -211,7 +216,8 @@ async function waitUntilReady(
 }
 
 function connectable(
-  server: ChildProcess,
+  first: ChildProcess,
+  start: () => ChildProcess,
   folder: string,
   dataFolder: string,
   port: number,
@@ -220,7 +226,7 @@ function connectable(
 ): TestPostgres {
   const passwordEnv = options.passwordEnv ?? `SLUICE_TEST_PASSWORD_${port}`;
   process.env[passwordEnv] = password;
-  const pid = Number(readFileSync(join(dataFolder, "postmaster.pid"), "utf8").split("\n")[0]);
+  let server = first;
   const client = async (database = "postgres") => {
     const connection = new pg.Client({ host: "127.0.0.1", port, user: "postgres", password, database });
     connection.on("error", () => {});
@@ -234,7 +240,9 @@ function connectable(
     password,
     database: "postgres",
     passwordEnv,
-    pid,
+    get pid() {
+      return serverPid(dataFolder) ?? 0;
+    },
     dataFolder,
     client,
     source: (database = "postgres") => ({
@@ -258,6 +266,13 @@ function connectable(
       process.env[env] = rolePassword;
       return { user: name, password: rolePassword, passwordEnv: env };
     },
+    restart: async (mode) => {
+      await stopPostgres(dataFolder, mode === "immediate" ? "SIGQUIT" : "SIGINT");
+      server.stdin?.end();
+      server = start();
+      const problem = await waitUntilReady(server, folder, port, password, options.startTimeoutMs ?? 30_000);
+      if (problem !== null) throw new Error(`PostgreSQL did not start again: ${problem}`);
+    },
     stop: async () => {
       await endServer(server, dataFolder);
       rmSync(folder, { recursive: true, force: true });
@@ -271,13 +286,17 @@ async function endServer(server: ChildProcess, dataFolder: string): Promise<void
   await stopPostgres(dataFolder);
 }
 
-/** For a detached server of an earlier process too. */
-export async function stopPostgres(dataFolder: string): Promise<void> {
+function serverPid(dataFolder: string): number | null {
   const pidFile = join(dataFolder, "postmaster.pid");
-  if (!existsSync(pidFile)) return;
-  const pid = Number(readFileSync(pidFile, "utf8").split("\n")[0]);
+  return existsSync(pidFile) ? Number(readFileSync(pidFile, "utf8").split("\n")[0]) : null;
+}
+
+/** For a detached server of an earlier process too. */
+export async function stopPostgres(dataFolder: string, first: NodeJS.Signals = "SIGINT"): Promise<void> {
+  const pid = serverPid(dataFolder);
+  if (pid === null) return;
   const deadlineMs = Date.now() + 20_000;
-  for (let signal: NodeJS.Signals | 0 = "SIGINT"; ; signal = 0) {
+  for (let signal: NodeJS.Signals | 0 = first; ; signal = 0) {
     try {
       process.kill(pid, signal);
     } catch {
