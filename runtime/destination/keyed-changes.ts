@@ -1,7 +1,7 @@
 import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
-import { type DuckDbSession, parquet } from "./duckdb-session";
+import type { DuckDbSession } from "./duckdb-session";
 import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";

@@ -14,8 +14,8 @@ export type CaptureState =
   | { kind: "pending"; droppedXids: Set<number>; waitingFor?: string }
   /** Its changes are spooled, except those that the snapshot holds (`visibility` null: restarted after the snapshot). */
   | { kind: "capturing"; schema: TableSchema; spool: TableSpool; visibility: SnapshotVisibility | null }
-  /** As pending, until the next attempt. */
-  | { kind: "failed"; droppedXids: Set<number>; message: string; remedy?: string; retryAtMs: number };
+  /** As pending; the next attempt is at the table's `retryAtMs`. */
+  | { kind: "failed"; droppedXids: Set<number>; message: string; remedy?: string };
 
 export interface SnapshotProgress {
   snapshotId: string;
@@ -44,6 +44,8 @@ export class CapturedTable {
   rowsEstimate = 0;
   bytesEstimate = 0;
   failures = 0;
+  /** no snapshot is begun before */
+  retryAtMs = 0;
   readonly unrepresentable: Record<string, number> = {};
 
   constructor(
@@ -63,7 +65,8 @@ export class CapturedTable {
   fail(error: SluiceError, retryAtMs: number): void {
     this.await();
     const { message, remedy } = error;
-    this.capture = { kind: "failed", droppedXids: new Set(), message, remedy, retryAtMs };
+    this.retryAtMs = retryAtMs;
+    this.capture = { kind: "failed", droppedXids: new Set(), message, remedy };
   }
 
   /** Adds what was sealed to the counters. */

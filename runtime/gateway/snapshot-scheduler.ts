@@ -25,15 +25,8 @@ export function nextTables(
     .sort((a, b) => b.bytesEstimate - a.bytesEstimate);
 }
 
-function isDue({ capture }: CapturedTable, nowMs: number): boolean {
-  switch (capture.kind) {
-    case "pending":
-      return true;
-    case "failed":
-      return capture.retryAtMs <= nowMs;
-    case "capturing":
-      return false;
-  }
+function isDue({ capture, retryAtMs }: CapturedTable, nowMs: number): boolean {
+  return capture.kind !== "capturing" && retryAtMs <= nowMs;
 }
 
 /** Runs the snapshots of pending tables, `snapshot.workers` at a time, and stages the end of each. */
@@ -92,10 +85,12 @@ export class SnapshotScheduler {
       error: describeForLog(error),
       retryMs: delayMs,
     });
+    // At once: the boundary may be as far as the next connection.
+    table.retryAtMs = this.now() + delayMs;
     const { capture } = this.context;
     capture.atBoundary(() => {
       // A value in the stream may have stopped it meanwhile.
-      if (table.capture.kind !== "failed") capture.drop(table, () => table.fail(error, this.now() + delayMs));
+      if (table.capture.kind !== "failed") capture.drop(table, () => table.fail(error, table.retryAtMs));
     });
   }
 

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { Client, type ClientConfig } from "pg";
 import type { SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { resolveSecret } from "../secret-reference";
 import { sessionOptions } from "./session-settings";
-import { toSourceError } from "./source-error";
+import { toSourceError, withConnectionState } from "./source-error";
 
 export { toSourceError } from "./source-error";
 
@@ -46,12 +47,27 @@ function tls(source: SourceConfig): ClientConfig["ssl"] {
   }
 }
 
+/** A client whose errors tell when they come of the loss of the connection. */
+class SourceClient extends Client {
+  withState(error: unknown): unknown {
+    return withConnectionState(error, (this as unknown as { connection?: { stream?: Socket } }).connection?.stream);
+  }
+
+  override query(...args: unknown[]): never {
+    const result = Reflect.apply(super.query, this, args) as unknown;
+    if (!(result instanceof Promise)) return result as never;
+    return result.catch((error: unknown) => {
+      throw this.withState(error);
+    }) as never;
+  }
+}
+
 /**
  * An open connection with pinned session settings; the caller ends it.
  * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
  */
 export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
-  const client = new Client(clientConfig(source, options));
+  const client = new SourceClient(clientConfig(source, options));
   // Without a listener a connection that dies while idle would end the process; the next query reports it.
   client.on("error", () => {});
   let timer: NodeJS.Timeout | undefined;
@@ -75,7 +91,7 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
     return client;
   } catch (error) {
     client.end().catch(() => {});
-    throw toSourceError(error, "connecting", source);
+    throw toSourceError(client.withState(error), "connecting", source);
   } finally {
     clearTimeout(timer);
   }

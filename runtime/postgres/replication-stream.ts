@@ -5,7 +5,7 @@ import { SluiceError } from "../errors";
 import { clientConfig } from "./client";
 import { quoteIdentifier, quoteLiteral } from "./identifier";
 import { formatLsn, type Lsn, parseLsn } from "./lsn";
-import { toSourceError } from "./source-error";
+import { toSourceError, withConnectionState } from "./source-error";
 
 export interface StreamOptions {
   source: SourceConfig;
@@ -102,7 +102,10 @@ export class ReplicationStream {
 
   private async start(): Promise<void> {
     const doing = `streaming from slot ${quoteIdentifier(this.options.slot)}`;
-    const failed = (error: unknown) => this.fail(toSourceError(error, doing, this.options.source));
+    const failed = (error: unknown) => {
+      const known = withConnectionState(error, this.plugin.connection?.stream);
+      this.fail(toSourceError(known, doing, this.options.source));
+    };
     this.service.on("error", failed);
     this.service.on("heartbeat", (lsn: string, _timestamp: number, replyRequested: boolean) => {
       this.lastHeardMs = Date.now();

@@ -25,6 +25,17 @@ export function toSourceError(error: unknown, doing: string, source?: Target): S
   });
 }
 
+/**
+ * pg's own errors of a connection that is gone carry no code: they get that of a broken connection, by the state of the
+ * socket.
+ */
+export function withConnectionState(error: unknown, socket: { destroyed: boolean } | undefined): unknown {
+  if (error instanceof Error && errorCode(error) === undefined && (socket?.destroyed ?? true)) {
+    Object.assign(error, { code: "08006" });
+  }
+  return error;
+}
+
 function errorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null) return undefined;
   if ("code" in error && typeof error.code === "string") return error.code;
