@@ -1,4 +1,5 @@
 import type { Client } from "pg";
+import { encodingProblem } from "../../runtime/postgres/encoding";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
 
 /** What a source says of itself and of our role; one read-only query. */
@@ -8,6 +9,8 @@ export interface SourceFacts {
   /** `server_version`, as `18.4` */
   version: string;
   database: string;
+  /** server_encoding */
+  encoding: string;
   databaseOid: number;
   user: string;
   walLevel: string;
@@ -49,6 +52,8 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
   if (facts.versionNumber < 140_000) {
     error("host", `PostgreSQL ${facts.version} is too old: 14 or newer is needed`, "Upgrade the server.");
   }
+  const encoding = encodingProblem(facts.encoding);
+  if (encoding !== null) error("database", encoding.message, encoding.remedy);
   if (facts.walLevel !== "logical") {
     error(
       "host",
@@ -117,6 +122,7 @@ export async function readSourceFacts(client: Client): Promise<SourceFacts> {
     `SELECT current_setting('server_version_num') AS version_number,
             current_setting('server_version') AS version,
             current_database() AS database,
+            current_setting('server_encoding') AS encoding,
             (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()) AS database_oid,
             current_user AS "user",
             current_setting('wal_level') AS wal_level,
@@ -136,6 +142,7 @@ export async function readSourceFacts(client: Client): Promise<SourceFacts> {
     versionNumber: Number(row.version_number),
     version: row.version ?? "",
     database: row.database ?? "",
+    encoding: row.encoding ?? "",
     databaseOid: Number(row.database_oid),
     user: row.user ?? "",
     walLevel: row.wal_level ?? "",

@@ -1,11 +1,13 @@
 import type { Client } from "pg";
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
+import { encodingProblem } from "../postgres/encoding";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import type { Relation } from "../postgres/pgoutput";
 import { readServerVersion } from "../postgres/server-version";
+import { pinnedSessionSettings } from "../postgres/session-settings";
 import type { ColumnSchema, TableSchema } from "./table-schema";
-import { keptAs } from "./types";
+import { keptAs, moneyOid } from "./types";
 
 export interface CatalogTable {
   schema: Omit<TableSchema, "schemaId">;
@@ -34,7 +36,7 @@ interface ColumnRow {
  * The published tables of the catalog as this session's snapshot sees them, with the columns that pgoutput sends.
  * The merge key is the index of REPLICA IDENTITY USING INDEX, else the primary key. A deferrable primary key is none:
  * within a transaction two rows may have one key.
- * @throws SluiceError `unsupported` when a table publishes no column that can be carried
+ * @throws SluiceError `unsupported` when the database doesn't know its texts' encoding
  */
 export async function readTableSchemas(
   client: Client,
@@ -42,6 +44,7 @@ export async function readTableSchemas(
   types: TypeOptions,
 ): Promise<CatalogTable[]> {
   const version = await readServerVersion(client);
+  await requireEncoding(client);
   // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
   const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
   const { rows } = await client.query<ColumnRow>(
@@ -80,6 +83,7 @@ export async function readTableSchemas(
       ORDER BY c.oid, a.attnum`,
     [publication],
   );
+  const moneyDigits = rows.some((row) => row.baseTypeOid === moneyOid) ? await readMoneyDigits(client) : 2;
   const tables = new Map<string, CatalogTable>();
   for (const row of rows) {
     let table = tables.get(row.tableId);
@@ -88,12 +92,28 @@ export async function readTableSchemas(
       table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [] }, rowsEstimate };
       tables.set(tableId, table);
     }
-    table.schema.columns.push(columnOf(row, types));
+    table.schema.columns.push(columnOf(row, types, moneyDigits));
   }
   return [...tables.values()];
 }
 
-function columnOf(row: ColumnRow, types: TypeOptions): ColumnSchema {
+async function requireEncoding(client: Client): Promise<void> {
+  const { rows } = await client.query<{ encoding: string }>(
+    "SELECT pg_catalog.current_setting('server_encoding') AS encoding",
+  );
+  const problem = encodingProblem(rows[0].encoding);
+  if (problem !== null) throw new SluiceError("unsupported", problem.message, { remedy: problem.remedy });
+}
+
+/** Digits after the point that money has by the lc_monetary of server, database or role. */
+async function readMoneyDigits(client: Client): Promise<number> {
+  await client.query("RESET lc_monetary");
+  const { rows } = await client.query<{ one: Buffer }>("SELECT pg_catalog.cash_send(1::numeric::money) AS one");
+  await client.query("SELECT pg_catalog.set_config('lc_monetary', $1, false)", [pinnedSessionSettings.lc_monetary]);
+  return String(rows[0].one.readBigInt64BE()).length - 1;
+}
+
+function columnOf(row: ColumnRow, types: TypeOptions, moneyDigits: number): ColumnSchema {
   const { attributeNumber, typeOid, typeModifier, typeName, keyOrdinal } = row;
   const base = row.isDomain ? { baseType: { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } } : {};
   return {
@@ -103,6 +123,7 @@ function columnOf(row: ColumnRow, types: TypeOptions): ColumnSchema {
     typeOid,
     typeModifier,
     ...base,
+    ...(row.baseTypeOid === moneyOid && moneyDigits !== 2 ? { moneyDigits } : {}),
     typeName,
     ...keptAs({ typeOid, typeModifier, ...base }, types),
     keyOrdinal,

@@ -33,6 +33,8 @@ export const columnSchema = z.strictObject({
   typeModifier: z.int(),
   /** of a domain: the type under it, whose values they are */
   baseType: z.strictObject({ oid: z.int(), typeModifier: z.int() }).optional(),
+  /** of money: digits after the point by the server's lc_monetary, where they aren't 2 */
+  moneyDigits: z.int().min(0).optional(),
   /** format_type(), for messages */
   typeName: z.string(),
   deltaType: deltaTypeSchema,

@@ -139,21 +139,8 @@ const fixed: Record<number, ColumnType> = {
       column.markPresent(row);
     },
   },
-  /** with lc_monetary C: `-$1,234.56`; its binary form is int64 cents */
-  [oid.money]: {
-    deltaType: "double",
-    storage: "f64",
-    duckdbType: "DOUBLE",
-    holdsAll: true,
-    readText: (column, row, source, start, end) => {
-      column.f64[row] = Number(source.toString("latin1", start, end).replace(/[$,.]/g, "")) / 100;
-      column.markPresent(row);
-    },
-    readBinary: (column, row, source, start) => {
-      column.f64[row] = Number(source.readBigInt64BE(start)) / 100;
-      column.markPresent(row);
-    },
-  },
+  /** `moneyType` for others than 2 digits after the point */
+  [oid.money]: moneyType(2),
   [oid.text]: plainText,
   [oid.varchar]: plainText,
   [oid.bpchar]: plainText,
@@ -188,6 +175,30 @@ const fixed: Record<number, ColumnType> = {
     readBinary: writeTimestampBinary,
   },
 };
+
+/**
+ * A count of the smallest units of a currency, which lc_monetary tells: 100 for a cent, 1 for a yen. Its text form is that
+ * of lc_monetary C, `-$1,234.56`, two digits after the point; its binary form is the count, int64.
+ */
+function moneyType(digits: number): ColumnType {
+  const set = (column: ColumnBuffer, row: number, units: bigint) => {
+    const text = String(units < 0n ? -units : units).padStart(digits + 1, "0");
+    const point = text.length - digits;
+    // From its decimal text: so it is rounded once.
+    const value = Number(`${text.slice(0, point)}.${text.slice(point)}`);
+    column.f64[row] = units < 0n ? -value : value;
+    column.markPresent(row);
+  };
+  return {
+    deltaType: "double",
+    storage: "f64",
+    duckdbType: "DOUBLE",
+    holdsAll: true,
+    readText: (column, row, source, start, end) =>
+      set(column, row, BigInt(source.toString("latin1", start, end).replace(/[$,.]/g, ""))),
+    readBinary: (column, row, source, start) => set(column, row, source.readBigInt64BE(start)),
+  };
+}
 
 const hexDigits = Uint8Array.from({ length: 256 }, (_, code) => {
   const digit = Number.parseInt(String.fromCharCode(code), 16);
@@ -261,10 +272,14 @@ export function typeOf(
   return baseTypeOid === oid.numeric ? numericType(typeModifier, unconstrainedNumeric) : (fixed[baseTypeOid] ?? string);
 }
 
-type SourceType = Pick<ColumnSchema, "typeOid" | "typeModifier" | "baseType">;
+type SourceType = Pick<ColumnSchema, "typeOid" | "typeModifier" | "baseType" | "moneyDigits">;
+
+/** pg_type.oid of money, whose column schema says `moneyDigits` */
+export const moneyOid = oid.money;
 
 function typeOfSource(column: SourceType, unconstrainedNumeric: UnconstrainedNumeric): ColumnType {
   const base = column.baseType ?? { oid: column.typeOid, typeModifier: column.typeModifier };
+  if (base.oid === oid.money && column.moneyDigits !== undefined) return moneyType(column.moneyDigits);
   return typeOf(base.oid, base.typeModifier, unconstrainedNumeric);
 }
 

@@ -4,7 +4,7 @@ import { Client, type ClientConfig } from "pg";
 import type { SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { resolveSecret } from "../secret-reference";
-import { sessionOptions } from "./session-settings";
+import { pinnedSessionSettings, pinSession, sessionOptions } from "./session-settings";
 import { toSourceError, withConnectionState } from "./source-error";
 
 export { toSourceError } from "./source-error";
@@ -67,7 +67,8 @@ class SourceClient extends Client {
  * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
  */
 export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
-  const client = new SourceClient(clientConfig(source, options));
+  const { lc_monetary: _setLater, ...settings } = pinnedSessionSettings;
+  const client = new SourceClient({ ...clientConfig(source, options), options: sessionOptions(settings) });
   // Without a listener a connection that dies while idle would end the process; the next query reports it.
   client.on("error", () => {});
   let timer: NodeJS.Timeout | undefined;
@@ -88,6 +89,7 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
         }, source.connectTimeoutMs + 250);
       }),
     ]);
+    await pinSession(client);
     return client;
   } catch (error) {
     client.end().catch(() => {});

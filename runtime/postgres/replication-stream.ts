@@ -5,6 +5,7 @@ import { SluiceError } from "../errors";
 import { clientConfig } from "./client";
 import { quoteIdentifier, quoteLiteral } from "./identifier";
 import { formatLsn, type Lsn, parseLsn } from "./lsn";
+import { pinSession } from "./session-settings";
 import { toSourceError, withConnectionState } from "./source-error";
 
 export interface StreamOptions {
@@ -59,7 +60,8 @@ class PgoutputPlugin {
     this.stream.onMessage(message, 0, message.length);
   }
 
-  start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
+  async start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
+    await pinSession(client);
     this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
     const options = pgoutputOptions(this.stream.publication, this.stream.serverVersion);
     return client.query(`START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (${options})`);

@@ -77,6 +77,8 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
       return { kind: "unreachable", remedy: "Raise max_connections or max_wal_senders, or close idle sessions." };
     case "55P03":
     case "57014":
+    case "25P03":
+    case "25P04":
       return { kind: "timeout" };
     case "57P01":
     case "57P02":

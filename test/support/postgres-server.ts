@@ -52,6 +52,8 @@ export interface PostgresOptions {
   /** default 30,000 */
   startTimeoutMs?: number;
   passwordEnv?: string;
+  /** variables of the server's own environment */
+  environment?: Record<string, string>;
 }
 
 const defaults: Record<string, string> = {
@@ -173,7 +175,7 @@ function startServer(
     cwd: folder,
     detached: true,
     stdio: [options.detached ? "ignore" : "pipe", "ignore", "ignore"],
-    env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8", LOG: log },
+    env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8", LOG: log, ...options.environment },
   });
   child.unref();
   (child.stdin as unknown as { unref?: () => void } | null)?.unref?.();

@@ -27,6 +27,7 @@ describe("findProblems", () => {
     versionNumber: 180_000,
     version: "18.0",
     database: "shop",
+    encoding: "UTF8",
     databaseOid: 5,
     user: "sluice",
     walLevel: "logical",
