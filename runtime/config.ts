@@ -64,6 +64,11 @@ export const gatewayConfigSchema = z.strictObject({
   slot: z.string().min(1),
   /** the staging log's folder, absolute */
   stagingPath: z.string().min(1),
+  /**
+   * how long a transient error of staging is tried again before the gateway stops; default 900,000. A full disk is
+   * waited for without end.
+   */
+  stagingRetryMsMax: z.int().min(0).default(900_000),
   /** when spooled changes are cut into a staged commit, always at a commit boundary */
   batch: z
     .strictObject({

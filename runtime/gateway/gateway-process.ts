@@ -30,6 +30,11 @@ const emptyProgress: GatewayProgress = {
  */
 export async function runGateway(config: GatewayConfig, signal: AbortSignal): Promise<void> {
   let state: ProcessState = { kind: "starting" };
+  let trouble: string | null = null;
+  const shownState = (): ProcessState =>
+    trouble !== null && (state.kind === "starting" || state.kind === "running")
+      ? { kind: "waiting", reason: trouble }
+      : state;
   let gateway: Gateway | null = null;
   const startedAt = new Date().toISOString();
   const document = (httpPort: number): GatewayStatus => ({
@@ -40,7 +45,7 @@ export async function runGateway(config: GatewayConfig, signal: AbortSignal): Pr
     startedAt,
     updatedAt: new Date().toISOString(),
     httpPort,
-    state,
+    state: shownState(),
     ...(gateway?.progress() ?? emptyProgress),
   });
   const status = await startStatus({
@@ -48,14 +53,19 @@ export async function runGateway(config: GatewayConfig, signal: AbortSignal): Pr
     httpPort: config.http.port,
     document,
     metrics: () => gatewayMetrics(document(0)),
-    healthy: () => state.kind === "running" || state.kind === "waiting",
+    healthy: () => ["running", "waiting"].includes(shownState().kind),
   });
+  const publish = () => status.publish().catch(() => {});
   const setState = (next: ProcessState) => {
     state = next;
-    status.publish().catch(() => {});
+    publish();
+  };
+  const setTrouble = (reason: string | null) => {
+    trouble = reason;
+    publish();
   };
   try {
-    gateway = await Gateway.open(config, signal, setState);
+    gateway = await Gateway.open(config, signal, { setState, setTrouble });
     await gateway.run();
     setState({ kind: "stopped" });
   } catch (thrown) {

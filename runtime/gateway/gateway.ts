@@ -5,7 +5,9 @@ import { log } from "../operate/log";
 import { formatLsn, lsnZero } from "../postgres/lsn";
 import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
+import { RetryingStore } from "../staging/retrying-store";
 import { openLogIdentity } from "../staging/staging-log";
+import { StorageRetry } from "../staging/storage-retry";
 import type { GatewayStatus, ProcessState } from "../status";
 import { Capture } from "./capture";
 import { Monitor } from "./monitor";
@@ -23,6 +25,13 @@ export type GatewayProgress = Omit<
   "role" | "id" | "version" | "pid" | "startedAt" | "updatedAt" | "httpPort" | "state"
 >;
 
+/** What the process tells of itself. */
+export interface GatewayShell {
+  setState(state: ProcessState): void;
+  /** what staging is waited for; null when it works */
+  setTrouble(reason: string | null): void;
+}
+
 /** Composes the parts of a gateway: the stream, the snapshots, the monitor, and staging behind them. */
 export class Gateway {
   private readonly capture: Capture;
@@ -37,14 +46,19 @@ export class Gateway {
     config: GatewayConfig,
     signal: AbortSignal,
     setState: (state: ProcessState) => void,
-    parts: { store: ObjectStore; staging: StagingState; streamWriter: ParquetWriter; snapshotWriter: ParquetWriter },
+    parts: {
+      store: ObjectStore;
+      retry: StorageRetry;
+      staging: StagingState;
+      streamWriter: ParquetWriter;
+      snapshotWriter: ParquetWriter;
+    },
   ) {
-    const { store, staging } = parts;
+    const { store, retry, staging } = parts;
     const startLsn = stagedPosition(staging) ?? lsnZero;
     const epoch = `${Date.now().toString(36)}-${process.pid}`;
-    this.stager = new Stager(store, parts.streamWriter, epoch, { sequence: staging.sequence, endLsn: startLsn }, () =>
-      this.streamLoop.relieve(),
-    );
+    const head = { sequence: staging.sequence, endLsn: startLsn };
+    this.stager = new Stager(store, retry, parts.streamWriter, epoch, head, () => this.streamLoop.relieve());
     const fail = (error: unknown) => this.fail(error);
     this.capture = new Capture(this.stager, config.batch, {
       onFailed: fail,
@@ -87,16 +101,23 @@ export class Gateway {
     });
   }
 
-  static async open(
-    config: GatewayConfig,
-    signal: AbortSignal,
-    setState: (state: ProcessState) => void,
-  ): Promise<Gateway> {
-    const store = await openFolderStore(config.stagingPath);
+  static async open(config: GatewayConfig, signal: AbortSignal, shell: GatewayShell): Promise<Gateway> {
+    let gateway: Gateway | null = null;
+    const retry = new StorageRetry({
+      retryMsMax: config.stagingRetryMsMax,
+      signal,
+      onEvent: log,
+      onTrouble: (reason) => {
+        shell.setTrouble(reason);
+        gateway?.streamLoop.relieve();
+      },
+    });
+    const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
     await openLogIdentity(store);
     const staging = await readStagingState(store, config.types);
     const [streamWriter, snapshotWriter] = await Promise.all([ParquetWriter.open(), ParquetWriter.open()]);
-    return new Gateway(config, signal, setState, { store, staging, streamWriter, snapshotWriter });
+    gateway = new Gateway(config, signal, shell.setState, { store, retry, staging, streamWriter, snapshotWriter });
+    return gateway;
   }
 
   /** Until the stop or a failure for good, which it throws. */

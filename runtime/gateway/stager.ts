@@ -6,6 +6,10 @@ import { formatLsn, type Lsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
 import { appendCommit } from "../staging/staging-log";
+import type { StorageRetry } from "../staging/storage-retry";
+
+/** A Parquet writer that fails with room on the disk is given so many attempts. */
+const writerAttemptsMax = 5;
 
 /** What a staged commit is made of, in order; files are being written while the batch still grows. */
 export type BatchItem =
@@ -50,9 +54,11 @@ export class Stager {
   private writing: Promise<unknown> = Promise.resolve();
   private committing: Promise<void> = Promise.resolve();
   private commitsInFlight = 0;
+  private broken: { error: unknown } | null = null;
 
   constructor(
     private readonly store: ObjectStore,
+    private readonly retry: StorageRetry,
     private readonly writer: ParquetWriter,
     private readonly epoch: string,
     head: { sequence: number; endLsn: Lsn },
@@ -63,7 +69,12 @@ export class Stager {
   }
 
   get idle(): boolean {
-    return this.commitsInFlight === 0 && this.bytesInFlight === 0;
+    return this.commitsInFlight === 0 && this.bytesInFlight === 0 && this.broken === null;
+  }
+
+  /** Why something waits for the object store; nothing more is to be read meanwhile. */
+  get trouble(): string | null {
+    return this.retry.trouble;
   }
 
   /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
@@ -78,25 +89,46 @@ export class Stager {
     });
   }
 
-  /** One durable file, by a given writer. */
-  async writeFile(sealed: SealedRows, writer: ParquetWriter): Promise<StagedFile> {
-    const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
-    try {
-      await writer.write(sealed, await this.store.beginFile(key));
-    } catch (cause) {
-      throw new SluiceError("staging", `staging: ${key} in ${this.store.location} can't be written: ${reason(cause)}`, {
-        remedy: "Check free space and permissions of the staging folder.",
-        cause,
-      });
-    }
-    const { bytes } = await this.store.commitFile(key);
-    return { path: key, rows: sealed.rows, bytes };
+  /** One durable file, by a given writer; tried again, and waited with, while the object store can't take it. */
+  writeFile(sealed: SealedRows, writer: ParquetWriter): Promise<StagedFile> {
+    let failures = 0;
+    return this.retry.run(async () => {
+      const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
+      try {
+        const path = await this.store.beginFile(key);
+        await writer.write(sealed, path).catch(async (cause: unknown) => {
+          throw await this.writerFailed(key, sealed, cause, ++failures);
+        });
+        const { bytes } = await this.store.commitFile(key);
+        return { path: key, rows: sealed.rows, bytes };
+      } catch (error) {
+        // Half a file would hold the room that is wanted.
+        await this.store.delete(key).catch(() => {});
+        throw error;
+      }
+    });
+  }
+
+  /** The Parquet writer says why in words only: whether the disk is full is asked of the store. */
+  private async writerFailed(key: string, sealed: SealedRows, cause: unknown, failures: number): Promise<SluiceError> {
+    const freeBytes = await this.store.freeBytes().catch(() => null);
+    const isFull = freeBytes !== null && freeBytes < sealed.bytes;
+    const fault = isFull ? "full" : failures < writerAttemptsMax ? "transient" : "permanent";
+    const room = freeBytes === null ? "" : ` (${Math.floor(freeBytes / 1024 ** 2)} MiB free)`;
+    const error = new SluiceError(
+      "staging",
+      `staging: ${key} in ${this.store.location} can't be written${room}: ${reason(cause)}`,
+      { remedy: "Check free space and permissions of the staging folder.", cause },
+    );
+    return Object.assign(error, { fault });
   }
 
   /** Queues a commit; resolves when it is durable. */
   commit(items: BatchItem[], endLsn: Lsn, tables: StagedCommit["tables"]): Promise<void> {
     this.commitsInFlight++;
     const done = this.committing.then(async () => {
+      // After a commit that failed a later one would stage its position without its rows.
+      if (this.broken !== null) throw this.broken.error;
       const written = await Promise.all(
         items.map(async (item) => ({ item, file: item.kind === "rows" ? await item.file : null })),
       );
@@ -115,7 +147,9 @@ export class Stager {
       this.sequence++;
       this.stagedLsn = endLsn;
     });
-    this.committing = done.catch(() => {});
+    this.committing = done.catch((error: unknown) => {
+      this.broken ??= { error };
+    });
     return done.finally(() => {
       this.commitsInFlight--;
     });

@@ -73,7 +73,8 @@ export class StreamLoop {
 
   /** Reads on when what waits for staging has become less. */
   relieve(): void {
-    if (this.context.stager.bytesInFlight <= this.context.config.batch.bytesMax) this.stream?.resume();
+    const { stager, config } = this.context;
+    if (stager.trouble === null && stager.bytesInFlight <= config.batch.bytesMax) this.stream?.resume();
   }
 
   async stop(): Promise<void> {
@@ -94,7 +95,7 @@ export class StreamLoop {
       serverVersion,
       onMessage: (buffer, start, end) => {
         reader.read(buffer, start, end);
-        if (stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
+        if (stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
       },
       onKeepalive: (lsn) => this.keepalive(lsn),
       durableLsn: () => {

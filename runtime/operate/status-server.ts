@@ -23,7 +23,7 @@ export interface StatusServer {
   port: number;
   /** Writes the document now. */
   publish(): Promise<void>;
-  /** Writes it once more and closes the port. */
+  /** Writes it once more, if it can be, and closes the port. */
   close(): Promise<void>;
 }
 
@@ -55,12 +55,14 @@ export async function startStatus(options: StatusOptions): Promise<StatusServer>
 
   let writing = Promise.resolve();
   const publish = () => {
-    writing = writing.then(async () => {
+    const done = writing.then(async () => {
       const temporary = `${options.path}.tmp`;
       writeFileSync(temporary, `${JSON.stringify(options.document(port), null, 1)}\n`, { mode: 0o644 });
       await rename(temporary, options.path);
     });
-    return writing;
+    // One that fails, on a full disk, doesn't stop those after it.
+    writing = done.catch(() => {});
+    return done;
   };
   const timer = setInterval(() => publish().catch(() => {}), options.publishMs ?? 1_000);
   await publish();
@@ -69,7 +71,8 @@ export async function startStatus(options: StatusOptions): Promise<StatusServer>
     publish,
     close: async () => {
       clearInterval(timer);
-      await publish();
+      // A full disk must not hide why the process ends.
+      await publish().catch(() => {});
       server.closeAllConnections();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },

@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "./object-store";
@@ -43,6 +43,7 @@ class FolderStore implements ObjectStore {
       await rename(temporary, this.path(key));
       await flushFolder(dirname(this.path(key)));
     } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
       throw this.failed("written", key, error);
     }
   }
@@ -50,14 +51,19 @@ class FolderStore implements ObjectStore {
   async putIfAbsent(key: string, content: Buffer | string): Promise<boolean> {
     const temporary = await this.writeTemporary(key, content);
     try {
-      await link(temporary, this.path(key));
+      const isNew = await link(temporary, this.path(key)).then(
+        () => true,
+        (error: unknown) => {
+          if (hasCode(error, "EEXIST")) return false;
+          throw error;
+        },
+      );
       await flushFolder(dirname(this.path(key)));
-      return true;
+      return isNew;
     } catch (error) {
-      if (hasCode(error, "EEXIST")) return false;
       throw this.failed("written", key, error);
     } finally {
-      await rm(temporary, { force: true });
+      await rm(temporary, { force: true }).catch(() => {});
     }
   }
 
@@ -76,7 +82,11 @@ class FolderStore implements ObjectStore {
   }
 
   async delete(key: string): Promise<void> {
-    await rm(this.path(key), { force: true });
+    try {
+      await rm(this.path(key), { force: true });
+    } catch (error) {
+      throw this.failed("deleted", key, error);
+    }
   }
 
   async beginFile(key: string): Promise<string> {
@@ -108,6 +118,15 @@ class FolderStore implements ObjectStore {
     return this.path(key);
   }
 
+  async freeBytes(): Promise<number | null> {
+    try {
+      const { bavail, bsize } = await statfs(this.location);
+      return bavail * bsize;
+    } catch (error) {
+      throw this.failed("measured", "", error);
+    }
+  }
+
   private async writeTemporary(key: string, content: Buffer | string): Promise<string> {
     const folder = dirname(this.path(key));
     const temporary = join(folder, `.${process.pid}-${this.temporaryCount++}.tmp`);
@@ -122,6 +141,7 @@ class FolderStore implements ObjectStore {
       }
       return temporary;
     } catch (error) {
+      await rm(temporary, { force: true }).catch(() => {});
       throw this.failed("written", key, error);
     }
   }

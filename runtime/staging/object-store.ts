@@ -9,7 +9,10 @@ export interface ObjectStore {
   get(key: string): Promise<Buffer | null>;
   /** Replaces. For hints only: the truth is written by `putIfAbsent`. */
   put(key: string, content: Buffer | string): Promise<void>;
-  /** `false` when the key exists already; then nothing is written. */
+  /**
+   * `false` when the key exists already; then nothing is written. What exists may be this very call's, of an earlier
+   * attempt whose answer was lost: read and compare it. It is durable by then.
+   */
   putIfAbsent(key: string, content: Buffer | string): Promise<boolean>;
   /** Keys below `prefix` (a folder, without its last slash) in order, after `after` where given; [] when there are none. */
   list(prefix: string, after?: string): Promise<string[]>;
@@ -20,4 +23,6 @@ export interface ObjectStore {
   commitFile(key: string): Promise<{ bytes: number }>;
   /** A local path from which the object can be read. */
   localPath(key: string): Promise<string>;
+  /** Room that is left, in bytes; null where it isn't known. */
+  freeBytes(): Promise<number | null>;
 }
