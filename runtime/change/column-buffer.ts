@@ -77,6 +77,14 @@ export class ColumnBuffer {
     }
   }
 
+  /** Forgets the rows from `rows` on. */
+  truncate(rows: number): void {
+    const byte = rows >> 3;
+    this.validity[byte] &= (1 << (rows & 7)) - 1;
+    this.validity.fill(0, byte + 1);
+    if (this.width === 0) this.heapLength = rows === 0 ? 0 : this.ends[rows - 1];
+  }
+
   markPresent(row: number): void {
     this.validity[row >> 3] |= 1 << (row & 7);
     this.present++;

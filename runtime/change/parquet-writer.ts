@@ -1,5 +1,6 @@
 import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
 import { quoteIdentifier, quoteLiteral } from "../postgres/identifier";
+import { changeOp } from "./change-op";
 import { chunkRows, createChunk, fillChunk } from "./duckdb-chunk";
 import type { SealedRows } from "./spool";
 
@@ -8,6 +9,13 @@ export interface ParquetWriterOptions {
   memoryBytesMax?: number;
   /** default 2 */
   threads?: number;
+}
+
+export interface ChangeCounts {
+  rows: number;
+  inserts: number;
+  updates: number;
+  deletes: number;
 }
 
 /** Writes sealed rows as Parquet (zstd) through DuckDB. One write at a time for each connection; others wait. */
@@ -37,6 +45,17 @@ export class ParquetWriter {
     const done = this.queue.then(() => this.writeNow(sealed, path));
     this.queue = done.catch(() => {});
     return done;
+  }
+
+  /** Rows of a file of changes whose ordinal is below `ordinalEnd`. */
+  async countChanges(path: string, ordinalEnd: number): Promise<ChangeCounts> {
+    const count = (op: number) => `count(*) FILTER (_op = ${op})::INTEGER`;
+    const reader = await this.connection.runAndReadAll(
+      `SELECT count(*)::INTEGER, ${count(changeOp.insert)}, ${count(changeOp.update)}, ${count(changeOp.delete)}
+         FROM read_parquet(${quoteLiteral(path)}) WHERE _ordinal < ${ordinalEnd}`,
+    );
+    const [rows, inserts, updates, deletes] = reader.getRows()[0] as number[];
+    return { rows, inserts, updates, deletes };
   }
 
   /** Waits for what is being written. */

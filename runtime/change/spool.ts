@@ -13,6 +13,8 @@ export interface TransactionMeta {
   commitTimeMicros: bigint;
   /** counts up with each row that is spooled */
   nextOrdinal: number;
+  /** not committed yet: commit LSN and time are NULL in its rows */
+  isOpen?: boolean;
 }
 
 /** Columns that stand in front of a change's own, in order. */
@@ -177,6 +179,26 @@ export class TableSpool {
     this.bytes += end - start;
   }
 
+  /** Forgets the changes whose ordinal is at or above `ordinalEnd`; the spool holds one transaction's. */
+  truncate(ordinalEnd: number): void {
+    if (this.rows === 0) return;
+    const ordinals = this.meta[2].i64;
+    let rows = this.rows;
+    while (rows > 0 && Number(ordinals[rows - 1]) >= ordinalEnd) rows--;
+    // A row that was refused in its middle is forgotten too.
+    for (const buffer of [...this.meta, ...this.columns]) buffer.truncate(rows);
+    if (rows === this.rows) return;
+    this.bytes = Math.round((this.bytes * rows) / this.rows);
+    this.rows = rows;
+    this.inserts = this.updates = this.deletes = 0;
+    const ops = this.meta[0].i8;
+    for (let row = 0; row < rows; row++) {
+      if (ops[row] === changeOp.insert) this.inserts++;
+      else if (ops[row] === changeOp.update) this.updates++;
+      else if (ops[row] === changeOp.delete) this.deletes++;
+    }
+  }
+
   /** All rows since the last seal; null when there are none. */
   seal(): SealedRows | null {
     if (this.rows === 0) return null;
@@ -223,11 +245,13 @@ export class TableSpool {
       throw this.refused(index, heads);
     }
     meta[0].setInteger(row, op);
-    meta[1].i64[row] = transaction.commitLsn;
-    meta[1].markPresent(row);
     meta[2].setInteger(row, transaction.nextOrdinal++);
-    meta[3].i64[row] = transaction.commitTimeMicros;
-    meta[3].markPresent(row);
+    if (transaction.isOpen !== true) {
+      meta[1].i64[row] = transaction.commitLsn;
+      meta[1].markPresent(row);
+      meta[3].i64[row] = transaction.commitTimeMicros;
+      meta[3].markPresent(row);
+    }
     if (unchanged === "") meta[4].setNull(row);
     else {
       const text = Buffer.from(`${unchanged},`, "latin1");

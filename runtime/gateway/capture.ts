@@ -6,8 +6,9 @@ import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
 import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
 import type { CapturedTable } from "./captured-table";
 import { unrepresentableRetryMs } from "./snapshot-scheduler";
-import { isInSnapshot } from "./snapshot-visibility";
-import type { BatchItem, Stager } from "./stager";
+import { isInSnapshot, isVisible, type SnapshotVisibility } from "./snapshot-visibility";
+import { type BatchItem, type Stager, tableOf } from "./stager";
+import { StreamedCapture } from "./streamed-capture";
 
 export interface CaptureLimits {
   bytesMax: number;
@@ -30,6 +31,8 @@ export interface CaptureEvents {
  * synchronous but the writing, which `Stager` does behind it.
  */
 export class Capture implements PgoutputHandler {
+  /** transactions that are streamed before their end */
+  readonly streamed: StreamedCapture;
   readonly tables = new Map<number, CapturedTable>();
   transactions = 0;
   changes = 0;
@@ -64,6 +67,7 @@ export class Capture implements PgoutputHandler {
     private readonly now: () => number = Date.now,
   ) {
     this.boundaryLsn = stager.stagedLsn;
+    this.streamed = new StreamedCapture(this, stager, limits);
   }
 
   /** Nothing received is waiting for staging. */
@@ -138,6 +142,7 @@ export class Capture implements PgoutputHandler {
   detach(): void {
     this.inTransaction = false;
     this.attached = false;
+    this.streamed.detach();
     this.stager.discard(this.items);
     this.items = [];
     for (const table of this.tables.values()) {
@@ -226,7 +231,44 @@ export class Capture implements PgoutputHandler {
     this.spooled(end - oldTuple);
   }
 
-  message(): void {}
+  message(_prefix: string, _content: Buffer, _lsn: bigint, _transactional: boolean): void {}
+
+  /** What a streamed transaction has, in order, at its commit: between `begin` and `commit`. */
+  takeStreamed(items: BatchItem[], changes: number): void {
+    this.changes += changes;
+    if (items.length === 0) return;
+    this.pendingRows += changes;
+    this.items.push(...items);
+    this.touch();
+  }
+
+  /** The relation as the stream has described it for all transactions. */
+  relationOf(relationId: number): Relation | undefined {
+    return this.relations.get(relationId);
+  }
+
+  /** The transaction has changes of a relation that isn't captured. */
+  dropChange(relationId: number): void {
+    this.decide(relationId);
+  }
+
+  /** From here on the table's changes are dropped until it has been copied again. */
+  sendBack(table: CapturedTable, reason: string): void {
+    this.sealTable(table);
+    this.drop(table, () => table.await(reason));
+    this.events.onPending(table);
+  }
+
+  /**
+   * A transaction whose changes of the pending table were dropped, and which a snapshot doesn't see: then the table can't
+   * be captured by it. Null when there is none.
+   */
+  unseenXid(table: CapturedTable, visibility: SnapshotVisibility): number | null {
+    if (table.capture.kind !== "capturing") {
+      for (const xid of table.capture.droppedXids) if (!isVisible(visibility, xid)) return xid;
+    }
+    return this.streamed.unseenXid(Number(table.tableId), visibility);
+  }
 
   truncate(relationIds: number[]): void {
     for (const relationId of relationIds) {
@@ -308,9 +350,7 @@ export class Capture implements PgoutputHandler {
         if (capture.visibility !== null && isInSnapshot(capture.visibility, this.xid, commitLsn)) return null;
         const relation = this.relations.get(relationId);
         if (relation !== undefined && !sameShape(capture.schema, relation)) {
-          this.sealTable(table);
-          this.drop(table, () => table.await("its columns changed: a new snapshot follows"));
-          this.events.onPending(table);
+          this.sendBack(table, "its columns changed: a new snapshot follows");
           return null;
         }
         return table;
@@ -322,10 +362,9 @@ export class Capture implements PgoutputHandler {
    * A value that must not be lost stops its table: nothing of it that isn't staged yet will be, so that the destination
    * keeps it as it was at the end of a transaction.
    */
-  private stopped(table: CapturedTable, error: unknown): void {
+  stopped(table: CapturedTable, error: unknown): void {
     if (!(error instanceof SluiceError) || error.kind !== "unrepresentable") throw error;
-    const isOurs = (item: BatchItem) =>
-      (item.kind === "rows" ? item.sealed.schema : item.event).tableId === table.tableId;
+    const isOurs = (item: BatchItem) => tableOf(item) === table.tableId;
     this.stager.discard(this.items.filter(isOurs));
     this.items = this.items.filter((item) => !isOurs(item));
     this.drop(table, () => table.fail(error, this.now() + unrepresentableRetryMs));
@@ -353,20 +392,22 @@ export class Capture implements PgoutputHandler {
     for (const table of this.tables.values()) this.sealTable(table);
   }
 
-  private sealTable(table: CapturedTable): void {
+  /** What its spool holds joins the batch. */
+  sealTable(table: CapturedTable): void {
     if (table.capture.kind !== "capturing") return;
     const { spool } = table.capture;
     if (spool.rows === 0) return;
     const sealed = spool.seal();
     if (sealed === null) return;
     table.count(sealed);
-    this.items.push({ kind: "rows", sealed, file: this.stager.writeRows(sealed) });
+    const { tableId, schemaId } = sealed.schema;
+    this.items.push({ kind: "rows", tableId, schemaId, written: this.stager.writeRows(sealed) });
   }
 
   /** What is pending of the table goes into a record before the next one. */
   private separate(table: CapturedTable): void {
     const touches =
-      this.items.some((item) => (item.kind === "rows" ? item.sealed.schema : item.event).tableId === table.tableId) ||
+      this.items.some((item) => tableOf(item) === table.tableId) ||
       this.control.some((event) => event.tableId === table.tableId) ||
       (table.capture.kind === "capturing" && table.capture.spool.rows > 0);
     if (touches) this.cut();

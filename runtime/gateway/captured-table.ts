@@ -70,7 +70,7 @@ export class CapturedTable {
   }
 
   /** Adds what was sealed to the counters. */
-  count(sealed: SealedRows): void {
+  count(sealed: Pick<SealedRows, "inserts" | "updates" | "deletes" | "unrepresentable">): void {
     this.inserts += sealed.inserts;
     this.updates += sealed.updates;
     this.deletes += sealed.deletes;

@@ -11,6 +11,7 @@ import { StorageRetry } from "../staging/storage-retry";
 import type { GatewayStatus, ProcessState } from "../status";
 import { Capture } from "./capture";
 import { Monitor } from "./monitor";
+import { newEpoch, removeOrphans } from "./orphan-files";
 import { SnapshotScheduler } from "./snapshot-scheduler";
 import { Stager } from "./stager";
 import { IdlePosition, readStagingState, type StagingState, stagedPosition } from "./staging-state";
@@ -40,6 +41,7 @@ export class Gateway {
   private readonly streamLoop: StreamLoop;
   private readonly monitor: Monitor;
   private readonly stop = new AbortController();
+  private tidy: Promise<void> | null = null;
   private fatal: { error: unknown } | null = null;
 
   private constructor(
@@ -56,7 +58,7 @@ export class Gateway {
   ) {
     const { store, retry, staging } = parts;
     const startLsn = stagedPosition(staging) ?? lsnZero;
-    const epoch = `${Date.now().toString(36)}-${process.pid}`;
+    const epoch = newEpoch(Date.now(), process.pid);
     const head = { sequence: staging.sequence, endLsn: startLsn };
     this.stager = new Stager(store, retry, parts.streamWriter, epoch, head, () => this.streamLoop.relieve());
     const fail = (error: unknown) => this.fail(error);
@@ -65,7 +67,10 @@ export class Gateway {
       onPending: () => this.scheduler.schedule(),
       onStopped: (table, error) =>
         log("error", "table-stopped", { table: `${table.schema}.${table.name}`, error: describeForLog(error) }),
-      onStaged: () => this.streamLoop.acknowledge(),
+      onStaged: () => {
+        this.streamLoop.acknowledge();
+        this.tidy ??= this.removeOrphans(store, epoch);
+      },
     });
     this.capture.detach();
     for (const table of staging.tables) this.capture.add(table);
@@ -135,6 +140,16 @@ export class Gateway {
       this.stop.abort();
       await this.streamLoop.stop();
       await monitoring;
+    }
+  }
+
+  /** Once this epoch has a record; what is left is tried at the next start. */
+  private async removeOrphans(store: ObjectStore, epoch: string): Promise<void> {
+    try {
+      const removed = await removeOrphans(store, epoch, this.stager.sequence);
+      if (removed.length > 0) log("info", "orphans-removed", { files: removed.length });
+    } catch (error) {
+      log("warning", "orphans-left", { error: describeForLog(error) });
     }
   }
 

@@ -4,7 +4,7 @@ import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { formatLsn, type Lsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
-import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
+import type { StagedCommit, StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
 import { appendCommit } from "../staging/staging-log";
 import type { StorageRetry } from "../staging/storage-retry";
 
@@ -12,31 +12,63 @@ import type { StorageRetry } from "../staging/storage-retry";
 const writerAttemptsMax = 5;
 
 /** What a staged commit is made of, in order; files are being written while the batch still grows. */
-export type BatchItem =
-  | { kind: "rows"; sealed: SealedRows; file: Promise<StagedFile> }
-  | { kind: "event"; event: StagedEvent };
+export type BatchItem = BatchRows | { kind: "event"; event: StagedEvent };
 
-/** Consecutive files of one table and schema become one event; another event of the table stands between. */
-export function buildEvents(items: { item: BatchItem; file: StagedFile | null }[]): StagedEvent[] {
+/** Rows of one table in a file; their buffers are given back as soon as it is written. */
+export interface BatchRows {
+  kind: "rows";
+  tableId: string;
+  schemaId: number;
+  written: Promise<WrittenRows>;
+  /** the one that all of the rows belong to, where they don't say so themselves */
+  transaction?: StagedTransaction;
+}
+
+export interface WrittenRows {
+  file: StagedFile;
+  inserts: number;
+  updates: number;
+  deletes: number;
+}
+
+export function tableOf(item: BatchItem): string {
+  return item.kind === "rows" ? item.tableId : item.event.tableId;
+}
+
+/** Consecutive files of one table, schema and streamed transaction become one event. */
+export function buildEvents(
+  items: ({ item: BatchRows; written: WrittenRows } | { item: StagedEvent })[],
+): StagedEvent[] {
   const events: StagedEvent[] = [];
-  const open = new Map<string, Extract<StagedEvent, { kind: "changes" }>>();
-  for (const { item, file } of items) {
-    if (item.kind === "event") {
-      open.delete(item.event.tableId);
-      events.push(item.event);
+  const open = new Map<string, { event: Extract<StagedEvent, { kind: "changes" }>; transaction: unknown }>();
+  for (const entry of items) {
+    if (!("written" in entry)) {
+      open.delete(entry.item.tableId);
+      events.push(entry.item);
       continue;
     }
-    const { tableId, schemaId } = item.sealed.schema;
+    const { tableId, schemaId, transaction } = entry.item;
+    const { file, inserts, updates, deletes } = entry.written;
     let changes = open.get(tableId);
-    if (changes === undefined || changes.schemaId !== schemaId) {
-      changes = { kind: "changes", tableId, schemaId, files: [], inserts: 0, updates: 0, deletes: 0 };
+    if (changes === undefined || changes.event.schemaId !== schemaId || changes.transaction !== transaction) {
+      const event: StagedEvent = {
+        kind: "changes",
+        tableId,
+        schemaId,
+        transaction,
+        files: [],
+        inserts: 0,
+        updates: 0,
+        deletes: 0,
+      };
+      changes = { event, transaction };
       open.set(tableId, changes);
-      events.push(changes);
+      events.push(event);
     }
-    changes.inserts += item.sealed.inserts;
-    changes.updates += item.sealed.updates;
-    changes.deletes += item.sealed.deletes;
-    changes.files.push(file as StagedFile);
+    changes.event.inserts += inserts;
+    changes.event.updates += updates;
+    changes.event.deletes += deletes;
+    changes.event.files.push(file);
   }
   return events;
 }
@@ -78,15 +110,26 @@ export class Stager {
   }
 
   /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
-  writeRows(sealed: SealedRows): Promise<StagedFile> {
-    this.bytesInFlight += sealed.bytes;
+  writeRows(sealed: SealedRows): Promise<WrittenRows> {
+    const { bytes, inserts, updates, deletes } = sealed;
+    this.bytesInFlight += bytes;
     const file = this.writing.then(() => this.writeFile(sealed, this.writer));
     this.writing = file.catch(() => {});
-    file.catch(() => {});
-    return file.finally(() => {
-      this.bytesInFlight -= sealed.bytes;
-      this.onDrained();
-    });
+    const written = file
+      .then((file) => ({ file, inserts, updates, deletes }))
+      .finally(() => {
+        this.bytesInFlight -= bytes;
+        this.onDrained();
+      });
+    written.catch(() => {});
+    return written;
+  }
+
+  /** The same rows without those from `ordinalEnd` on, which stay in the file but aren't read. */
+  async cutOff(written: Promise<WrittenRows>, ordinalEnd: number): Promise<WrittenRows> {
+    const { file } = await written;
+    const { rows, ...counts } = await this.writer.countChanges(await this.store.localPath(file.path), ordinalEnd);
+    return { ...counts, file: { ...file, rows, ordinalEnd } };
   }
 
   /** One durable file, by a given writer; tried again, and waited with, while the object store can't take it. */
@@ -130,7 +173,9 @@ export class Stager {
       // After a commit that failed a later one would stage its position without its rows.
       if (this.broken !== null) throw this.broken.error;
       const written = await Promise.all(
-        items.map(async (item) => ({ item, file: item.kind === "rows" ? await item.file : null })),
+        items.map(async (item) =>
+          item.kind === "rows" ? { item, written: await item.written } : { item: item.event },
+        ),
       );
       failpoint("gateway.before-record");
       await appendCommit(this.store, {
@@ -164,7 +209,7 @@ export class Stager {
   /** Files of a batch that was given up. */
   discard(items: BatchItem[]): void {
     for (const item of items) {
-      if (item.kind === "rows") item.file.then((file) => this.store.delete(file.path)).catch(() => {});
+      if (item.kind === "rows") item.written.then(({ file }) => this.store.delete(file.path)).catch(() => {});
     }
   }
 }

@@ -85,7 +85,7 @@ export class StreamLoop {
   private async streamOnce(): Promise<void> {
     const { config, capture, stager, idle } = this.context;
     const { startLsn, serverVersion } = await this.prepare();
-    const reader = new PgoutputReader(capture);
+    const reader = new PgoutputReader(capture, capture.streamed);
     const stream = new ReplicationStream({
       source: config.source,
       applicationName: `sluice ${config.id} stream`,

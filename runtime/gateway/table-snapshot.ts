@@ -17,7 +17,7 @@ import { schemaKey } from "../staging/staged-commit";
 import { readTableSchema } from "../staging/staging-log";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
-import { isVisible, parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
+import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
 import type { Stager } from "./stager";
 import { readTableWriters, stillWriting } from "./writers-of-table";
 
@@ -48,14 +48,15 @@ export async function snapshotTable(table: CapturedTable, context: SnapshotConte
   context.signal.addEventListener("abort", abort, { once: true });
   try {
     await waitForWriters(client, table, context.signal);
+    let waits = 0;
     for (;;) {
       context.signal.throwIfAborted();
       table.snapshotTaken = true;
       const taken = await takeSnapshot(client, table, context);
       if (taken === null) return null;
-      const registered = await register(table, taken, context);
+      const unseenXid = await register(table, taken, context);
       table.snapshotTaken = false;
-      if (registered) {
+      if (unseenXid === null) {
         const { rows, bytes } = await copyTable(client, taken.schema, {
           rowsMax: fileRowsMax,
           bytesMax: fileBytesMax,
@@ -67,9 +68,14 @@ export async function snapshotTable(table: CapturedTable, context: SnapshotConte
         if (table.snapshot !== null) table.snapshot.bytes = bytes;
         return taken.visibility.horizonLsn;
       }
-      // A transaction already streamed isn't seen yet: its session is about to say so. Milliseconds.
+      // A transaction already streamed isn't seen yet: its session is about to say so, in milliseconds; or it is a
+      // large one, streamed before its end, however far that is.
       await client.query("ROLLBACK");
-      await delay(5, undefined, { signal: context.signal });
+      waits++;
+      if (waits > 20 && table.capture.kind === "pending") {
+        table.capture.waitingFor = `transaction ${unseenXid}, which has written to it and is still open`;
+      }
+      await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: context.signal });
     }
   } finally {
     table.snapshotTaken = false;
@@ -138,19 +144,18 @@ async function storeSchema(
   }
 }
 
-/** Between two streamed transactions: from here on the table is captured. False when the snapshot is too young. */
-function register(table: CapturedTable, taken: TakenSnapshot, context: SnapshotContext): Promise<boolean> {
+/** Between two streamed transactions: from here on the table is captured. Else the transaction that the snapshot would have to see. */
+function register(table: CapturedTable, taken: TakenSnapshot, context: SnapshotContext): Promise<number | null> {
   return new Promise((resolve, reject) => {
     context.capture.atBoundary(() => {
       if (context.signal.aborted || table.capture.kind === "capturing") {
         reject(new SluiceError("internal", `snapshot of ${table.schema}.${table.name}: the table is not pending`));
         return;
       }
-      for (const xid of table.capture.droppedXids) {
-        if (!isVisible(taken.visibility, xid)) {
-          resolve(false);
-          return;
-        }
+      const xid = context.capture.unseenXid(table, taken.visibility);
+      if (xid !== null) {
+        resolve(xid);
+        return;
       }
       const { schema, snapshotId, rowsEstimate } = taken;
       table.schema = schema.schema;
@@ -173,7 +178,7 @@ function register(table: CapturedTable, taken: TakenSnapshot, context: SnapshotC
         snapshotId,
         rowsEstimate,
       });
-      resolve(true);
+      resolve(null);
     });
   });
 }

@@ -45,10 +45,10 @@ export interface PgoutputHandler {
 }
 
 /**
- * Blocks of transactions that are still open, from protocol 2 on. Between `streamStart` and `streamStop` the calls of
- * `PgoutputHandler` are of that transaction.
+ * Takes blocks of transactions that are still open, from protocol 2 on: what comes between `streamStart` and
+ * `streamStop` is of that transaction. A relation is valid for it alone, and for all once it has committed.
  */
-export interface StreamedTransactionHandler {
+export interface StreamedTransactionHandler extends Omit<PgoutputHandler, "begin" | "commit"> {
   /** @param isFirst first block of the transaction */
   streamStart(xid: number, isFirst: boolean): void;
   /** What follows in the block is of this subtransaction (or of the transaction itself), until the next call. */
@@ -121,11 +121,15 @@ export class PgoutputReader {
   private place: Place = "outside";
   private blockXid = 0;
   private subxid = 0;
+  /** what takes rows now */
+  private target: Omit<PgoutputHandler, "begin" | "commit">;
 
   constructor(
     private readonly handler: PgoutputHandler,
     private readonly streamed: StreamedTransactionHandler | null = null,
-  ) {}
+  ) {
+    this.target = handler;
+  }
 
   /** Reads the message `buffer[start, end)`. */
   read(buffer: Buffer, start: number, end: number): void {
@@ -191,7 +195,7 @@ export class PgoutputReader {
     const relationId = buffer.readUInt32BE(at);
     const tuple = buffer[at + 4];
     at += 5;
-    const { handler } = this;
+    const handler = this.target;
     if (kind === tag.insert) {
       if (tuple !== tupleNew) throw badTuple(tuple, at - 1);
       handler.insert(relationId, buffer, at, end);
@@ -228,7 +232,7 @@ export class PgoutputReader {
   }
 
   private readControl(kind: 66 | 67 | 79 | 82 | 89 | 84 | 77, start: number): void {
-    const { fields, handler } = this;
+    const { fields, handler, target } = this;
     switch (kind) {
       case tag.begin: {
         this.expect("outside", start);
@@ -270,7 +274,7 @@ export class PgoutputReader {
         this.readXid();
         const relation = readRelation(fields);
         fields.close();
-        handler.relation(relation);
+        target.relation(relation);
         return;
       }
       case tag.truncate: {
@@ -282,7 +286,7 @@ export class PgoutputReader {
         const ids = new Array<number>(fields.count(count, 4, at));
         for (let index = 0; index < ids.length; index++) ids[index] = fields.uint32();
         fields.close();
-        handler.truncate(ids);
+        target.truncate(ids);
         return;
       }
       case tag.message: {
@@ -293,7 +297,7 @@ export class PgoutputReader {
         const at = fields.at;
         const content = fields.bytes(fields.int32(), at);
         fields.close();
-        handler.message(prefix, content, lsn, (flags & 1) === 1);
+        target.message(prefix, content, lsn, (flags & 1) === 1);
         return;
       }
     }
@@ -309,6 +313,7 @@ export class PgoutputReader {
         fields.close();
         if (xid === 0) throw new MalformedBytes(start + 1, "transaction id 0");
         this.place = "block";
+        this.target = streamed;
         this.blockXid = xid;
         this.subxid = xid;
         streamed.streamStart(xid, isFirst);
@@ -318,6 +323,7 @@ export class PgoutputReader {
         this.expect("block", start);
         fields.close();
         this.place = "outside";
+        this.target = this.handler;
         this.blockXid = 0;
         streamed.streamStop();
         return;

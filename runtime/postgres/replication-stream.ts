@@ -43,9 +43,10 @@ function standbyStatus(lsn: Lsn, replyRequested: boolean): Buffer {
 
 /** Options of pgoutput by what the server has (PostgreSQL documentation, section 55.5.1). */
 export function pgoutputOptions(publication: string, serverVersion: number): string {
-  const options = ["proto_version '1'", `publication_names ${quoteLiteral(quoteIdentifier(publication))}`];
-  if (serverVersion >= 140_000) options.push("messages 'true'");
-  return options.join(", ");
+  const names = `publication_names ${quoteLiteral(quoteIdentifier(publication))}`;
+  if (serverVersion < 140_000) return `proto_version '1', ${names}`;
+  // Protocol 4 (streaming 'parallel') would add to aborts what only parallel appliers need.
+  return `proto_version '2', ${names}, streaming 'on', messages 'true'`;
 }
 
 /** Hands every message over as it comes, and starts replication with our options. */

@@ -1,0 +1,287 @@
+import { isDeepStrictEqual } from "node:util";
+import { sameShape } from "../change/catalog";
+import { TableSpool } from "../change/spool";
+import { SluiceError } from "../errors";
+import type { Lsn } from "../postgres/lsn";
+import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput";
+import type { Capture, CaptureLimits } from "./capture";
+import type { CapturedTable } from "./captured-table";
+import { type OpenTable, OpenTransaction } from "./open-transaction";
+import { isInSnapshot, isVisible, type SnapshotVisibility } from "./snapshot-visibility";
+import type { BatchItem, Stager } from "./stager";
+
+/** Of the logical messages of a transaction only ours are kept until its commit. */
+const ownMessages = "sluice.";
+
+/**
+ * Takes the blocks of transactions that are still open. Each lies apart until it commits; then what it has of a table
+ * joins the batch, in the order of commits, if the table has been captured in one way since its first change, and its
+ * snapshot doesn't hold the transaction. Else it is dropped as any transaction is of a table that isn't captured.
+ *
+ * A table can't be captured by a snapshot that doesn't see an open transaction of which changes were dropped
+ * (`unseenXid`): so a transaction is in the snapshot's rows, or all of its changes come under one capture.
+ */
+export class StreamedCapture implements StreamedTransactionHandler {
+  private readonly open = new Map<number, OpenTransaction>();
+  private current: OpenTransaction | null = null;
+  private last: OpenTable | null = null;
+  /** in buffers of all open transactions */
+  private bytes = 0;
+  private rows = 0;
+
+  constructor(
+    private readonly capture: Capture,
+    private readonly stager: Stager,
+    private readonly limits: CaptureLimits,
+  ) {}
+
+  get count(): number {
+    return this.open.size;
+  }
+
+  /** A transaction that has changes of the table and that the snapshot doesn't see, as it is still open. */
+  unseenXid(relationId: number, visibility: SnapshotVisibility): number | null {
+    for (const { xid, tables } of this.open.values()) {
+      if (tables.has(relationId) && !isVisible(visibility, xid)) return xid;
+    }
+    return null;
+  }
+
+  /** The connection is gone: the server sends open transactions again, from their beginning. */
+  detach(): void {
+    for (const transaction of this.open.values()) transaction.dropAll();
+    this.open.clear();
+    this.bytes = 0;
+    this.rows = 0;
+    this.leave();
+  }
+
+  streamStart(xid: number, isFirst: boolean): void {
+    let transaction = this.open.get(xid);
+    if (transaction === undefined) {
+      if (!isFirst) throw unknownTransaction(xid, "a later block");
+      transaction = new OpenTransaction(xid, this.stager);
+      this.open.set(xid, transaction);
+    }
+    this.current = transaction;
+    this.last = null;
+  }
+
+  subtransaction(xid: number): void {
+    this.current?.enter(xid);
+  }
+
+  streamStop(): void {
+    this.leave();
+  }
+
+  relation(relation: Relation): void {
+    this.now.relations.set(relation.relationId, relation);
+    this.last = null;
+  }
+
+  insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
+    const entry = this.target(relationId);
+    if (entry?.spool == null) return;
+    try {
+      entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
+    } catch (error) {
+      this.refused(entry, error);
+      return;
+    }
+    this.spooled(end - newTuple);
+  }
+
+  update(
+    relationId: number,
+    buffer: Buffer,
+    oldTuple: number,
+    oldKind: "K" | "O" | null,
+    newTuple: number,
+    end: number,
+  ): void {
+    const entry = this.target(relationId);
+    if (entry?.spool == null) return;
+    try {
+      entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
+    } catch (error) {
+      this.refused(entry, error);
+      return;
+    }
+    this.spooled(end - (oldTuple === -1 ? newTuple : oldTuple));
+  }
+
+  delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
+    const entry = this.target(relationId);
+    if (entry?.spool == null) return;
+    try {
+      entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
+    } catch (error) {
+      this.refused(entry, error);
+      return;
+    }
+    this.spooled(end - oldTuple);
+  }
+
+  truncate(relationIds: number[]): void {
+    for (const relationId of relationIds) {
+      const entry = this.target(relationId);
+      if (entry?.capture == null) continue;
+      const { tableId, schemaId } = entry.capture.schema;
+      this.now.push(entry, { kind: "truncate", tableId, schemaId });
+    }
+  }
+
+  message(prefix: string, content: Buffer, lsn: bigint): void {
+    if (!prefix.startsWith(ownMessages)) return;
+    this.now.messages.push({ ordinal: this.now.meta.nextOrdinal++, prefix, content, lsn });
+  }
+
+  streamAbort(xid: number, subxid: number): void {
+    const transaction = this.open.get(xid);
+    // Of a transaction that was rolled back before its first block nothing has come.
+    if (transaction === undefined) return;
+    if (subxid !== xid) {
+      transaction.abortSubtransaction(subxid);
+      return;
+    }
+    this.open.delete(xid);
+    this.release(transaction);
+    transaction.dropAll();
+  }
+
+  streamCommit(xid: number, commitLsn: bigint, endLsn: bigint, commitTimeMicros: bigint): void {
+    const transaction = this.open.get(xid);
+    if (transaction === undefined) throw unknownTransaction(xid, "the commit");
+    this.open.delete(xid);
+    this.release(transaction);
+    const { capture } = this;
+    capture.begin(commitLsn, commitTimeMicros, xid);
+    transaction.seal();
+    for (const entry of [...transaction.tables.values()]) this.settle(transaction, entry, commitLsn as Lsn);
+    const staged = { commitLsn: String(commitLsn), commitTimeMicros: String(commitTimeMicros) };
+    const items = transaction.items.map((item): BatchItem => {
+      if (item.kind === "event") return { kind: "event", event: item.event };
+      const { rows, ordinalEnd } = item;
+      const written = ordinalEnd === null ? rows.written : this.stager.cutOff(rows.written, ordinalEnd);
+      const table = capture.tables.get(item.relationId);
+      const { unrepresentable } = item;
+      written.then(
+        (counts) => table?.count({ ...counts, unrepresentable }),
+        () => {},
+      );
+      return { ...rows, written, transaction: staged };
+    });
+    capture.takeStreamed(items, transaction.changes);
+    for (const { prefix, content, lsn } of transaction.messages) capture.message(prefix, content, lsn, true);
+    for (const relation of transaction.relations.values()) {
+      if (!isDeepStrictEqual(capture.relationOf(relation.relationId), relation)) capture.relation(relation);
+    }
+    capture.commit(endLsn);
+  }
+
+  /** Whether what the transaction has of the table counts is decided at its commit; what doesn't is dropped here. */
+  private settle(transaction: OpenTransaction, entry: OpenTable, commitLsn: Lsn): void {
+    const { capture } = this;
+    const table = capture.tables.get(entry.relationId);
+    if (table?.capture.kind !== "capturing") {
+      transaction.dropTable(entry);
+      capture.dropChange(entry.relationId);
+      return;
+    }
+    const { visibility } = table.capture;
+    if (visibility !== null && isInSnapshot(visibility, transaction.xid, commitLsn)) {
+      transaction.dropTable(entry);
+      return;
+    }
+    if (isCurrent(entry, table) && entry.broken === null) {
+      capture.sealTable(table);
+      return;
+    }
+    const error = entry.broken?.error ?? null;
+    transaction.dropTable(entry);
+    if (error !== null) capture.stopped(table, error);
+    else capture.sendBack(table, "its columns changed: a new snapshot follows");
+  }
+
+  private get now(): OpenTransaction {
+    if (this.current === null) throw new SluiceError("internal", "a change of no open transaction");
+    return this.current;
+  }
+
+  private leave(): void {
+    this.current = null;
+    this.last = null;
+  }
+
+  /** The table's part of the transaction, whose spool takes the change; null when it is dropped. */
+  private target(relationId: number): OpenTable | null {
+    let entry = this.last;
+    if (entry?.relationId !== relationId) {
+      entry = this.now.tables.get(relationId) ?? this.enterTable(relationId);
+      this.last = entry;
+      this.checkShape(entry);
+    }
+    if (entry.capture === null) return null;
+    if (!isCurrent(entry, entry.table)) {
+      this.now.dropTable(entry);
+      return null;
+    }
+    return entry.broken === null ? entry : null;
+  }
+
+  private enterTable(relationId: number): OpenTable {
+    const table = this.capture.tables.get(relationId) ?? null;
+    const capture = table?.capture.kind === "capturing" ? table.capture : null;
+    const spool = capture === null ? null : new TableSpool(capture.schema, "changes");
+    const entry: OpenTable = { relationId, table, capture, spool, broken: null };
+    this.now.tables.set(relationId, entry);
+    return entry;
+  }
+
+  /** The transaction's own RELATION goes before the one that is valid for all. */
+  private checkShape(entry: OpenTable): void {
+    if (entry.capture === null || entry.broken !== null) return;
+    const relation = this.now.relations.get(entry.relationId) ?? this.capture.relationOf(entry.relationId);
+    if (relation === undefined || sameShape(entry.capture.schema, relation)) return;
+    entry.broken = { ordinal: this.now.meta.nextOrdinal++, error: null };
+  }
+
+  /** A value that must not be lost: it stops the table only if it is committed. */
+  private refused(entry: OpenTable, error: unknown): void {
+    if (!(error instanceof SluiceError) || error.kind !== "unrepresentable") throw error;
+    entry.broken = { ordinal: this.now.meta.nextOrdinal++, error };
+  }
+
+  private spooled(bytes: number): void {
+    this.now.spooled(bytes);
+    this.bytes += bytes;
+    this.rows++;
+    if (this.bytes < this.limits.bytesMax && this.rows < this.limits.rowsMax) return;
+    const largest = [...this.open.values()].reduce((a, b) => (b.bytes > a.bytes ? b : a));
+    this.release(largest);
+    largest.seal();
+  }
+
+  /** Its buffers become files, or go. */
+  private release(transaction: OpenTransaction): void {
+    this.bytes -= transaction.bytes;
+    this.rows -= transaction.rows;
+  }
+}
+
+/** Captured still as when the transaction's first change of it came. */
+function isCurrent(entry: OpenTable, table: CapturedTable | null): boolean {
+  return (
+    entry.capture !== null &&
+    table?.capture === entry.capture &&
+    entry.capture.schema === entry.spool?.schema &&
+    entry.table === table
+  );
+}
+
+function unknownTransaction(xid: number, what: string): SluiceError {
+  return new SluiceError("protocol", `pgoutput: ${what} of transaction ${xid} came, but not its first block`, {
+    remedy: "Restart the gateway; if it comes again, report it with the server's version.",
+  });
+}
