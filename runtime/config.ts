@@ -91,6 +91,16 @@ export const gatewayConfigSchema = z.strictObject({
     })
     .prefault({}),
   types: typeOptionsSchema.prefault({}),
+  schemaChanges: z
+    .strictObject({
+      /**
+       * a column's wider type for which PostgreSQL wrote all rows anew (integer to bigint): default `follow`;
+       * `resnapshot` copies the table again. ALTER COLUMN … USING leaves no trace by which its values could be told from
+       * the old ones, so with `follow` it must not be used with such a change unless the Publication has `captureDdl`.
+       */
+      onRewrittenWidening: z.enum(["follow", "resnapshot"]).default("follow"),
+    })
+    .prefault({}),
   /** how often the slot and the publication's tables are looked at; default 2,000 */
   pollMs: z.int().min(100).default(2_000),
   /**

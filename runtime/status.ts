@@ -35,6 +35,8 @@ export interface GatewayTableStatus {
   snapshotRows: number;
   /** how many snapshots of it this deployment has staged: 1 in a quiet life */
   snapshots: number;
+  /** why the table was to be copied again, the last time; absent in a quiet life */
+  snapshotReason?: string;
   inserts: number;
   updates: number;
   deletes: number;

@@ -3,10 +3,10 @@ import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { encodingProblem } from "../postgres/encoding";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
-import type { Relation } from "../postgres/pgoutput";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
-import type { ColumnSchema, TableSchema } from "./table-schema";
+import { ddlCaptureNames } from "./table-description";
+import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { keptAs, moneyOid } from "./types";
 
 export interface CatalogTable {
@@ -30,6 +30,11 @@ interface ColumnRow {
   baseTypeModifier: number;
   isDomain: boolean;
   keyOrdinal: number | null;
+  fileNode: number;
+  primaryKeyOid: number;
+  attributeCount: number;
+  ddlCapture: string | null;
+  xid: number;
 }
 
 /**
@@ -47,6 +52,7 @@ export async function readTableSchemas(
   await requireEncoding(client);
   // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
   const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
+  const { end, drop } = ddlCaptureNames(publication);
   const { rows } = await client.query<ColumnRow>(
     `WITH RECURSIVE base AS (
        SELECT oid, oid AS base_oid, -1 AS base_modifier, typtype FROM pg_catalog.pg_type
@@ -61,7 +67,13 @@ export async function readTableSchemas(
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
             pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
             base.base_oid::int8::float8 AS "baseTypeOid", base.base_modifier AS "baseTypeModifier",
-            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal"
+            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal", c.relfilenode::int8::float8 AS "fileNode",
+            coalesce((SELECT o.oid::int8::float8 FROM pg_catalog.pg_constraint o
+                       WHERE o.conrelid = c.oid AND o.contype = 'p' AND NOT o.condeferrable), 0) AS "primaryKeyOid",
+            c.relnatts::int AS "attributeCount", a.xmin::text::float8 AS xid,
+            (SELECT string_agg(e.oid::text || ':' || e.xmin::text, ',' ORDER BY e.oid)
+               FROM pg_catalog.pg_event_trigger e
+              WHERE e.evtname::text = ANY ($2::text[]) AND e.evtenabled = 'A' HAVING count(*) = 2) AS "ddlCapture"
        FROM pg_catalog.pg_get_publication_tables($1) t
        JOIN pg_catalog.pg_class c ON c.oid = t.relid
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -81,7 +93,7 @@ export async function readTableSchemas(
           WHERE i.indexrelid = key.indexrelid AND u.ordinal <= i.indnkeyatts AND u.attnum = a.attnum
        ) k ON true
       ORDER BY c.oid, a.attnum`,
-    [publication],
+    [publication, [end, drop]],
   );
   const moneyDigits = rows.some((row) => row.baseTypeOid === moneyOid) ? await readMoneyDigits(client) : 2;
   const tables = new Map<string, CatalogTable>();
@@ -89,10 +101,16 @@ export async function readTableSchemas(
     let table = tables.get(row.tableId);
     if (table === undefined) {
       const { tableId, schema, name, replicaIdentity, rowsEstimate } = row;
-      table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [] }, rowsEstimate };
+      const { fileNode, primaryKeyOid, attributeCount, ddlCapture } = row;
+      const origin = { fileNode, primaryKeyOid, attributeCount, columnXids: {}, ddlCapture };
+      table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [], origin }, rowsEstimate };
       tables.set(tableId, table);
     }
-    table.schema.columns.push(columnOf(row, types, moneyDigits));
+    const { attributeNumber: number, column: name, typeOid, typeModifier, typeName, keyOrdinal } = row;
+    const baseType = row.isDomain ? { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } : undefined;
+    const column = columnOf({ number, name, typeOid, typeModifier, typeName, baseType }, types, moneyDigits);
+    table.schema.columns.push({ ...column, keyOrdinal });
+    (table.schema.origin as TableOrigin).columnXids[String(number)] = row.xid;
   }
   return [...tables.values()];
 }
@@ -106,44 +124,43 @@ async function requireEncoding(client: Client): Promise<void> {
 }
 
 /** Digits after the point that money has by the lc_monetary of server, database or role. */
-async function readMoneyDigits(client: Client): Promise<number> {
+export async function readMoneyDigits(client: Client): Promise<number> {
   await client.query("RESET lc_monetary");
   const { rows } = await client.query<{ one: Buffer }>("SELECT pg_catalog.cash_send(1::numeric::money) AS one");
   await client.query("SELECT pg_catalog.set_config('lc_monetary', $1, false)", [pinnedSessionSettings.lc_monetary]);
   return String(rows[0].one.readBigInt64BE()).length - 1;
 }
 
-function columnOf(row: ColumnRow, types: TypeOptions, moneyDigits: number): ColumnSchema {
-  const { attributeNumber, typeOid, typeModifier, typeName, keyOrdinal } = row;
-  const base = row.isDomain ? { baseType: { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } } : {};
+/** A column as the catalog or a RELATION message has it. */
+export interface ColumnType {
+  number: number;
+  name: string;
+  typeOid: number;
+  typeModifier: number;
+  typeName: string;
+  baseType?: { oid: number; typeModifier: number };
+}
+
+/** @param moneyDigits see `readMoneyDigits` */
+export function columnOf(
+  column: ColumnType,
+  types: TypeOptions,
+  moneyDigits: number,
+): Omit<ColumnSchema, "keyOrdinal"> {
+  const { number, name, typeOid, typeModifier, typeName, baseType } = column;
+  const base = baseType === undefined ? {} : { baseType };
+  const isMoney = (baseType?.oid ?? typeOid) === moneyOid;
   return {
-    attributeNumber,
-    name: row.column,
-    physicalName: `c${attributeNumber}`,
+    attributeNumber: number,
+    name,
+    physicalName: `c${number}`,
     typeOid,
     typeModifier,
     ...base,
-    ...(row.baseTypeOid === moneyOid && moneyDigits !== 2 ? { moneyDigits } : {}),
+    ...(isMoney && moneyDigits !== 2 ? { moneyDigits } : {}),
     typeName,
     ...keptAs({ typeOid, typeModifier, ...base }, types),
-    keyOrdinal,
   };
-}
-
-/** Whether rows of the relation fit the schema: the same table name, columns, types and, where it is told, key. */
-export function sameShape(schema: TableSchema, relation: Relation): boolean {
-  if (schema.schema !== relation.schema || schema.name !== relation.name) return false;
-  if (schema.columns.length !== relation.columns.length) return false;
-  const keyIsTold = relation.replicaIdentity === "d" || relation.replicaIdentity === "i";
-  return schema.columns.every((column, index) => {
-    const found = relation.columns[index];
-    return (
-      column.name === found.name &&
-      column.typeOid === found.typeOid &&
-      column.typeModifier === found.typeModifier &&
-      (!keyIsTold || (column.keyOrdinal !== null) === found.isKey)
-    );
-  });
 }
 
 /** @throws SluiceError `unsupported` when its columns can't be one Delta table, or its deletes don't tell the row */

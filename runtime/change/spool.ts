@@ -199,6 +199,22 @@ export class TableSpool {
     }
   }
 
+  /** A row of a spool without a change's own columns, from their text forms; null is NULL. */
+  appendTexts(texts: readonly (string | null)[]): void {
+    this.beginRow();
+    for (const [index, text] of texts.entries()) {
+      const column = this.columns[index];
+      if (text === null) {
+        column.setNull(this.rows);
+        continue;
+      }
+      const bytes = Buffer.from(text);
+      this.textReaders[index](column, this.rows, bytes, 0, bytes.length);
+      this.bytes += bytes.length;
+    }
+    this.rows++;
+  }
+
   /** All rows since the last seal; null when there are none. */
   seal(): SealedRows | null {
     if (this.rows === 0) return null;

@@ -45,6 +45,24 @@ export const columnSchema = z.strictObject({
 });
 export type ColumnSchema = z.infer<typeof columnSchema>;
 
+/**
+ * What of the catalog is not a column, and tells later what has been done to the table since. `null`: unknown, by which
+ * nothing can be proven.
+ */
+export const tableOriginSchema = z.strictObject({
+  /** pg_class.relfilenode: another one means that all rows were written anew */
+  fileNode: z.int().nullable(),
+  /** pg_constraint.oid of the primary key, 0 when there is none; another one means another key */
+  primaryKeyOid: z.int().nullable(),
+  /** pg_class.relnatts: a higher attribute number is a column added since */
+  attributeCount: z.int(),
+  /** pg_attribute.xmin by attribute number: another one means that the column's definition was touched */
+  columnXids: z.record(z.string(), z.int()),
+  /** the event triggers that announce every change of a table, when they were there and enabled */
+  ddlCapture: z.string().nullable(),
+});
+export type TableOrigin = z.infer<typeof tableOriginSchema>;
+
 /** A table as staged files hold it: immutable, numbered; a change of the source's table makes a new one. */
 export const tableSchemaSchema = z.strictObject({
   version: z.literal(1),
@@ -58,6 +76,8 @@ export const tableSchemaSchema = z.strictObject({
   replicaIdentity: z.enum(["d", "f", "i", "n"]),
   /** in the order of pg_attribute; only published columns */
   columns: z.array(columnSchema),
+  /** absent: unknown */
+  origin: tableOriginSchema.optional(),
 });
 export type TableSchema = z.infer<typeof tableSchemaSchema>;
 

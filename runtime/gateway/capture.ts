@@ -1,9 +1,10 @@
-import { sameShape } from "../change/catalog";
+import { hasShape } from "../change/schema-change";
 import type { TransactionMeta } from "../change/spool";
+import type { TableSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import { type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
-import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
+import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
 import type { CapturedTable } from "./captured-table";
 import { unrepresentableRetryMs } from "./snapshot-scheduler";
 import { isInSnapshot, isVisible, type SnapshotVisibility } from "./snapshot-visibility";
@@ -16,6 +17,13 @@ export interface CaptureLimits {
   ageMsMax: number;
 }
 
+/** The transaction in which a relation is described. */
+export interface DescribedIn {
+  xid: number;
+  /** not committed yet: the catalog doesn't show what it has changed itself */
+  isOpen: boolean;
+}
+
 export interface CaptureEvents {
   /** The batch or a file can't be staged: nothing more is to be read. */
   onFailed(error: unknown): void;
@@ -23,6 +31,10 @@ export interface CaptureEvents {
   onPending(table: CapturedTable): void;
   /** A value stopped a table (`unrepresentable`); it has failed. */
   onStopped(table: CapturedTable, error: SluiceError): void;
+  /** A captured table is described by the stream: it may have changed. What follows waits until that is decided. */
+  onRelation(table: CapturedTable, relation: Relation, described: DescribedIn): void;
+  /** A logical message in a transaction; `takes` tells whether changes of a table are captured here. */
+  onMessage(prefix: string, content: Buffer, takes: (table: CapturedTable) => boolean): void;
   onStaged(): void;
 }
 
@@ -122,7 +134,10 @@ export class Capture implements PgoutputHandler {
 
   /** A snapshot event of a table; `snapshot-begin` never shares a record with what came before it. */
   pushSnapshotEvent(table: CapturedTable, event: StagedEvent): void {
-    if (event.kind === "snapshot-begin") this.separate(table);
+    if (event.kind === "snapshot-begin") {
+      this.separate(table);
+      table.markCut();
+    }
     this.control.push(event);
     this.touch();
   }
@@ -147,6 +162,7 @@ export class Capture implements PgoutputHandler {
     this.items = [];
     for (const table of this.tables.values()) {
       if (table.capture.kind === "capturing") table.capture.spool.seal();
+      table.restoreCut();
     }
     this.pendingRows = 0;
     this.pendingBytes = 0;
@@ -186,6 +202,21 @@ export class Capture implements PgoutputHandler {
   relation(relation: Relation): void {
     this.relations.set(relation.relationId, relation);
     this.lastRelationId = -1;
+    const table = this.tables.get(relation.relationId);
+    if (table === undefined) return;
+    table.relations++;
+    if (this.takes(table)) this.events.onRelation(table, relation, { xid: this.xid, isOpen: false });
+  }
+
+  /** From here on rows of the table have this schema. */
+  changeSchema(table: CapturedTable, schema: TableSchema, fill: StagedFile | undefined): void {
+    if (table.capture.kind !== "capturing") return;
+    this.sealTable(table);
+    table.adopt(schema);
+    const event: StagedEvent = { kind: "schema", tableId: table.tableId, schemaId: schema.schemaId };
+    this.items.push({ kind: "event", event: fill === undefined ? event : { ...event, fill } });
+    this.lastRelationId = -1;
+    this.touch();
   }
 
   insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
@@ -231,7 +262,20 @@ export class Capture implements PgoutputHandler {
     this.spooled(end - oldTuple);
   }
 
-  message(_prefix: string, _content: Buffer, _lsn: bigint, _transactional: boolean): void {}
+  message(prefix: string, content: Buffer, _lsn: bigint, transactional: boolean): void {
+    if (transactional) this.events.onMessage(prefix, content, (table) => this.takes(table));
+  }
+
+  /** A RELATION message in a block of an open transaction that has no change of the table yet, or has some. */
+  openRelation(xid: number, relation: Relation, hasChanges: boolean): void {
+    const table = this.tables.get(relation.relationId);
+    if (table === undefined) return;
+    table.relations++;
+    if (table.capture.kind !== "capturing" || hasChanges) return;
+    const { visibility } = table.capture;
+    if (visibility !== null && isVisible(visibility, xid)) return;
+    this.events.onRelation(table, relation, { xid, isOpen: true });
+  }
 
   /** What a streamed transaction has, in order, at its commit: between `begin` and `commit`. */
   takeStreamed(items: BatchItem[], changes: number): void {
@@ -306,7 +350,10 @@ export class Capture implements PgoutputHandler {
     if (items.length === 0 && !this.statesChanged) return;
     this.statesChanged = false;
     const tables: StagedCommit["tables"] = {};
-    for (const table of this.tables.values()) tables[table.tableId] = table.staged();
+    for (const table of this.tables.values()) {
+      tables[table.tableId] = table.staged();
+      table.markCut();
+    }
     this.stager.commit(items, this.boundaryLsn, tables).then(
       () => this.events.onStaged(),
       (error: unknown) => this.events.onFailed(error),
@@ -346,16 +393,22 @@ export class Capture implements PgoutputHandler {
         capture.droppedXids.add(this.xid);
         return null;
       case "capturing": {
-        const commitLsn = this.transaction.commitLsn as Lsn;
-        if (capture.visibility !== null && isInSnapshot(capture.visibility, this.xid, commitLsn)) return null;
+        if (!this.takes(table)) return null;
         const relation = this.relations.get(relationId);
-        if (relation !== undefined && !sameShape(capture.schema, relation)) {
-          this.sendBack(table, "its columns changed: a new snapshot follows");
+        if (relation !== undefined && !hasShape(capture.schema, relation)) {
+          this.sendBack(table, "its columns are not those that were decided on");
           return null;
         }
         return table;
       }
     }
+  }
+
+  /** Whether changes of the table are captured in this transaction: those that its snapshot holds are not. */
+  private takes({ capture }: CapturedTable): boolean {
+    if (capture.kind !== "capturing") return false;
+    const { visibility } = capture;
+    return visibility === null || !isInSnapshot(visibility, this.xid, this.transaction.commitLsn as Lsn);
   }
 
   /**

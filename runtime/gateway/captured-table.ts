@@ -1,4 +1,4 @@
-import type { SealedRows, TableSpool } from "../change/spool";
+import { type SealedRows, TableSpool } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
 import type { SluiceError } from "../errors";
 import type { StagedCommit } from "../staging/staged-commit";
@@ -46,6 +46,12 @@ export class CapturedTable {
   failures = 0;
   /** no snapshot is begun before */
   retryAtMs = 0;
+  /** RELATION messages received: what was read of the catalog before one may be older than it */
+  relations = 0;
+  /** why it was to be copied again; null while it never was */
+  pendingReason: string | null = null;
+  /** the schema of the rows that were cut last: those after it are streamed again when the connection is lost */
+  private cutSchema: TableSchema | null = null;
   readonly unrepresentable: Record<string, number> = {};
 
   constructor(
@@ -55,10 +61,30 @@ export class CapturedTable {
   ) {}
 
   /** Changes from now on are dropped until a new snapshot holds them. */
-  await(waitingFor?: string): void {
-    this.capture = { kind: "pending", droppedXids: new Set(), waitingFor };
+  await(reason?: string): void {
+    if (reason !== undefined) this.pendingReason = reason;
+    this.capture = { kind: "pending", droppedXids: new Set() };
     this.snapshot = null;
     this.snapshotComplete = false;
+  }
+
+  /** Rows from here on have this schema. */
+  adopt(schema: TableSchema): void {
+    if (this.capture.kind !== "capturing") return;
+    this.capture = { ...this.capture, schema, spool: new TableSpool(schema, "changes") };
+    this.schemaId = schema.schemaId;
+    this.schema = schema.schema;
+    this.name = schema.name;
+  }
+
+  markCut(): void {
+    this.cutSchema = this.capture.kind === "capturing" ? this.capture.schema : null;
+  }
+
+  /** Takes back the schemas adopted since the last cut. */
+  restoreCut(): void {
+    const { capture, cutSchema } = this;
+    if (capture.kind === "capturing" && cutSchema !== null && cutSchema !== capture.schema) this.adopt(cutSchema);
   }
 
   /** As `await`, until `retryAtMs`; what the destination has stays readable. */
@@ -98,6 +124,7 @@ export class CapturedTable {
       state: this.stateForStatus(),
       snapshotRows: this.snapshotRows,
       snapshots: this.snapshots,
+      ...(this.pendingReason === null ? {} : { snapshotReason: this.pendingReason }),
       inserts: this.inserts,
       updates: this.updates,
       deletes: this.deletes,
@@ -109,7 +136,7 @@ export class CapturedTable {
     const capture = this.capture;
     switch (capture.kind) {
       case "pending":
-        return { kind: "pending", waitingFor: capture.waitingFor };
+        return { kind: "pending", waitingFor: capture.waitingFor ?? this.pendingReason ?? undefined };
       case "failed":
         return { kind: "failed", message: capture.message, remedy: capture.remedy };
       case "capturing": {

@@ -10,8 +10,11 @@ import { openLogIdentity } from "../staging/staging-log";
 import { StorageRetry } from "../staging/storage-retry";
 import type { GatewayStatus, ProcessState } from "../status";
 import { Capture } from "./capture";
+import { CatalogSession } from "./catalog-session";
 import { Monitor } from "./monitor";
 import { newEpoch, removeOrphans } from "./orphan-files";
+import { type FollowerContext, SchemaFollower } from "./schema-follower";
+import { SchemaPoll } from "./schema-poll";
 import { SnapshotScheduler } from "./snapshot-scheduler";
 import { Stager } from "./stager";
 import { IdlePosition, readStagingState, type StagingState, stagedPosition } from "./staging-state";
@@ -40,6 +43,9 @@ export class Gateway {
   private readonly scheduler: SnapshotScheduler;
   private readonly streamLoop: StreamLoop;
   private readonly monitor: Monitor;
+  private readonly catalog: CatalogSession;
+  private readonly follower: SchemaFollower;
+  private readonly schemaPoll: SchemaPoll;
   private readonly stop = new AbortController();
   private tidy: Promise<void> | null = null;
   private fatal: { error: unknown } | null = null;
@@ -67,6 +73,8 @@ export class Gateway {
       onPending: () => this.scheduler.schedule(),
       onStopped: (table, error) =>
         log("error", "table-stopped", { table: `${table.schema}.${table.name}`, error: describeForLog(error) }),
+      onRelation: (table, relation, context) => this.follower.relation(table, relation, context),
+      onMessage: (prefix, content, takes) => this.follower.message(prefix, content, takes),
       onStaged: () => {
         this.streamLoop.acknowledge();
         this.tidy ??= this.removeOrphans(store, epoch);
@@ -85,16 +93,24 @@ export class Gateway {
     });
     const { scheduler } = this;
     const stopped = AbortSignal.any([signal, this.stop.signal]);
+    this.catalog = new CatalogSession(config, stopped);
+    const { catalog } = this;
+    const hold: FollowerContext["hold"] = (work) => this.streamLoop.hold(work);
+    this.follower = new SchemaFollower({ config, capture, stager, store, catalog, hold });
+    this.schemaPoll = new SchemaPoll(config, capture, this.follower);
+    const { schemaPoll } = this;
     this.monitor = new Monitor({
       config,
       capture,
       scheduler,
+      schemaPoll,
       signal: stopped,
       acknowledgedLsn: () => this.streamLoop.acknowledgedLsn,
       fail,
     });
     this.streamLoop = new StreamLoop({
       config,
+      follower: this.follower,
       capture,
       stager,
       scheduler,
@@ -129,6 +145,7 @@ export class Gateway {
   async run(): Promise<void> {
     const cutTimer = setInterval(() => {
       this.scheduler.stageEnds(false);
+      this.schemaPoll.settle();
       this.capture.cutIfDue();
     }, cutTickMs);
     const monitoring = this.monitor.run();
@@ -140,6 +157,7 @@ export class Gateway {
       this.stop.abort();
       await this.streamLoop.stop();
       await monitoring;
+      await this.catalog.close();
     }
   }
 

@@ -13,6 +13,7 @@ import { Heartbeat } from "./heartbeat";
 import { readHoldingTransactions } from "./holding-transactions";
 import { LagClock } from "./lag-clock";
 import { addPublished, readPublishedTables, removeUnpublished } from "./published-tables";
+import type { SchemaPoll } from "./schema-poll";
 import { SlotForecast } from "./slot-forecast";
 import { readServerState } from "./slot-query";
 import type { SnapshotScheduler } from "./snapshot-scheduler";
@@ -23,6 +24,7 @@ export interface MonitorContext {
   config: GatewayConfig;
   capture: Capture;
   scheduler: SnapshotScheduler;
+  schemaPoll: SchemaPoll;
   /** aborted by SIGTERM, or when something failed for good */
   signal: AbortSignal;
   acknowledgedLsn(): Lsn;
@@ -96,7 +98,7 @@ export class Monitor {
   }
 
   private async look(client: Client): Promise<void> {
-    const { config, capture, scheduler } = this.context;
+    const { config, capture, scheduler, schemaPoll } = this.context;
     const { slot, walLsn, inRecovery } = await readServerState(client, config.slot);
     const nowMs = Date.now();
     this.walLsn = walLsn;
@@ -114,6 +116,7 @@ export class Monitor {
     const { xmin } = parseSnapshot(rows[0].text, lsnZero);
     capture.forgetDroppedBelow((xid) => BigInt.asIntN(32, BigInt(xid) - xmin) < 0n);
     scheduler.schedule();
+    await schemaPoll.look(client);
     if (!inRecovery && this.heartbeat.due(this.context.acknowledgedLsn(), nowMs)) await this.heartbeat.send(client);
   }
 

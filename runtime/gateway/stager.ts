@@ -206,10 +206,16 @@ export class Stager {
     await this.committing;
   }
 
+  /** A file that no record will name. */
+  discardFile(file: StagedFile): void {
+    this.store.delete(file.path).catch(() => {});
+  }
+
   /** Files of a batch that was given up. */
   discard(items: BatchItem[]): void {
     for (const item of items) {
       if (item.kind === "rows") item.written.then(({ file }) => this.store.delete(file.path)).catch(() => {});
+      else if (item.event.kind === "schema" && item.event.fill !== undefined) this.discardFile(item.event.fill);
     }
   }
 }

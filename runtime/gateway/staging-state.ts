@@ -43,6 +43,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
       } else if (known.snapshotComplete) {
         table.snapshotComplete = true;
         table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility: null };
+        table.markCut();
       }
     }
     tables.push(table);

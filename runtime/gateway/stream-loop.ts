@@ -10,19 +10,24 @@ import { readServerVersion } from "../postgres/server-version";
 import { toSourceError } from "../postgres/source-error";
 import type { ProcessState } from "../status";
 import type { Capture } from "./capture";
+import { MessageGate } from "./message-gate";
 import { addPublished, readPublishedTables } from "./published-tables";
+import type { SchemaFollower } from "./schema-follower";
 import { readServerState, type SlotState } from "./slot-query";
 import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
 import type { Stager } from "./stager";
 import type { IdlePosition } from "./staging-state";
 import { startPosition } from "./start-position";
 
+/** pgoutput's message that commits a transaction streamed before its end */
+const streamCommitTag = 99;
 /** How long a stop waits for the end of the transaction that is being received. */
 const stopWaitMs = 3_000;
 
 export interface StreamContext {
   config: GatewayConfig;
   capture: Capture;
+  follower: SchemaFollower;
   stager: Stager;
   scheduler: SnapshotScheduler;
   idle: IdlePosition;
@@ -39,6 +44,7 @@ export class StreamLoop {
   reconnects = 0;
   acknowledgedLsn: Lsn = lsnZero;
   private stream: ReplicationStream | null = null;
+  private gate: MessageGate | null = null;
 
   constructor(private readonly context: StreamContext) {}
 
@@ -71,8 +77,14 @@ export class StreamLoop {
     this.stream?.sendStatus(false);
   }
 
-  /** Reads on when what waits for staging has become less. */
+  /** Holds what the stream sends next until the work is done. */
+  hold(work: (isCurrent: () => boolean) => Promise<void>): void {
+    this.gate?.close(work);
+  }
+
+  /** Reads on when what waits for staging, or to be read, has become less. */
   relieve(): void {
+    if (this.gate !== null && this.gate.heldBytes > 0) return;
     const { stager, config } = this.context;
     if (stager.trouble === null && stager.bytesInFlight <= config.batch.bytesMax) this.stream?.resume();
   }
@@ -85,7 +97,23 @@ export class StreamLoop {
   private async streamOnce(): Promise<void> {
     const { config, capture, stager, idle } = this.context;
     const { startLsn, serverVersion } = await this.prepare();
+    const { follower } = this.context;
     const reader = new PgoutputReader(capture, capture.streamed);
+    const gate = new MessageGate(
+      (buffer, start, end) => {
+        if (buffer[start] === streamCommitTag && !follower.isVerified(buffer.readUInt32BE(start + 1))) return false;
+        reader.read(buffer, start, end);
+        if (stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
+        return true;
+      },
+      {
+        onHeld: () => {
+          if (gate.heldBytes > config.batch.bytesMax) stream.pause();
+        },
+        onOpen: () => this.relieve(),
+        onFailed: (error) => stream.fail(error),
+      },
+    );
     const stream = new ReplicationStream({
       source: config.source,
       applicationName: `sluice ${config.id} stream`,
@@ -93,17 +121,18 @@ export class StreamLoop {
       publication: config.publication,
       startLsn,
       serverVersion,
-      onMessage: (buffer, start, end) => {
-        reader.read(buffer, start, end);
-        if (stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
+      onMessage: (buffer, start, end) => gate.receive(buffer, start, end),
+      onKeepalive: (lsn) => {
+        if (gate.isOpen) this.keepalive(lsn);
       },
-      onKeepalive: (lsn) => this.keepalive(lsn),
       durableLsn: () => {
         this.acknowledgedLsn = maxLsn(stager.stagedLsn, idle.durableLsn);
         return this.acknowledgedLsn;
       },
     });
     this.stream = stream;
+    this.gate = gate;
+    follower.restart();
     // No message is handled before the server's answer to START_REPLICATION, so the position is true from here on.
     capture.attach(startLsn);
     try {
@@ -114,6 +143,8 @@ export class StreamLoop {
       await Promise.race([stream.done, untilAborted(this.context.signal)]);
       await this.finish(stream);
     } finally {
+      gate.abandon();
+      this.gate = null;
       capture.detach();
       this.stream = null;
       await stream.stop();

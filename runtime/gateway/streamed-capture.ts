@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { sameShape } from "../change/catalog";
+import { hasShape } from "../change/schema-change";
 import { TableSpool } from "../change/spool";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
@@ -47,6 +47,34 @@ export class StreamedCapture implements StreamedTransactionHandler {
     return null;
   }
 
+  isOpen(xid: number): boolean {
+    return this.open.has(xid);
+  }
+
+  /** Whether an open transaction has changes of the table. */
+  touches(relationId: number): boolean {
+    for (const { tables } of this.open.values()) if (tables.has(relationId)) return true;
+    return false;
+  }
+
+  /** Tables of which the open transaction has changes that will count, with what it has said of their columns. */
+  describedTables(xid: number): { table: CapturedTable; relation: Relation }[] {
+    const transaction = this.open.get(xid);
+    if (transaction === undefined) return [];
+    return [...transaction.tables.values()].flatMap((entry) => {
+      const { table, relationId } = entry;
+      const relation = transaction.relations.get(relationId);
+      if (table === null || relation === undefined || !isCurrent(entry, table) || entry.broken !== null) return [];
+      return [{ table, relation }];
+    });
+  }
+
+  /** Its changes of the table don't count, as they can't be told: the table is copied again if it commits. */
+  distrust(xid: number, table: CapturedTable): void {
+    const entry = this.open.get(xid)?.tables.get(Number(table.tableId));
+    if (entry !== undefined) entry.broken ??= { ordinal: 0, error: null };
+  }
+
   /** The connection is gone: the server sends open transactions again, from their beginning. */
   detach(): void {
     for (const transaction of this.open.values()) transaction.dropAll();
@@ -76,8 +104,10 @@ export class StreamedCapture implements StreamedTransactionHandler {
   }
 
   relation(relation: Relation): void {
-    this.now.relations.set(relation.relationId, relation);
+    const { relations, tables, xid } = this.now;
+    relations.set(relation.relationId, relation);
     this.last = null;
+    this.capture.openRelation(xid, relation, tables.has(relation.relationId));
   }
 
   insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
@@ -243,7 +273,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
   private checkShape(entry: OpenTable): void {
     if (entry.capture === null || entry.broken !== null) return;
     const relation = this.now.relations.get(entry.relationId) ?? this.capture.relationOf(entry.relationId);
-    if (relation === undefined || sameShape(entry.capture.schema, relation)) return;
+    if (relation === undefined || hasShape(entry.capture.schema, relation)) return;
     entry.broken = { ordinal: this.now.meta.nextOrdinal++, error: null };
   }
 

@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
-import { isDeepStrictEqual } from "node:util";
 import type { Client } from "pg";
 import { assertCarried, readTableSchemas } from "../change/catalog";
 import type { ParquetWriter } from "../change/parquet-writer";
@@ -13,8 +12,7 @@ import { failpoint } from "../failpoint";
 import { connectSource } from "../postgres/client";
 import { type Lsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
-import { schemaKey } from "../staging/staged-commit";
-import { readTableSchema } from "../staging/staging-log";
+import { storeTableSchema } from "../staging/table-schema-store";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
@@ -120,28 +118,10 @@ async function takeSnapshot(
   assertCarried(found.schema);
   return {
     snapshotId: randomUUID(),
-    schema: await storeSchema(found.schema, table, context.store),
+    schema: await storeTableSchema(context.store, found.schema, table.schemaId),
     visibility: parseSnapshot(snapshot.rows[0].text, parseLsn(horizon.rows[0].lsn)),
     rowsEstimate: Math.max(found.rowsEstimate, 0),
   };
-}
-
-/** The schema's number in staging: that of the newest when nothing changed, else the next that is free. */
-async function storeSchema(
-  found: Omit<TableSchema, "schemaId">,
-  table: CapturedTable,
-  store: ObjectStore,
-): Promise<TableSchema> {
-  if (table.schemaId > 0) {
-    const newest = await readTableSchema(store, table.tableId, table.schemaId);
-    if (isDeepStrictEqual(newest, { ...found, schemaId: newest.schemaId })) return newest;
-  }
-  for (let schemaId = table.schemaId + 1; ; schemaId++) {
-    const schema = { ...found, schemaId };
-    if (await store.putIfAbsent(schemaKey(table.tableId, schemaId), JSON.stringify(schema))) return schema;
-    const rival = await readTableSchema(store, table.tableId, schemaId);
-    if (isDeepStrictEqual(rival, schema)) return rival;
-  }
 }
 
 /** Between two streamed transactions: from here on the table is captured. Else the transaction that the snapshot would have to see. */

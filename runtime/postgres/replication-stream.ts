@@ -203,7 +203,8 @@ export class ReplicationStream {
     this.settle.resolve();
   }
 
-  private fail(error: unknown): void {
+  /** Ends it with an error: `done` rejects. */
+  fail(error: unknown): void {
     if (this.ended) return;
     this.failure = error instanceof SluiceError ? error : toSourceError(error, "streaming", this.options.source);
     this.ended = true;
