@@ -21,9 +21,10 @@ export interface TableCopyOptions {
 export function copyStatement(schema: TableSchema): string {
   const columns = schema.columns.map((column) => {
     const name = quoteIdentifier(column.name);
-    // The type's output function, whatever casts there are: the same text as in the stream.
+    // The type's output function, whatever casts there are: the same text as in the stream. A composite with a NULL field
+    // is not "IS NOT NULL", but it is distinct from NULL.
     return typeOfColumn(column).readBinary === null
-      ? `CASE WHEN ${name} IS NOT NULL THEN pg_catalog.format('%s', ${name}) END`
+      ? `CASE WHEN ${name} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', ${name}) END`
       : name;
   });
   const table = quoteTable(schema);
