@@ -60,6 +60,12 @@ export interface GatewayArgs extends ProcessArgs {
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
   pollMs?: pulumi.Input<number>;
   /**
+   * When the slot is gone, invalidated or ahead of staging, so that changes are lost: `fail`, the default, stops with
+   * the remedy; `resnapshot` makes the slot anew under its name and copies every table again, old data readable
+   * meanwhile. Restarts the process.
+   */
+  onSlotLost?: pulumi.Input<"fail" | "resnapshot">;
+  /**
    * A logical message is written to the source's WAL when nothing was acknowledged for so long, so that the slot moves
    * on an idle database; milliseconds, default 60,000; 0 is off. Restarts the process.
    */

@@ -32,6 +32,7 @@ export interface PostgresIngestionArgs {
     snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
     types?: pulumi.Input<TypeArgs>;
     pollMs?: pulumi.Input<number>;
+    onSlotLost?: pulumi.Input<"fail" | "resnapshot">;
     heartbeatMs?: pulumi.Input<number>;
     health?: pulumi.Input<HealthArgs>;
   };

@@ -65,6 +65,11 @@ export const gatewayConfigSchema = z.strictObject({
   /** the staging log's folder, absolute */
   stagingPath: z.string().min(1),
   /**
+   * when the slot is gone, invalidated, or ahead of staging, so that changes are lost: `fail` (the default) stops with
+   * the remedy; `resnapshot` makes the slot anew and copies every table again, old data readable meanwhile
+   */
+  onSlotLost: z.enum(["fail", "resnapshot"]).default("fail"),
+  /**
    * how long a transient error of staging is tried again before the gateway stops; default 900,000. A full disk is
    * waited for without end.
    */

@@ -50,6 +50,8 @@ export class Capture implements PgoutputHandler {
   changes = 0;
   /** all that commits at or before it is staged, spooled or dropped by rule */
   boundaryLsn: Lsn;
+  /** a snapshot taken in another one may miss what came between */
+  generation = 0;
 
   private readonly relations = new Map<number, Relation>();
   /** transactions with changes of relations that aren't known yet */
@@ -121,7 +123,11 @@ export class Capture implements PgoutputHandler {
     change();
     if (this.inTransaction && table.capture.kind !== "capturing") table.capture.droppedXids.add(this.xid);
     this.lastRelationId = -1;
-    if (!isRecorded) return;
+    if (isRecorded) this.recordStates();
+  }
+
+  /** What the newest record says of a table isn't so any more: the next must come before anything is acknowledged. */
+  recordStates(): void {
     this.statesChanged = true;
     this.touch();
   }
@@ -169,6 +175,28 @@ export class Capture implements PgoutputHandler {
     if (this.control.length === 0 && !this.statesChanged) this.oldestMs = null;
     this.relations.clear();
     this.lastRelationId = -1;
+  }
+
+  /**
+   * The slot's past is lost, and with it what every table was to go on from: all wait for a snapshot that is taken from
+   * now on. Only while detached.
+   */
+  restart(reason: string): void {
+    this.generation++;
+    this.unknownXids.clear();
+    // What is told of snapshots under way is void; none of them may end.
+    this.control = this.control.filter(({ kind }) => kind === "removed");
+    for (const table of this.tables.values()) table.await(reason);
+  }
+
+  /** Whether no table goes on from what is staged: then nothing of the past is missed. */
+  get startsAnew(): boolean {
+    return [...this.tables.values()].every((table) => table.capture.kind !== "capturing");
+  }
+
+  /** Every table's state, as a record keeps it. */
+  stagedTables(): StagedCommit["tables"] {
+    return Object.fromEntries([...this.tables.values()].map((table) => [table.tableId, table.staged()]));
   }
 
   /** The stream starts at `startLsn`, before which all is staged. */
@@ -349,11 +377,8 @@ export class Capture implements PgoutputHandler {
     this.oldestMs = null;
     if (items.length === 0 && !this.statesChanged) return;
     this.statesChanged = false;
-    const tables: StagedCommit["tables"] = {};
-    for (const table of this.tables.values()) {
-      tables[table.tableId] = table.staged();
-      table.markCut();
-    }
+    const tables = this.stagedTables();
+    for (const table of this.tables.values()) table.markCut();
     this.stager.commit(items, this.boundaryLsn, tables).then(
       () => this.events.onStaged(),
       (error: unknown) => this.events.onFailed(error),

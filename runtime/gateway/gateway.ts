@@ -82,6 +82,7 @@ export class Gateway {
     });
     this.capture.detach();
     for (const table of staging.tables) this.capture.add(table);
+    if (staging.statesChanged) this.capture.recordStates();
     const { capture, stager } = this;
     this.scheduler = new SnapshotScheduler({
       config,
@@ -106,6 +107,7 @@ export class Gateway {
       schemaPoll,
       signal: stopped,
       acknowledgedLsn: () => this.streamLoop.acknowledgedLsn,
+      onSlotLost: (error) => this.streamLoop.slotLost(error),
       fail,
     });
     this.streamLoop = new StreamLoop({

@@ -28,6 +28,7 @@ export interface MonitorContext {
   /** aborted by SIGTERM, or when something failed for good */
   signal: AbortSignal;
   acknowledgedLsn(): Lsn;
+  onSlotLost(error: SluiceError): void;
   fail(error: unknown): void;
 }
 
@@ -83,11 +84,9 @@ export class Monitor {
         await this.look(client);
       } catch (thrown) {
         const error = toSourceError(thrown, "polling", config.source);
-        if (thrown instanceof SluiceError && (error.kind === "missing-object" || error.kind === "slot-lost")) {
-          this.context.fail(error);
-        } else {
-          log("warning", "poll-failed", { error: describeError(error) });
-        }
+        if (thrown instanceof SluiceError && error.kind === "slot-lost") this.context.onSlotLost(error);
+        else if (thrown instanceof SluiceError && error.kind === "missing-object") this.context.fail(error);
+        else log("warning", "poll-failed", { error: describeError(error) });
         await client?.end().catch(() => {});
         client = null;
       }

@@ -200,6 +200,11 @@ export class Stager {
     });
   }
 
+  /** Where an empty log begins. Only when drained. */
+  restart(lsn: Lsn): void {
+    this.stagedLsn = lsn;
+  }
+
   /** Resolves when everything queued is durable or has failed. */
   async drained(): Promise<void> {
     await this.writing;

@@ -17,6 +17,8 @@ export interface StagingState {
   /** position up to which nothing was to be staged; null when none was kept */
   idleLsn: Lsn | null;
   tables: CapturedTable[];
+  /** a table waits for a snapshot though the newest record says otherwise */
+  statesChanged: boolean;
 }
 
 /** The position from which nothing is missing: null in an empty staging. */
@@ -28,9 +30,10 @@ export function stagedPosition(state: { endLsn: Lsn | null; idleLsn: Lsn | null 
 export async function readStagingState(store: ObjectStore, types: TypeOptions): Promise<StagingState> {
   const idleLsn = await readIdle(store);
   const sequence = await readHead(store);
-  if (sequence === 0) return { sequence, endLsn: null, idleLsn, tables: [] };
+  if (sequence === 0) return { sequence, endLsn: null, idleLsn, tables: [], statesChanged: false };
   const commit = await readCommit(store, sequence);
   const tables: CapturedTable[] = [];
+  let statesChanged = false;
   for (const [tableId, known] of Object.entries(commit.tables)) {
     const table = new CapturedTable(tableId, known.schema, known.name);
     table.snapshotId = known.snapshotId;
@@ -40,6 +43,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
       table.schemaId = known.schemaId;
       if (known.snapshotComplete && !isKeptAs(schema, types)) {
         table.await("its columns are kept in another way now: a new snapshot follows");
+        statesChanged = true;
       } else if (known.snapshotComplete) {
         table.snapshotComplete = true;
         table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility: null };
@@ -48,7 +52,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
     }
     tables.push(table);
   }
-  return { sequence, endLsn: parseLsn(commit.endLsn), idleLsn, tables };
+  return { sequence, endLsn: parseLsn(commit.endLsn), idleLsn, tables, statesChanged };
 }
 
 async function readIdle(store: ObjectStore): Promise<Lsn | null> {
@@ -75,6 +79,12 @@ export class IdlePosition {
     private readonly store: ObjectStore,
     public durableLsn: Lsn,
   ) {}
+
+  /** The position after a gap, be it before or after the one kept. */
+  async restart(lsn: Lsn): Promise<void> {
+    await this.store.put(idleKey, JSON.stringify({ idleLsn: formatLsn(lsn) }));
+    this.durableLsn = lsn;
+  }
 
   /** One write at a time; what comes meanwhile is left to the next call. */
   async advance(lsn: Lsn): Promise<void> {

@@ -17,11 +17,17 @@ export interface SlotPosition {
  * From where to stream: two clocks are compared, the slot's and staging's. The slot may lag (what is staged is
  * skipped), never lead: what it has let go is gone.
  * @param stagedLsn `endLsn` of the newest staged commit, or the idle position kept beside it; null in an empty staging
+ * @param startsAnew no table goes on from what is staged: each waits for a snapshot, so the slot may lead
  * @throws SluiceError `slot-lost`
  */
-export function startPosition(slot: SlotPosition | null, slotName: string, stagedLsn: Lsn | null): Lsn {
+export function startPosition(
+  slot: SlotPosition | null,
+  slotName: string,
+  stagedLsn: Lsn | null,
+  startsAnew = false,
+): Lsn {
   const remedy =
-    "Changes are lost: replace the ReplicationSlot (pulumi up --replace <urn of the slot>) to take new snapshots of all tables.";
+    'Changes are lost: replace the ReplicationSlot (pulumi up --replace <urn of the slot>), or set the gateway\'s onSlotLost to "resnapshot"; either takes new snapshots of all tables.';
   if (slot === null) {
     throw new SluiceError("slot-lost", `the replication slot ${slotName} does not exist`, {
       remedy: `${remedy} To see what the provider knows of it, run pulumi refresh.`,
@@ -44,7 +50,7 @@ export function startPosition(slot: SlotPosition | null, slotName: string, stage
     );
   }
   if (stagedLsn === null) return slot.confirmedFlushLsn;
-  if (slot.confirmedFlushLsn > stagedLsn) {
+  if (slot.confirmedFlushLsn > stagedLsn && !startsAnew) {
     throw new SluiceError(
       "slot-lost",
       `the replication slot ${slotName} stands at ${formatLsn(slot.confirmedFlushLsn)}, after the last staged position ${formatLsn(stagedLsn)}`,

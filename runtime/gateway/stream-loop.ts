@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
+import type { Client } from "pg";
 import type { GatewayConfig } from "../config";
-import { describeError, isTransient } from "../errors";
+import { describeError, isTransient, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { connectSource } from "../postgres/client";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
@@ -14,6 +15,7 @@ import { MessageGate } from "./message-gate";
 import { addPublished, readPublishedTables } from "./published-tables";
 import type { SchemaFollower } from "./schema-follower";
 import { readServerState, type SlotState } from "./slot-query";
+import { recoverLostSlot, restartAt } from "./slot-recovery";
 import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
 import type { Stager } from "./stager";
 import type { IdlePosition } from "./staging-state";
@@ -61,7 +63,8 @@ export class StreamLoop {
       } catch (thrown) {
         if (signal.aborted) return;
         const error = toSourceError(thrown, "streaming", config.source);
-        if (!isTransient(error.kind)) throw error;
+        // A lost slot that the monitor found is recovered by the next attempt.
+        if (!isTransient(error.kind) && !(error.kind === "slot-lost" && this.recovers)) throw error;
         failures++;
         this.reconnects++;
         const delayMs = Math.min(retryDelayMs(failures) / 2, 15_000);
@@ -70,6 +73,16 @@ export class StreamLoop {
         await delay(delayMs, undefined, { signal }).catch(() => {});
       }
     }
+  }
+
+  private get recovers(): boolean {
+    return this.context.config.onSlotLost === "resnapshot";
+  }
+
+  /** The slot was found lost, be it while snapshots run: by policy the end, or a new beginning. */
+  slotLost(error: SluiceError): void {
+    if (this.recovers) this.stream?.abandon(error);
+    else this.context.fail(error);
   }
 
   /** Tells the server what is durable. */
@@ -155,23 +168,36 @@ export class StreamLoop {
   private async prepare(): Promise<{ startLsn: Lsn; serverVersion: number }> {
     const { config, capture, stager, idle } = this.context;
     const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
-    let slot: SlotState | null;
-    let serverVersion: number;
     try {
-      serverVersion = await readServerVersion(client);
-      ({ slot } = await readServerState(client, config.slot));
+      const serverVersion = await readServerVersion(client);
+      const { slot } = await readServerState(client, config.slot);
       addPublished(capture, await readPublishedTables(client, config.publication));
+      await stager.drained();
+      const known = maxLsn(stager.stagedLsn, idle.durableLsn);
+      const startLsn = await this.startLsn(client, slot, known === lsnZero ? null : known);
+      return { startLsn, serverVersion };
     } finally {
       await client.end().catch(() => {});
     }
-    await stager.drained();
-    const known = maxLsn(stager.stagedLsn, idle.durableLsn);
-    const startLsn = startPosition(slot?.position ?? null, config.slot, known === lsnZero ? null : known);
-    if (known === lsnZero) {
-      stager.stagedLsn = startLsn;
-      await idle.advance(startLsn);
+  }
+
+  private async startLsn(client: Client, slot: SlotState | null, known: Lsn | null): Promise<Lsn> {
+    const { config, capture, stager, idle } = this.context;
+    let startLsn: Lsn;
+    try {
+      startLsn = startPosition(slot?.position ?? null, config.slot, known, capture.startsAnew);
+    } catch (thrown) {
+      const isLost = thrown instanceof SluiceError && thrown.kind === "slot-lost";
+      if (!isLost || !this.recovers) throw thrown;
+      return recoverLostSlot(client, slot, thrown, this.context);
     }
-    return { startLsn, serverVersion };
+    if (known === null) {
+      stager.restart(startLsn);
+      await idle.advance(startLsn);
+    } else if (startLsn > known) {
+      await restartAt(startLsn, "the slot leads: a new snapshot follows", this.context);
+    }
+    return startLsn;
   }
 
   /** SIGTERM: the transaction being received is read to its end if that is near; all before is staged and acknowledged. */

@@ -100,6 +100,8 @@ interface TakenSnapshot {
   schema: TableSchema;
   visibility: SnapshotVisibility;
   rowsEstimate: number;
+  /** of the capture when it was taken */
+  generation: number;
 }
 
 async function takeSnapshot(
@@ -107,6 +109,7 @@ async function takeSnapshot(
   table: CapturedTable,
   context: SnapshotContext,
 ): Promise<TakenSnapshot | null> {
+  const { generation } = context.capture;
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   const snapshot = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
   // Read in a statement of its own: it must come after the snapshot.
@@ -121,6 +124,7 @@ async function takeSnapshot(
     schema: await storeTableSchema(context.store, found.schema, table.schemaId),
     visibility: parseSnapshot(snapshot.rows[0].text, parseLsn(horizon.rows[0].lsn)),
     rowsEstimate: Math.max(found.rowsEstimate, 0),
+    generation,
   };
 }
 

@@ -196,6 +196,11 @@ export class ReplicationStream {
     await Promise.race([this.service.destroy(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
   }
 
+  /** Ends the connection as if the server had failed so. */
+  abandon(error: SluiceError): void {
+    this.fail(error);
+  }
+
   private finish(): void {
     if (this.ended) return;
     this.ended = true;

@@ -86,9 +86,12 @@ export const stagedCommitSchema = z.strictObject({
   sequence: z.int().min(1),
   /** names the gateway process that wrote it */
   epoch: z.string(),
-  /** `endLsn` of the record before; text form */
+  /** `endLsn` of the record before, in text form */
   startLsn: z.string(),
-  /** every change that commits at or before it, of every table past its snapshot, is in this record or an earlier one */
+  /**
+   * every change that commits at or before it, of every table past its snapshot, is in this record or an earlier one;
+   * after a lost slot it may go back, when no table is past its snapshot
+   */
   endLsn: z.string(),
   stagedAt: z.iso.datetime(),
   events: z.array(stagedEventSchema),

@@ -42,12 +42,10 @@ function fill(path: string, leftBytes: number): void {
 }
 
 describe.skipIf("skipped" in disk)(`a full disk${"skipped" in disk ? ` (skipped: ${disk.skipped})` : ""}`, () => {
-  it.each([
-    ["no room for a data file", 64 * 1024],
-    ["no room at all", 0],
-  ])("with %s is waited for, and then everything arrives", async (_name, leftBytes) => {
+  // With room for some records, but not for a data file.
+  it("is waited for, and then everything arrives", async () => {
     const { path } = disk as { path: string };
-    const stagingPath = join(path, `staging-${leftBytes}`);
+    const stagingPath = join(path, "staging");
     mkdirSync(stagingPath);
     gateway = await GatewayUnderTest.create(postgres, {
       stagingPath,
@@ -59,7 +57,7 @@ describe.skipIf("skipped" in disk)(`a full disk${"skipped" in disk ? ` (skipped:
     await gateway.caughtUp();
     await client.query("INSERT INTO item SELECT n, 'before' FROM generate_series(1, 100) n");
     await gateway.caughtUp();
-    fill(path, leftBytes);
+    fill(path, 64 * 1024);
     // Small and large transactions: some that one record holds, one that needs several files.
     for (let batch = 1; batch <= 5; batch++) {
       await client.query(
