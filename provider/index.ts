@@ -4,6 +4,7 @@ export {
   type DestinationArgs,
   IngestionPipeline,
   type IngestionPipelineArgs,
+  type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";
 export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
-import type { ProcessArgs } from "./source";
+import type { ProcessArgs, Table } from "./source";
 
 /** Where the tables are written: Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
 export interface DestinationArgs {
@@ -10,6 +10,31 @@ export interface DestinationArgs {
 
 /** `continuous` looks for staged commits every `intervalMs` (default 500); `once` applies what is staged and ends. */
 export type TriggerArgs = { kind: "continuous"; intervalMs?: number } | { kind: "once" };
+
+/** Options of one table; columns are named as the source names them. */
+export interface TableOptionsArgs {
+  table: Table;
+  /**
+   * `scd1` (default): the source's rows. `softDelete`: deleted rows stay, with `_deleted_at`. `append`: every change is a
+   * row, with `_op`, `_commit_lsn`, `_ordinal`, `_commit_time`. `scd2`: every version is a row, with `valid_from`,
+   * `valid_to`, `is_current`.
+   */
+  mode?: "scd1" | "softDelete" | "append" | "scd2";
+  /** Default: schema and name at the source. */
+  destination?: { schema?: string; name?: string };
+  /** Only these columns. */
+  include?: string[];
+  /** All columns but these; their values are in no file of the destination. */
+  exclude?: string[];
+  /** Columns that are kept as SHA-256 of their text, in hexadecimal. Guessable values can be guessed from it. */
+  hash?: string[];
+  /** For a table without a key: columns that are unique together, to merge its rows by. */
+  key?: string[];
+  /** `scd1`, `softDelete`: also `_commit_lsn` and `_commit_time` of a row's last change; default false. */
+  metadataColumns?: boolean;
+  /** What a change of these options does that rows of before can't follow: default `refuse`, a failure of the preview. */
+  onChange?: "refuse" | "refresh";
+}
 
 export interface IngestionPipelineArgs extends ProcessArgs {
   /** `gateway.deploymentId`. Replaces. */
@@ -22,6 +47,8 @@ export interface IngestionPipelineArgs extends ProcessArgs {
   destination: pulumi.Input<DestinationArgs>;
   /** Default `{ kind: "continuous" }`. Restarts the process. */
   trigger?: pulumi.Input<TriggerArgs>;
+  /** Tables that aren't copied as they are. Restarts the process; what rows of before can't follow is refused. */
+  tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Memory for finding the rows that a batch changes, in bytes; default 1 GiB. Restarts the process. */
   memoryBytesMax?: pulumi.Input<number>;
 }

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
 import { type BatchArgs, Gateway, type HealthArgs, type TypeArgs } from "./gateway";
-import { type DestinationArgs, IngestionPipeline, type TriggerArgs } from "./ingestion-pipeline";
+import { type DestinationArgs, IngestionPipeline, type TableOptionsArgs, type TriggerArgs } from "./ingestion-pipeline";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
 import type { Inputs, Preflight, Source, Table } from "./source";
@@ -11,6 +11,8 @@ export interface PostgresIngestionArgs {
   source: pulumi.Input<Inputs<Source>>;
   /** Tables to carry. One that is added is copied while the others go on; the table of one that is dropped stays. */
   tables: pulumi.Input<pulumi.Input<Table>[]>;
+  /** Mode, columns, name or key of tables that aren't copied as they are. */
+  tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Where the tables are written: `{ kind: "local", path }`, with an absolute path. */
   destination: pulumi.Input<DestinationArgs>;
   /** Folder for staging, status and logs; absolute, on the machine that runs Pulumi. Replaces gateway and pipeline. */
@@ -109,6 +111,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         stagingPath,
         stagingIncarnation,
         destination: args.destination,
+        tableOptions: args.tableOptions,
         stateDir,
         preflight,
         ...args.applier,

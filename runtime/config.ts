@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { secretReferenceSchema } from "./secret-reference";
+import { tableOptionsListSchema } from "./table-options";
 
 /** How to reach the source. The password is a reference, never a value. */
 export const sourceSchema = z.strictObject({
@@ -148,6 +149,8 @@ export const applierConfigSchema = z.strictObject({
       z.strictObject({ kind: z.literal("once") }),
     ])
     .prefault({ kind: "continuous" }),
+  /** tables that aren't as the defaults have them; default [] */
+  tables: tableOptionsListSchema,
   /** DuckDB's memory limit; default 1 GiB */
   memoryBytesMax: z
     .int()

@@ -1,3 +1,5 @@
+import type { TableMode } from "./table-options";
+
 /**
  * The status document: the only thing that the runtime tells the provider and the operator.
  * Written as a whole to `statusPath` and served at `/status`; LSNs as text, times as ISO 8601, durations in ms.
@@ -118,7 +120,7 @@ export interface ApplierTableStatus {
   schema: string;
   name: string;
   type: "delta";
-  mode: "scd1";
+  mode: TableMode;
   state:
     | { kind: "waiting" } // its snapshot isn't complete in staging yet
     | { kind: "running" }

@@ -10,6 +10,7 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
+import { namedOptions, refusedTableChanges, tableOptionsInputSchema } from "./table-options";
 import { isUnknown } from "./unknown-value";
 
 /** Where tables can be written; each with its own settings. */
@@ -42,6 +43,7 @@ const shape = {
   stagingIncarnation: z.string().min(1),
   destination: destinationSchema,
   trigger: applierConfigSchema.shape.trigger,
+  tableOptions: tableOptionsInputSchema,
   memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
 };
 
@@ -60,6 +62,7 @@ export function diffIngestionPipeline(olds: Properties, news: Properties): DiffR
       stagingIncarnation: "replace",
       destination: "update",
       trigger: "update",
+      tableOptions: "update",
       memoryBytesMax: "update",
       httpPort: "update",
       startTimeoutMs: "update",
@@ -85,6 +88,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       http: { port: (inputs.httpPort as number | undefined) ?? 0 },
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
+      tables: namedOptions(inputs.tableOptions),
       ...pick(inputs, ["trigger", "memoryBytesMax"]),
     },
     secretVariables: [],
@@ -105,6 +109,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
     async check(olds, news) {
       const result = checkIngestionPipelineInputs(news);
       const { inputs, failures } = result;
+      failures.push(...refusedTableChanges(olds, inputs));
       const keys = Object.keys(shape);
       const unchanged = olds.stagingIncarnation !== undefined && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;

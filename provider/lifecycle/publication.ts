@@ -35,24 +35,13 @@ import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { identifierSchema, newPipelineId, pipelineIdSchema, publicationNameOf } from "./names";
 import { isOwn, rememberOwn } from "./own-names";
-import { containsUnknown, isUnknown } from "./unknown-value";
-
-const tableSchema = z.preprocess(
-  (value) => {
-    if (typeof value !== "string" || isUnknown(value)) return value;
-    const dot = value.indexOf(".");
-    return dot < 0 ? value : { schema: value.slice(0, dot), name: value.slice(dot + 1) };
-  },
-  z.strictObject(
-    { schema: identifierSchema, name: identifierSchema },
-    { error: 'a table is { schema, name } or the text "schema.name"' },
-  ),
-);
+import { tableNameSchema } from "./table-name";
+import { containsUnknown } from "./unknown-value";
 
 const shape = {
   source: sourceSchema,
   tables: z
-    .array(tableSchema)
+    .array(tableNameSchema)
     .min(1, { error: "at least one table is needed" })
     .superRefine((tables, context) => {
       const seen = new Set<string>();

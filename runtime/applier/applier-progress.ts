@@ -13,8 +13,11 @@ export const progressSchema = z.object({
   tables: z.record(
     z.string(),
     z.object({
+      /** of the source */
       schema: z.string(),
       name: z.string(),
+      /** where its rows were */
+      place: z.object({ schema: z.string(), name: z.string() }).optional(),
       removed: z.boolean(),
       /** the table's own position when this was written; null when it had none */
       heldSequence: z.int().nullable(),

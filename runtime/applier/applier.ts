@@ -64,6 +64,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
       tables = await ApplierTables.open(store, logId, config.id, {
         session,
         destinationPath: config.destination.path,
+        tables: config.tables,
         engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });

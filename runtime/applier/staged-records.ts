@@ -6,7 +6,9 @@ import { readCommit, readHead } from "../staging/staging-log";
 /** A staged commit with its events sorted by table. */
 export interface StagedRecord {
   sequence: number;
+  startLsn: string;
   endLsn: string;
+  stagedAt: string;
   events: Map<string, StagedEvent[]>;
   tables: StagedCommit["tables"];
 }
@@ -31,14 +33,14 @@ export class StagedRecords {
   async read(sequence: number): Promise<StagedRecord> {
     const cached = this.cache.get(sequence);
     if (cached !== undefined) return cached;
-    const { endLsn, events, tables } = await readCommit(this.store, sequence);
+    const { startLsn, endLsn, stagedAt, events, tables } = await readCommit(this.store, sequence);
     const sorted = new Map<string, StagedEvent[]>();
     for (const event of events) {
       const known = sorted.get(event.tableId);
       if (known === undefined) sorted.set(event.tableId, [event]);
       else known.push(event);
     }
-    const record = { sequence, endLsn, events: sorted, tables };
+    const record = { sequence, startLsn, endLsn, stagedAt, events: sorted, tables };
     this.cache.set(sequence, record);
     if (this.cache.size > cachedMax) this.cache.delete(this.cache.keys().next().value as number);
     return record;

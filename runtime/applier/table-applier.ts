@@ -1,21 +1,21 @@
-import type { TableSchema } from "../change/table-schema";
 import {
-  type ApplyPlan,
   afterApply,
   foldRecord,
   type PlanState,
   schemaAfter,
+  sinceSnapshot,
   startPlan,
 } from "../destination/apply-plan";
 import { liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
-import { applyPlan } from "../destination/table-apply";
+import { applyPlan, needsSnapshot } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
+import { storedOptions } from "../destination/target-metadata";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { readTableSchema } from "../staging/staging-log";
 import type { ApplierTableStatus } from "../status";
+import { compareOptions, type NamedTableOptions, type OptionsChange } from "../table-options";
 import type { ApplierProgress } from "./applier-progress";
 import type { StagedRecords } from "./staged-records";
 import {
@@ -28,12 +28,15 @@ import {
   type TableHome,
   type TableOwner,
 } from "./table-home";
+import { TableTargets } from "./table-targets";
 
 export interface TableContext {
   records: StagedRecords;
   session: DuckDbSession;
   logId: string;
   destinationPath: string;
+  /** options of tables that aren't as the defaults have them */
+  tables: NamedTableOptions[];
   engineInfo: string;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
@@ -51,7 +54,7 @@ export class TableApplier {
   private plan: PlanState | null = null;
   private running = false;
   private failure: { error: SluiceError; count: number; retryAtMs: number } | null = null;
-  private readonly schemas = new Map<number, TableSchema>();
+  private readonly targets: TableTargets;
   private readonly owner: TableOwner;
   private rows = 0;
 
@@ -61,7 +64,8 @@ export class TableApplier {
     private known: KnownTable,
     private readonly context: TableContext,
   ) {
-    const { logId } = context;
+    const { logId, records, tables } = context;
+    this.targets = new TableTargets(tableId, records.store, tables);
     this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
   }
 
@@ -102,16 +106,20 @@ export class TableApplier {
 
   private async fold(): Promise<PlanState> {
     const { records, batchBytesMax } = this.context;
-    let plan = this.plan ?? startPlan(await this.startSequence(), this.known.removed);
+    let plan = this.plan ?? this.newPlan(await this.startSequence(), this.known.removed);
     const last = Math.min(records.head, plan.scannedSequence + recordsMax);
-    // A displaced table can only be written once its new place is known.
-    const isFull = () => plan.ready.changeBytes >= batchBytesMax && this.home?.isDisplaced !== true;
+    // What a blocked table waits for may be anywhere in the log.
+    const isFull = () => plan.ready.changeBytes >= batchBytesMax && !this.isBlocked;
     while (plan.scannedSequence < last && !isFull()) {
       const record = await records.read(plan.scannedSequence + 1);
-      plan = foldRecord(plan, record.sequence, record.events.get(this.tableId) ?? []);
+      plan = foldRecord(plan, record, record.events.get(this.tableId) ?? []);
     }
     this.setPlan(plan);
     return plan;
+  }
+
+  private newPlan(sequence: number, removed: boolean): PlanState {
+    return startPlan(sequence, removed, this.targets.options(this.known).mode !== "scd1");
   }
 
   private setPlan(plan: PlanState): void {
@@ -139,32 +147,59 @@ export class TableApplier {
   private async places(): Promise<Place[]> {
     const { records } = this.context;
     const newest = records.head === 0 ? undefined : (await records.read(records.head)).tables[this.tableId];
-    const known = { schema: this.known.schema, name: this.known.name };
-    return newest === undefined ? [known] : [known, { schema: newest.schema, name: newest.name }];
+    return [
+      this.place,
+      this.targets.placeOf(this.known),
+      ...(newest === undefined ? [] : [this.targets.placeOf(newest)]),
+    ];
   }
 
-  private async apply({ ready: plan, baseSequence, removed, scannedSequence }: PlanState): Promise<void> {
+  private get place(): Place {
+    return this.known.place ?? this.targets.placeOf(this.known);
+  }
+
+  /** Nothing can be written now but a new snapshot, or at another place. */
+  private get isBlocked(): boolean {
+    return this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
+  }
+
+  /** What the pipeline's options are to the rows of now. */
+  private get optionsChange(): OptionsChange {
+    const stored = storedOptions(this.home?.delta.snapshot.metaData ?? null, this.tableId);
+    return stored === null ? { kind: "none" } : compareOptions(stored.options, this.targets.options(this.known));
+  }
+
+  private async apply({ ready, baseSequence, removed, scannedSequence, keepsHistory }: PlanState): Promise<void> {
     const home = this.home as TableHome;
-    const isReplaced = plan.steps[0].kind === "replace";
-    const place = await this.placeAfter(plan, home.place);
+    const source = await this.targets.schema(schemaAfter(ready) as number);
+    const place = this.targets.placeOf(source);
     const stays = isSamePlace(place, home.place);
-    if (stays && home.isDisplaced && !isReplaced) {
-      if (scannedSequence < this.context.records.head) return; // its new place may come
-      throw displaced(home);
+    const change = this.optionsChange;
+    const plan = change.kind === "refresh" ? sinceSnapshot(ready) : ready;
+    const isReplaced = plan.steps[0]?.kind === "replace";
+    if (!isReplaced && ((stays && home.isDisplaced) || change.kind === "refresh")) {
+      if (scannedSequence < this.context.records.head) return;
+      throw change.kind === "refresh" ? needsSnapshot(this.label, change.reason) : displaced(home);
     }
+    // A snapshot needs nothing of before, unless the table keeps what was.
+    const goesOn = !isReplaced || (keepsHistory && change.kind !== "refresh" && this.held() !== null);
+    const { schema, name } = source;
+    const settle = (next: PlanState) => {
+      this.known = { ...this.known, schema, name };
+      this.setHome({ place, delta, isDisplaced: false });
+      this.setPlan(next);
+    };
     const delta = stays && !home.isDisplaced ? home.delta : await openPlace(place, this.context);
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const held = heldSequence(delta, this.owner);
       if (held !== null && held > baseSequence) {
         // Another process of ours was here: what it has applied is not applied again.
-        this.setHome({ place, delta, isDisplaced: false });
-        this.setPlan(startPlan(held, removed));
+        settle(this.newPlan(held, removed));
         return;
       }
       if (!isReplaced && !home.isDisplaced) assertOwned(home.delta, this.owner);
-      if (await applyPlan(delta, plan, this.applyContext(), isReplaced ? delta : home.delta)) {
-        this.setHome({ place, delta, isDisplaced: false });
-        this.setPlan(afterApply(this.plan as PlanState));
+      if (await applyPlan(delta, plan, this.applyContext(), goesOn ? home.delta : delta)) {
+        settle(afterApply(this.plan as PlanState));
         await this.checkpoint(delta);
         return;
       }
@@ -175,18 +210,11 @@ export class TableApplier {
     });
   }
 
-  /** Where the plan's last schema says; a table without a schema step stays. */
-  private async placeAfter(plan: ApplyPlan, place: Place): Promise<Place> {
-    const schemaId = schemaAfter(plan);
-    if (schemaId === null) return place;
-    const { schema, name } = await this.schema(schemaId);
-    return { schema, name };
-  }
-
   private setHome(home: TableHome): void {
     this.home = home;
-    this.known = { ...this.known, ...home.place };
+    this.known = { ...this.known, place: { ...home.place } };
     this.rows = liveRows(home.delta.snapshot);
+    this.targets.remember(storedOptions(home.delta.snapshot.metaData, this.tableId));
   }
 
   private async checkpoint(delta: DeltaTable): Promise<void> {
@@ -209,17 +237,10 @@ export class TableApplier {
       engineInfo,
       batchBytesMax,
       appId: this.owner.appId,
-      schema: (schemaId) => this.schema(schemaId),
+      tableId: this.tableId,
+      target: (schemaId) => this.targets.target(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),
     };
-  }
-
-  private async schema(schemaId: number): Promise<TableSchema> {
-    const known = this.schemas.get(schemaId);
-    if (known !== undefined) return known;
-    const schema = await readTableSchema(this.context.records.store, this.tableId, schemaId);
-    this.schemas.set(schemaId, schema);
-    return schema;
   }
 
   private get label(): string {
@@ -238,7 +259,7 @@ export class TableApplier {
       schema: this.known.schema,
       name: this.known.name,
       type: "delta",
-      mode: "scd1",
+      mode: this.targets.options(this.known).mode,
       state: this.state(),
       rows: this.rows,
       upserted: own?.upserted ?? 0,
@@ -248,7 +269,7 @@ export class TableApplier {
       durationMs: own?.durationMs ?? 0,
       appliedSequence: this.known.sequence,
       deltaVersion: delta?.exists ? delta.snapshot.version : null,
-      path: tablePath(this.context.destinationPath, this.known),
+      path: tablePath(this.context.destinationPath, this.place),
     };
   }
 

@@ -1,4 +1,5 @@
-import type { StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
+import { parseLsn } from "../postgres/lsn";
+import type { StagedCommit, StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
 
 /** A file of changes; `transaction`: the one that all its rows belong to, where they don't say so themselves. */
 export type ChangesFile = StagedFile & { transaction?: StagedTransaction };
@@ -6,11 +7,18 @@ export type ChangesFile = StagedFile & { transaction?: StagedTransaction };
 /** What is done to a table, in this order, in one commit of its Delta log. Pure: no I/O here. */
 export type ApplyStep =
   /** its content becomes that of a snapshot, with this schema */
-  | { kind: "replace"; schemaId: number; files: StagedFile[] }
-  | { kind: "truncate" }
+  | { kind: "replace"; schemaId: number; files: StagedFile[]; point: CommitPoint }
+  | { kind: "truncate"; schemaId: number; point: CommitPoint }
   /** rows get this schema, and the fill's values in new columns; changes from here on have it */
   | { kind: "schema"; schemaId: number; fill: StagedFile | null }
   | { kind: "changes"; schemaId: number; files: ChangesFile[] };
+
+/** A point of the source's history that no change's own row tells. */
+export interface CommitPoint {
+  /** null when it isn't known */
+  commitLsn: bigint | null;
+  commitTimeMicros: bigint;
+}
 
 export interface ApplyPlan {
   steps: ApplyStep[];
@@ -29,6 +37,8 @@ interface OpenSnapshot {
   schemaId: number;
   files: StagedFile[];
   rows: number;
+  /** before every change that comes after it */
+  point: CommitPoint;
   changes: ApplyPlan;
 }
 
@@ -43,11 +53,19 @@ export interface PlanState {
   scannedSequence: number;
   /** left the publication */
   removed: boolean;
+  /** every change counts, also those that a snapshot or TRUNCATE makes void for the rows of now */
+  keepsHistory: boolean;
 }
 
-export function startPlan(appliedSequence: number, removed = false): PlanState {
-  const baseSequence = appliedSequence;
-  return { ready: emptyPlan(appliedSequence), open: null, baseSequence, scannedSequence: appliedSequence, removed };
+export function startPlan(appliedSequence: number, removed = false, keepsHistory = false): PlanState {
+  return {
+    ready: emptyPlan(appliedSequence),
+    open: null,
+    baseSequence: appliedSequence,
+    scannedSequence: appliedSequence,
+    removed,
+    keepsHistory,
+  };
 }
 
 /** The state once `ready` is carried out. */
@@ -59,16 +77,19 @@ function emptyPlan(sequence: number): ApplyPlan {
   return { steps: [], sequence, upserted: 0, deleted: 0, changeBytes: 0 };
 }
 
+export type RecordHead = Pick<StagedCommit, "sequence" | "startLsn" | "stagedAt">;
+
 /** The plan after one more record; `events`: those of this table, in order (maybe none). */
-export function foldRecord(state: PlanState, sequence: number, events: StagedEvent[]): PlanState {
+export function foldRecord(state: PlanState, record: RecordHead, events: StagedEvent[]): PlanState {
+  const { sequence } = record;
   let next: PlanState = { ...state, scannedSequence: sequence };
-  for (const event of events) next = foldEvent(next, event);
+  for (const event of events) next = foldEvent(next, event, record);
   // While a snapshot is open the table stays at the record before its begin.
   if (next.open === null) next.ready = { ...next.ready, sequence };
   return next.ready.steps.length === 0 ? { ...next, baseSequence: next.ready.sequence } : next;
 }
 
-function foldEvent(state: PlanState, event: StagedEvent): PlanState {
+function foldEvent(state: PlanState, event: StagedEvent, record: RecordHead): PlanState {
   switch (event.kind) {
     case "snapshot-begin": {
       const open = {
@@ -76,6 +97,7 @@ function foldEvent(state: PlanState, event: StagedEvent): PlanState {
         schemaId: event.schemaId,
         files: [],
         rows: 0,
+        point: { commitLsn: parseLsn(record.startLsn), commitTimeMicros: stagedMicros(record) },
         changes: emptyPlan(0),
       };
       return { ...state, open, removed: false };
@@ -89,41 +111,53 @@ function foldEvent(state: PlanState, event: StagedEvent): PlanState {
     case "snapshot-end": {
       const { open } = state;
       if (open?.snapshotId !== event.snapshotId) return state;
-      return { ...state, open: null, ready: close(state.ready, open) };
+      return { ...state, open: null, ready: close(state.ready, open, state.keepsHistory) };
     }
     case "removed":
       return { ...state, open: null, removed: true };
     case "truncate":
     case "schema":
     case "changes": {
-      if (state.open === null) return { ...state, ready: addStep(state.ready, event) };
-      return { ...state, open: { ...state.open, changes: addStep(state.open.changes, event) } };
+      const { open, ready, keepsHistory } = state;
+      if (open === null) return { ...state, ready: addStep(ready, event, record, keepsHistory) };
+      return { ...state, open: { ...open, changes: addStep(open.changes, event, record, keepsHistory) } };
     }
   }
 }
 
-/** What was to be done before the snapshot needs no doing any more; it still counts. */
-function close(before: ApplyPlan, open: OpenSnapshot): ApplyPlan {
-  const { changes } = open;
+/** What was to be done before the snapshot needs no doing any more, but for a table's history; it still counts. */
+function close(before: ApplyPlan, open: OpenSnapshot, keepsHistory: boolean): ApplyPlan {
+  const { changes, schemaId, files, point } = open;
   return {
-    steps: [{ kind: "replace", schemaId: open.schemaId, files: open.files }, ...changes.steps],
+    steps: [...(keepsHistory ? before.steps : []), { kind: "replace", schemaId, files, point }, ...changes.steps],
     sequence: before.sequence,
     upserted: before.upserted + open.rows + changes.upserted,
     deleted: before.deleted + changes.deleted,
-    changeBytes: changes.changeBytes,
+    changeBytes: (keepsHistory ? before.changeBytes : 0) + changes.changeBytes,
   };
 }
 
-function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate" | "schema" | "changes" }>): ApplyPlan {
+function addStep(
+  plan: ApplyPlan,
+  event: Extract<StagedEvent, { kind: "truncate" | "schema" | "changes" }>,
+  record: RecordHead,
+  keepsHistory: boolean,
+): ApplyPlan {
   switch (event.kind) {
     case "truncate": {
+      const step: ApplyStep = {
+        kind: "truncate",
+        schemaId: event.schemaId,
+        point: pointOf(event.transaction, record),
+      };
+      if (keepsHistory) return { ...plan, steps: [...plan.steps, step] };
       // Rows changed just before need not be written; a schema or a snapshot's schema must be kept.
       const [first] = plan.steps;
       const replaced: ApplyStep[] = first?.kind === "replace" ? [{ ...first, files: [] }] : [];
       const schemas = plan.steps.flatMap((step): ApplyStep[] =>
         step.kind === "schema" ? [{ ...step, fill: null }] : [],
       );
-      return { ...plan, steps: [...replaced, { kind: "truncate" }, ...schemas], changeBytes: 0 };
+      return { ...plan, steps: [...replaced, step, ...schemas], changeBytes: 0 };
     }
     case "schema":
       return {
@@ -141,10 +175,27 @@ function addStep(plan: ApplyPlan, event: Extract<StagedEvent, { kind: "truncate"
   }
 }
 
+/** The plan without what comes before its first snapshot; empty when it has none. */
+export function sinceSnapshot(plan: ApplyPlan): ApplyPlan {
+  const first = plan.steps.findIndex((step) => step.kind === "replace");
+  return { ...plan, steps: first < 0 ? [] : plan.steps.slice(first) };
+}
+
+function pointOf(
+  transaction: { commitLsn: string; commitTimeMicros: string } | undefined,
+  record: RecordHead,
+): CommitPoint {
+  if (transaction === undefined) return { commitLsn: null, commitTimeMicros: stagedMicros(record) };
+  return { commitLsn: BigInt(transaction.commitLsn), commitTimeMicros: BigInt(transaction.commitTimeMicros) };
+}
+
+function stagedMicros({ stagedAt }: RecordHead): bigint {
+  return BigInt(Date.parse(stagedAt)) * 1_000n;
+}
+
 /** The schema that the table has after the plan; null when no step says. */
 export function schemaAfter({ steps }: ApplyPlan): number | null {
-  const last = steps.findLast((step) => step.kind !== "truncate");
-  return last?.schemaId ?? null;
+  return steps.at(-1)?.schemaId ?? null;
 }
 
 /** Consecutive changes of one schema are one step. */

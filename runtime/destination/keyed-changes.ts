@@ -1,17 +1,13 @@
-import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table-schema";
+import { keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
-import { duckDbType } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
 import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";
+import { hasUnchanged, loadChanges } from "./staged-changes";
+import { type TargetTable, targetColumns } from "./target-table";
 import { resolveUnchanged } from "./unchanged-values";
 import type { WorkingTable } from "./working-table";
-
-/** Columns by physical name, cast to the types that the table's schema says. */
-export function projection(columns: ColumnSchema[]): string {
-  return columns.map((column) => `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`).join(", ");
-}
 
 /**
  * Applies changes of a table with a key: the last change of each key counts. Rows of all changed keys are deleted
@@ -21,29 +17,42 @@ export function projection(columns: ColumnSchema[]): string {
 export async function applyKeyedChanges(
   session: DuckDbSession,
   working: WorkingTable,
-  schema: TableSchema,
+  target: TargetTable,
   changes: string,
 ): Promise<void> {
-  const keys = keyColumns(schema).map(name);
-  const [{ unchanged }] = await session.rows<{ unchanged: bigint }>(
-    `SELECT count(_unchanged) AS unchanged FROM ${changes}`,
-  );
-  if (unchanged > 0n) await resolveUnchanged(session, working, schema, changes);
+  if (await hasUnchanged(session, changes)) await resolveUnchanged(session, working, target, changes);
   else {
-    await session.run(
-      `CREATE OR REPLACE TEMP TABLE changes AS SELECT _op, ${projection(schema.columns)},
-         (_commit_lsn::HUGEINT << 64) + _ordinal AS _position FROM ${changes}`,
-    );
-    await keepLatest(session, "changes", keys);
+    await loadChanges(session, target, changes, "changes", target.meta.length > 0);
+    await keepLatest(session, "changes", keyNames(target));
   }
-  if (working.paths.length > 0) {
-    const equal = keys.map((key) => `f.${key} IS NOT DISTINCT FROM k.${key}`).join(" AND ");
-    const rows = await tableRows(session, working, keyColumns(schema));
-    await deletePositions(session, working, `SELECT ${positionColumns} FROM ${rows} f SEMI JOIN latest k ON ${equal}`);
-  }
-  const kept = `SELECT ${schema.columns.map(name).join(", ")} FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update})`;
-  await working.insert(kept, schema.columns);
+  await deleteKeys(session, working, target, "latest");
+  const columns = targetColumns(target);
+  const kept = `SELECT ${columns.map(name).join(", ")} FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update})`;
+  await working.insert(kept, columns);
   await session.run("DROP TABLE latest");
+}
+
+export function keyNames(target: TargetTable): string[] {
+  return keyColumns(target.schema).map(name);
+}
+
+/** Deletes every row whose key is in a table. */
+export async function deleteKeys(
+  session: DuckDbSession,
+  working: WorkingTable,
+  target: TargetTable,
+  keyTable: string,
+): Promise<void> {
+  if (working.paths.length === 0) return;
+  const rows = await tableRows(session, working, keyColumns(target.schema));
+  const query = `SELECT ${positionColumns} FROM ${rows} f SEMI JOIN ${keyTable} k ON ${sameKey(target, "f", "k")}`;
+  await deletePositions(session, working, query);
+}
+
+export function sameKey(target: TargetTable, one: string, other: string): string {
+  return keyNames(target)
+    .map((key) => `${one}.${key} IS NOT DISTINCT FROM ${other}.${key}`)
+    .join(" AND ");
 }
 
 /**

@@ -2,10 +2,10 @@ import type { ColumnSchema, TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
-import { projection } from "./keyed-changes";
 import { presentColumns } from "./live-rows";
 import { isFloating, name } from "./parquet-file";
 import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
+import { projection, type TargetTable, targetColumns } from "./target-table";
 import type { WorkingTable } from "./working-table";
 
 /**
@@ -15,22 +15,29 @@ import type { WorkingTable } from "./working-table";
 export async function applyKeylessChanges(
   session: DuckDbSession,
   working: WorkingTable,
-  schema: TableSchema,
+  target: TargetTable,
   changes: string,
 ): Promise<void> {
+  const { schema } = target;
   const names = schema.columns.map(name);
+  // Of equal rows nobody can say which change made which: each gets the last.
+  const commit = target.meta.map((column) => ({
+    source: `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`,
+    last: `max(${name(column)}) AS ${name(column)}`,
+  }));
   const identity = [...names, ...schema.columns.flatMap((column) => sign(column, name(column)))];
   await session.run(
     `CREATE OR REPLACE TEMP TABLE balances AS
      SELECT *, row_number() OVER () AS _value FROM (
        SELECT ${names.map((column) => `any_value(${column}) AS ${column}`).join(", ")},
-         sum(CASE WHEN _op IN (${changeOp.insert}, ${changeOp.update}) THEN 1 ELSE -1 END)::BIGINT AS _balance
-       FROM (SELECT _op, ${projection(schema.columns)} FROM ${changes}) GROUP BY ${identity.join(", ")})
+         sum(CASE WHEN _op IN (${changeOp.insert}, ${changeOp.update}) THEN 1 ELSE -1 END)::BIGINT AS _balance${commit.map(({ last }) => `, ${last}`).join("")}
+       FROM (SELECT _op, ${projection(target)}${commit.map(({ source }) => `, ${source}`).join("")} FROM ${changes}) GROUP BY ${identity.join(", ")})
      WHERE _balance <> 0`,
   );
   await deleteRows(session, working, schema);
-  const inserted = `SELECT ${names.join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
-  await working.insert(inserted, schema.columns);
+  const columns = targetColumns(target);
+  const inserted = `SELECT ${columns.map(name).join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
+  await working.insert(inserted, columns);
   await session.run("DROP TABLE balances");
 }
 

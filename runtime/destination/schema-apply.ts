@@ -1,9 +1,9 @@
-import type { TableSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { liveRowsQuery, presentColumns } from "./live-rows";
 import { name } from "./parquet-file";
 import { compareSchemas } from "./schema-evolution";
+import { type TargetTable, targetColumns } from "./target-table";
 import type { WorkingTable } from "./working-table";
 
 /**
@@ -15,17 +15,18 @@ import type { WorkingTable } from "./working-table";
 export async function followSchema(
   session: DuckDbSession,
   working: WorkingTable,
-  schema: TableSchema,
+  target: TargetTable,
   fillPath: string | null,
 ): Promise<void> {
-  const { widened, added } = compareSchemas(working.types, schema);
-  const values = fillPath === null ? new Map<string, string>() : await fillValues(session, schema, added, fillPath);
-  working.setSchema(schema);
+  const columns = targetColumns(target);
+  const { widened, added } = compareSchemas(working.types, { ...target.schema, columns });
+  const values = fillPath === null ? new Map<string, string>() : await fillValues(session, target, added, fillPath);
+  working.setTarget(target);
   if (values.size === 0 && widened.length === 0) return;
   // From the last on: a file that is left without rows leaves the list.
   for (let index = working.paths.length - 1; index >= 0; index--) {
-    const query = await liveRowsQuery(session, working, [index], schema.columns, values);
-    await working.rewrite([index], query, schema.columns);
+    const query = await liveRowsQuery(session, working, [index], columns, values);
+    await working.rewrite([index], query, columns);
     failpoint("applier.after-rewritten-file");
   }
 }
@@ -33,16 +34,16 @@ export async function followSchema(
 /** An expression for each new column that isn't NULL in rows of before. */
 async function fillValues(
   session: DuckDbSession,
-  schema: TableSchema,
+  target: TargetTable,
   added: string[],
   fillPath: string,
 ): Promise<Map<string, string>> {
   const source = parquet([fillPath]);
   const present = await presentColumns(session, [fillPath]);
   const values = new Map<string, string>();
-  for (const column of schema.columns) {
+  for (const column of target.schema.columns) {
     if (!added.includes(column.physicalName) || !present.has(column.physicalName)) continue;
-    const value = `(SELECT ${name(column)} FROM ${source})`;
+    const value = `(SELECT ${target.expressions.get(column.physicalName) ?? name(column)} FROM ${source})`;
     const [{ known }] = await session.rows<{ known: boolean }>(`SELECT ${value} IS NOT NULL AS known`);
     if (known) values.set(column.physicalName, value);
   }

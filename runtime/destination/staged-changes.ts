@@ -1,5 +1,6 @@
 import type { ChangesFile } from "./apply-plan";
-import { parquet } from "./duckdb-session";
+import { type DuckDbSession, parquet } from "./duckdb-session";
+import { projection, type TargetTable } from "./target-table";
 
 /**
  * The rows of files of changes as one relation for FROM: without those of subtransactions that were rolled back, each
@@ -27,4 +28,33 @@ function selectRows(transaction: ChangesFile["transaction"]): string {
   if (transaction === undefined) return "*";
   const { commitLsn, commitTimeMicros } = transaction;
   return `* REPLACE (${commitLsn}::BIGINT AS _commit_lsn, make_timestamp(${commitTimeMicros}::BIGINT) AS _commit_time)`;
+}
+
+/** Order of all changes: (commit LSN, ordinal). */
+const order = "(_commit_lsn::HUGEINT << 64) + _ordinal";
+
+/**
+ * Makes a temporary table of changes: `_op`, the target's columns, `_position` (their order); `withCommit`: also
+ * `_commit_lsn`, `_ordinal` and `_commit_time` as a TIMESTAMPTZ.
+ */
+export async function loadChanges(
+  session: DuckDbSession,
+  target: TargetTable,
+  changes: string,
+  table: string,
+  withCommit: boolean,
+): Promise<void> {
+  const commit = withCommit ? ", _commit_lsn, _ordinal, _commit_time::TIMESTAMPTZ AS _commit_time" : "";
+  await session.run(
+    `CREATE OR REPLACE TEMP TABLE ${table} AS
+     SELECT _op, ${projection(target)}, ${order} AS _position${commit} FROM ${changes}`,
+  );
+}
+
+/** Whether any of the changes has values that were not sent. */
+export async function hasUnchanged(session: DuckDbSession, changes: string): Promise<boolean> {
+  const [{ unchanged }] = await session.rows<{ unchanged: bigint }>(
+    `SELECT count(_unchanged) AS unchanged FROM ${changes}`,
+  );
+  return unchanged > 0n;
 }

@@ -1,16 +1,25 @@
 import { randomUUID } from "node:crypto";
-import { keyColumns, type TableSchema } from "../change/table-schema";
+import { keyColumns } from "../change/table-schema";
+import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import type { StagedFile } from "../staging/staged-commit";
-import { type ApplyPlan, type ApplyStep, schemaAfter } from "./apply-plan";
+import { compareOptions } from "../table-options";
+import { appendChanges } from "./append-changes";
+import { type ApplyPlan, type ApplyStep, type CommitPoint, schemaAfter } from "./apply-plan";
 import type { Action, CommitInfo, MetaData } from "./delta/actions";
 import type { DeltaTable } from "./delta/delta-table";
-import { buildMetaData, buildProtocol } from "./delta/table-metadata";
-import type { DuckDbSession } from "./duckdb-session";
+import { buildProtocol, duckDbType } from "./delta/table-metadata";
+import { type DuckDbSession, parquet } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
+import { name } from "./parquet-file";
+import { applyVersions } from "./scd2-changes";
 import { followSchema } from "./schema-apply";
+import { applySoftDeletes } from "./soft-delete";
 import { stagedChanges } from "./staged-changes";
+import { refreshTable, truncateTable } from "./table-refresh";
+import { buildMetaData, storedOptions } from "./target-metadata";
+import { projection, type TargetTable, targetColumns } from "./target-table";
 import { WorkingTable } from "./working-table";
 
 export interface ApplyContext {
@@ -19,10 +28,12 @@ export interface ApplyContext {
   logId: string;
   /** names table and log in the Delta table's txn */
   appId: string;
+  /** oid of the source's table */
+  tableId: string;
   engineInfo: string;
   /** changes merged at a time, in bytes of their files; one file at least */
   batchBytesMax: number;
-  schema: (schemaId: number) => Promise<TableSchema>;
+  target: (schemaId: number) => Promise<TargetTable>;
   /** a local path of a staged file */
   stagedPath: (file: StagedFile) => Promise<string>;
 }
@@ -40,6 +51,7 @@ export async function applyPlan(
 ): Promise<boolean> {
   const startedMs = performance.now();
   const working = await WorkingTable.open(table, context.session, source);
+  working.stored = storedOptions(source.snapshot.metaData, context.tableId);
   let keepFiles = false;
   try {
     for (const step of plan.steps) await applyStep(working, step, context);
@@ -48,7 +60,7 @@ export async function applyPlan(
     failpoint("applier.after-data-files");
     const schemaId = schemaAfter(plan);
     const tableActions =
-      schemaId === null ? [] : describeTable(table, source, await context.schema(schemaId), context, nowMs);
+      schemaId === null ? [] : describeTable(table, source, await context.target(schemaId), context, nowMs);
     const actions: Action[] = [
       { commitInfo: commitInfo(source, plan, working, context, nowMs, performance.now() - startedMs) },
       ...tableActions,
@@ -67,35 +79,101 @@ export async function applyPlan(
 }
 
 async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyContext): Promise<void> {
+  const { session } = context;
   switch (step.kind) {
     case "replace":
-      working.clear();
-      working.setSchema(await context.schema(step.schemaId));
-      for (const file of step.files) {
-        if (file.rows === 0) continue;
-        const name = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
-        await working.join(await context.stagedPath(file), name, file.rows, file.bytes);
-      }
-      return;
+      return replaceContent(working, step, context);
     case "truncate":
-      working.clear();
-      return;
+      return truncate(working, await targetOf(working, step, context), step.point, session);
     case "schema": {
       const fillPath = step.fill === null ? null : await context.stagedPath(step.fill);
-      return followSchema(context.session, working, await context.schema(step.schemaId), fillPath);
+      return followSchema(session, working, await targetOf(working, step, context), fillPath);
     }
     case "changes": {
-      const schema = await context.schema(step.schemaId);
-      await followSchema(context.session, working, schema, null);
-      const apply = keyColumns(schema).length === 0 ? applyKeylessChanges : applyKeyedChanges;
+      const target = await targetOf(working, step, context);
+      await followSchema(session, working, target, null);
+      const apply = changesOf(target);
       for (const files of portions(step.files, context.batchBytesMax)) {
         const local = await Promise.all(
           files.map(async (file) => ({ ...file, localPath: await context.stagedPath(file) })),
         );
-        await apply(context.session, working, schema, stagedChanges(local));
+        await apply(session, working, target, stagedChanges(local));
       }
       return;
     }
+  }
+}
+
+/** @throws SluiceError `config` when the table's rows were made by options that these can't follow in place */
+async function targetOf(
+  working: WorkingTable,
+  { schemaId }: { schemaId: number },
+  context: ApplyContext,
+): Promise<TargetTable> {
+  const target = await context.target(schemaId);
+  const change = compareOptions(working.stored?.options ?? target.stored.options, target.stored.options);
+  if (change.kind !== "refresh") return target;
+  throw needsSnapshot(`${target.source.schema}.${target.source.name}`, change.reason);
+}
+
+export function needsSnapshot(label: string, reason: string): SluiceError {
+  return new SluiceError("config", `table ${label} needs a new snapshot: ${reason}`, {
+    remedy: `Take the change back, give the table another destination, or run: sluice resync ${label}`,
+  });
+}
+
+async function truncate(
+  working: WorkingTable,
+  target: TargetTable,
+  point: CommitPoint,
+  session: DuckDbSession,
+): Promise<void> {
+  if (target.mode === "scd1") working.clear();
+  else await truncateTable(session, working, target, point);
+}
+
+function changesOf(target: TargetTable): typeof applyKeyedChanges {
+  switch (target.mode) {
+    case "scd1":
+      return keyColumns(target.schema).length === 0 ? applyKeylessChanges : applyKeyedChanges;
+    case "softDelete":
+      return applySoftDeletes;
+    case "append":
+      return appendChanges;
+    case "scd2":
+      return applyVersions;
+  }
+}
+
+/** The table's rows become those of a snapshot; a table that keeps what was gets the difference. */
+async function replaceContent(
+  working: WorkingTable,
+  step: Extract<ApplyStep, { kind: "replace" }>,
+  context: ApplyContext,
+): Promise<void> {
+  const target = await context.target(step.schemaId);
+  const goesOn =
+    working.stored !== null && compareOptions(working.stored.options, target.stored.options).kind !== "refresh";
+  const staged: { file: StagedFile; path: string }[] = [];
+  for (const file of step.files) if (file.rows > 0) staged.push({ file, path: await context.stagedPath(file) });
+  const paths = staged.map(({ path }) => path);
+  if (target.mode !== "scd1" && goesOn) await followSchema(context.session, working, target, null);
+  else {
+    working.clear();
+    working.setTarget(target);
+  }
+  if ((target.mode !== "scd1" && goesOn) || target.mode === "append" || target.mode === "scd2") {
+    return refreshTable(context.session, working, target, paths, step.point);
+  }
+  if (!target.isWhole) {
+    if (paths.length === 0) return;
+    const nulls = target.meta.map((column) => `, NULL::${duckDbType(column.deltaType)} AS ${name(column)}`).join("");
+    const rows = `SELECT ${projection(target)}${nulls} FROM ${parquet(paths)}`;
+    return working.insert(rows, targetColumns(target));
+  }
+  for (const { file, path } of staged) {
+    const joined = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
+    await working.join(path, joined, file.rows, file.bytes);
   }
 }
 
@@ -121,14 +199,14 @@ export function portions<File extends StagedFile>(files: File[], bytesMax: numbe
 function describeTable(
   table: DeltaTable,
   source: DeltaTable,
-  schema: TableSchema,
+  target: TargetTable,
   context: ApplyContext,
   nowMs: number,
 ): Action[] {
   const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
   const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
-  const protocol = buildProtocol(schema, oldProtocol, source.snapshot.protocol);
-  const metaData = buildMetaData(schema, context.logId, source.snapshot.metaData, identity);
+  const protocol = buildProtocol(targetColumns(target), oldProtocol, source.snapshot.protocol);
+  const metaData = buildMetaData(target, context.logId, source.snapshot.metaData, identity);
   const actions: Action[] = [];
   if (oldProtocol === null || protocol.readerFeatures?.length !== oldProtocol.readerFeatures?.length) {
     actions.push({ protocol });

@@ -1,65 +1,86 @@
-import { type ColumnSchema, keyColumns, type TableSchema } from "../change/table-schema";
+import { type ColumnSchema, keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
-import { keepLatest, projection } from "./keyed-changes";
+import { keepLatest, keyNames } from "./keyed-changes";
 import { presentColumns, tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { loadVectors, positionColumns } from "./row-positions";
+import { projection, type TargetTable } from "./target-table";
 import type { WorkingTable } from "./working-table";
 
+export interface ResolveOptions {
+  /** the last change of each key, or all of them */
+  keep: "latest" | "all";
+  /** a delete gets all columns of the row that it deletes, not only the key */
+  deletes: boolean;
+}
+
 /**
- * Makes the table `latest` (the last change of each key, as `applyKeyedChanges` needs it) where changes have values that
- * were not sent (`_unchanged`). Such a value is that of the same source row before: in an earlier change of the batch,
- * or in the table. A row is followed through changes of its key: a *segment* is what happened to one row under one
- * key, a *row* is a chain of segments, each linked to the one before by a delete of the old key with the ordinal before.
+ * Makes the table `latest` (of the changes; see `loadChanges` with commit) where changes have values that were not sent
+ * (`_unchanged`). Such a value is that of the same source row before: in an earlier change of the batch, or in the table.
+ * A row is followed through changes of its key: a *segment* is what happened to one row under one key, a *row* is a
+ * chain of segments, each linked to the one before by a delete of the old key with the ordinal before.
+ * `_found`: whether the row was known, in the batch or in the table.
  */
 export async function resolveUnchanged(
   session: DuckDbSession,
   working: WorkingTable,
-  schema: TableSchema,
+  target: TargetTable,
   changes: string,
+  { keep, deletes }: ResolveOptions = { keep: "latest", deletes: false },
 ): Promise<void> {
-  const keys = keyColumns(schema).map(name);
-  const columns = await unchangedColumns(session, schema, changes);
+  const keys = keyNames(target);
+  const { insert, update, delete: deleted, deleteOldKey } = changeOp;
+  const columns = deletes
+    ? target.schema.columns.filter((column) => column.keyOrdinal === null)
+    : await unchangedColumns(session, target, changes);
   await session.run(
     `CREATE OR REPLACE TEMP TABLE changes AS
-     SELECT _op, _commit_lsn, _ordinal, _unchanged, ${projection(schema.columns)},
+     SELECT _op, _commit_lsn, _ordinal, _commit_time::TIMESTAMPTZ AS _commit_time, _unchanged, ${projection(target)},
        row_number() OVER (ORDER BY _commit_lsn, _ordinal) AS _position FROM ${changes}`,
   );
   await chainRows(session, keys);
   const values = columns.map((column, index) => {
-    const isSent = `_op NOT IN (${changeOp.delete}, ${changeOp.deleteOldKey}) AND NOT contains(coalesce(_unchanged, ''), ',${column.attributeNumber},')`;
+    const isSent = `_op NOT IN (${deleted}, ${deleteOldKey}) AND NOT contains(coalesce(_unchanged, ''), ',${column.attributeNumber},')`;
     return `last_value(CASE WHEN ${isSent} THEN {v: ${name(column)}} END IGNORE NULLS) OVER past AS _value${index}`;
   });
   const firstKeys = keys.map((key, index) => `first_value(${key}) OVER past AS _key${index}`);
+  const known = `bool_or(_op IN (${insert}, ${update})) OVER past AS _known`;
   await session.run(
     `CREATE OR REPLACE TEMP TABLE valued AS
-     SELECT * EXCLUDE (_commit_lsn, _ordinal, _unchanged), ${[...values, ...firstKeys].join(", ")}
+     SELECT * EXCLUDE (_unchanged), ${[known, ...values, ...firstKeys].join(", ")}
      FROM changes JOIN chained USING (_position)
      WINDOW past AS (PARTITION BY _row ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)`,
   );
-  await keepLatest(session, "valued", keys);
-  await readOldValues(session, working, schema, columns);
-  const chosen = columns.map(
-    (column, index) =>
-      `CASE WHEN _value${index} IS NULL THEN o.${name(column)} ELSE _value${index}.v END AS ${name(column)}`,
-  );
+  if (keep === "latest") await keepLatest(session, "valued", keys);
+  else await session.run("DROP TABLE IF EXISTS latest; ALTER TABLE valued RENAME TO latest");
+  const missing = ["NOT _known", ...columns.map((_, index) => `_value${index} IS NULL`)].join(" OR ");
+  const reading = deletes ? [insert, update, deleted, deleteOldKey] : [insert, update];
+  const wanted = `(SELECT * FROM latest WHERE _op IN (${reading.join(", ")}) AND (${missing}))`;
+  await readOldValues(session, working, target, columns, wanted);
+  const chosen = columns.map((column, index) => {
+    const isLeft = deletes ? "false" : `_op IN (${deleted}, ${deleteOldKey})`;
+    return `CASE WHEN ${isLeft} THEN latest.${name(column)} WHEN _value${index} IS NULL THEN o.${name(column)} ELSE _value${index}.v END AS ${name(column)}`;
+  });
+  const replaced = chosen.length === 0 ? "" : `REPLACE (${chosen.join(", ")})`;
   await session.run(
     `CREATE OR REPLACE TEMP TABLE resolved AS
-     SELECT latest.* REPLACE (${chosen.join(", ")}) FROM latest LEFT JOIN old_values o USING (_position)`,
+     SELECT latest.* ${replaced}, _known OR o._position IS NOT NULL AS _found
+     FROM latest LEFT JOIN old_values o USING (_position)`,
   );
-  for (const table of ["latest", "changes", "chained", "old_values"]) await session.run(`DROP TABLE ${table}`);
+  for (const table of ["latest", "changes", "chained", "old_values"])
+    await session.run(`DROP TABLE IF EXISTS ${table}`);
   await session.run("ALTER TABLE resolved RENAME TO latest");
 }
 
-async function unchangedColumns(session: DuckDbSession, schema: TableSchema, changes: string): Promise<ColumnSchema[]> {
+async function unchangedColumns(session: DuckDbSession, target: TargetTable, changes: string): Promise<ColumnSchema[]> {
   const rows = await session.rows<{ number: string }>(
     `SELECT DISTINCT unnest(string_split(trim(_unchanged, ','), ',')) AS number FROM
        (SELECT DISTINCT _unchanged FROM ${changes} WHERE _unchanged IS NOT NULL)`,
   );
   const numbers = new Set(rows.map(({ number }) => Number(number)));
-  return schema.columns.filter((column) => numbers.has(column.attributeNumber));
+  return target.schema.columns.filter((column) => numbers.has(column.attributeNumber));
 }
 
 /** `chained`: for each change's `_position` the `_row` it belongs to, named by the position of the row's first change. */
@@ -93,55 +114,73 @@ async function chainRows(session: DuckDbSession, keys: string[]): Promise<void> 
   await session.run("DROP TABLE segments");
 }
 
-/** `old_values`: by `_position` the columns of the live row that the table has under the row's first key. */
+/**
+ * A condition that only rows of now fulfil, and their order where the table has several of a key. (A snapshot's rows have
+ * no ordinal; its LSN is before that of every change that comes after it.)
+ */
+function currentRows({ mode }: TargetTable): { condition: string; order: string } {
+  switch (mode) {
+    case "scd1":
+    case "softDelete":
+      return { condition: "true", order: "0::HUGEINT" };
+    case "scd2":
+      return { condition: "f.is_current", order: "0::HUGEINT" };
+    case "append":
+      return { condition: "true", order: "(f._commit_lsn::HUGEINT << 64) + coalesce(f._ordinal, 0)" };
+  }
+}
+
+/** `old_values`: by `_position` the columns of the row that the table has now under the row's first key. */
 async function readOldValues(
   session: DuckDbSession,
   working: WorkingTable,
-  schema: TableSchema,
+  target: TargetTable,
   columns: ColumnSchema[],
+  wanted: string,
 ): Promise<void> {
-  const types = columns.map((column) => `${name(column)} ${duckDbType(column.deltaType)}`);
-  await session.run(`CREATE OR REPLACE TEMP TABLE old_values (_position BIGINT, ${types.join(", ")})`);
-  await session.run("CREATE OR REPLACE TEMP TABLE old_rows (file_index INTEGER, file_row UINTEGER, _position BIGINT)");
+  const types = columns.map((column) => `, ${name(column)} ${duckDbType(column.deltaType)}`).join("");
+  await session.run(`CREATE OR REPLACE TEMP TABLE old_values (_position BIGINT${types})`);
+  await session.run(
+    "CREATE OR REPLACE TEMP TABLE old_rows (file_index INTEGER, file_row UINTEGER, _position BIGINT, _order HUGEINT)",
+  );
   if (working.paths.length === 0) return;
-  const equal = keyColumns(schema)
-    .map(name)
+  const equal = keyNames(target)
     .map((key, index) => `f.${key} IS NOT DISTINCT FROM k._key${index}`)
     .join(" AND ");
-  const missing = columns.map((_, index) => `_value${index} IS NULL`).join(" OR ");
-  const wanted = `(SELECT * FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update}) AND (${missing}))`;
-  const rows = await tableRows(session, working, keyColumns(schema));
+  const { condition, order } = currentRows(target);
+  const rows = await tableRows(session, working, [...keyColumns(target.schema), ...target.meta]);
   const used = new Set<number>();
   const pending: string[] = [];
   await session.chunks(
-    `SELECT ${positionColumns}, k._position::BIGINT FROM ${rows} f JOIN ${wanted} k ON ${equal}`,
+    `SELECT ${positionColumns}, k._position::BIGINT, ${order} FROM ${rows} f JOIN ${wanted} k ON ${equal} WHERE ${condition}`,
     async (chunk) => {
       await loadVectors(chunk, working);
-      const [files, rows, positions] = [0, 1, 2].map((index) => chunk.getColumnVector(index));
+      const [files, positions, changes, orders] = [0, 1, 2, 3].map((index) => chunk.getColumnVector(index));
       for (let at = 0; at < chunk.rowCount; at++) {
         const fileIndex = files.getItem(at) as number;
-        const row = rows.getItem(at) as number;
+        const row = positions.getItem(at) as number;
         if (!working.isLive(fileIndex, row)) continue;
         used.add(fileIndex);
-        pending.push(`(${fileIndex}, ${row}, ${positions.getItem(at)})`);
+        pending.push(`(${fileIndex}, ${row}, ${changes.getItem(at)}, ${orders.getItem(at)})`);
       }
     },
   );
   for (let at = 0; at < pending.length; at += 10_000) {
     await session.run(`INSERT INTO old_rows VALUES ${pending.slice(at, at + 10_000).join(", ")}`);
   }
+  await session.run(
+    "DELETE FROM old_rows WHERE rowid NOT IN (SELECT arg_max(rowid, _order) FROM old_rows GROUP BY _position)",
+  );
   // Only the files with such rows are read again; their values are large.
-  const indexes = [...used];
-  for (const fileIndex of indexes) {
+  for (const fileIndex of used) {
     const path = working.paths[fileIndex];
     const present = await presentColumns(session, [path]);
-    const values = columns.map((column) =>
-      present.has(column.physicalName)
-        ? `f.${name(column)}::${duckDbType(column.deltaType)}`
-        : `NULL::${duckDbType(column.deltaType)}`,
-    );
+    const values = columns.map((column) => {
+      const value = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
+      return `, ${value}::${duckDbType(column.deltaType)}`;
+    });
     await session.run(
-      `INSERT INTO old_values SELECT r._position, ${values.join(", ")} FROM ${parquet([path])} f
+      `INSERT INTO old_values SELECT r._position${values.join("")} FROM ${parquet([path])} f
        JOIN old_rows r ON r.file_index = ${fileIndex} AND f.file_row_number = r.file_row`,
     );
   }

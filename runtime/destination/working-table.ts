@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import type { ColumnSchema, TableSchema } from "../change/table-schema";
+import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, formatStats, recordCount } from "./delta/actions";
 import { newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
@@ -12,6 +12,7 @@ import { linkFile, linkOrCopy } from "./delta/file-link";
 import { columnTypes } from "./delta/table-metadata";
 import { type DuckDbSession, literal } from "./duckdb-session";
 import { writeParquet } from "./parquet-file";
+import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 
 /** A Parquet file of the table as a batch sees it. */
 interface WorkingFile {
@@ -43,6 +44,8 @@ export class WorkingTable {
   rowsDeleted = 0;
   /** types of the columns that rows have now, by physical name */
   types: ReadonlyMap<string, string>;
+  /** options that rows were made by; null when there are none of this source table */
+  stored: StoredOptions | null = null;
 
   private constructor(
     private readonly table: DeltaTable,
@@ -83,8 +86,9 @@ export class WorkingTable {
     return working;
   }
 
-  setSchema(schema: TableSchema): void {
-    this.types = new Map(schema.columns.map((column) => [column.physicalName, column.deltaType]));
+  setTarget(target: TargetTable): void {
+    this.types = new Map(targetColumns(target).map((column) => [column.physicalName, column.deltaType]));
+    this.stored = target.stored;
   }
 
   /** In the order that row positions refer to. */

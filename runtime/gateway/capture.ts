@@ -343,13 +343,17 @@ export class Capture implements PgoutputHandler {
   }
 
   truncate(relationIds: number[]): void {
+    const transaction = {
+      commitLsn: String(this.transaction.commitLsn),
+      commitTimeMicros: String(this.transaction.commitTimeMicros),
+    };
     for (const relationId of relationIds) {
       const table = this.target(relationId);
       if (table?.capture.kind !== "capturing") continue;
       this.sealTable(table);
       this.items.push({
         kind: "event",
-        event: { kind: "truncate", tableId: table.tableId, schemaId: table.capture.schema.schemaId },
+        event: { kind: "truncate", tableId: table.tableId, schemaId: table.capture.schema.schemaId, transaction },
       });
       this.touch();
     }

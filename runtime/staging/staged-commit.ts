@@ -68,7 +68,7 @@ export const stagedEventSchema = z.discriminatedUnion("kind", [
     updates: z.int().min(0),
     deletes: z.int().min(0),
   }),
-  z.strictObject({ kind: z.literal("truncate"), ...table }),
+  z.strictObject({ kind: z.literal("truncate"), ...table, transaction: stagedTransactionSchema.optional() }),
   /**
    * From here on the table's changes have this schema; its columns are those of before by their physical names. `fill`:
    * one row that holds, under physical names, what rows of before have in new columns (pg_attribute.attmissingval);

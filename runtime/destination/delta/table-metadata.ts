@@ -1,59 +1,13 @@
-import type { DeltaType, TableSchema } from "../../change/table-schema";
+import type { ColumnSchema, DeltaType } from "../../change/table-schema";
 import type { MetaData, Protocol } from "./actions";
 
-/** Table properties that say whose table it is: the source's table by name and oid, the staging log that feeds it. */
-export const ownerProperties = { source: "sluice.source", table: "sluice.table", log: "sluice.log" } as const;
-
-export function sourceName(schema: { schema: string; name: string }): string {
-  return JSON.stringify([schema.schema, schema.name]);
-}
-
-/** `type` as Delta's schema has it; columns are found in files by their physical names. */
-function schemaString(schema: TableSchema): string {
-  return JSON.stringify({
-    type: "struct",
-    fields: schema.columns.map((column) => ({
-      name: column.name,
-      type: column.deltaType,
-      nullable: true,
-      metadata: {
-        "delta.columnMapping.id": column.attributeNumber,
-        "delta.columnMapping.physicalName": column.physicalName,
-      },
-    })),
-  });
-}
-
-/** What the table's metaData must be for a schema; `previous` gives what others have set. */
-export function buildMetaData(
-  schema: TableSchema,
-  logId: string,
-  previous: MetaData | null,
-  identity: Pick<MetaData, "id" | "createdTime" | "configuration">,
-): MetaData {
-  const maxIds = [previous, identity].map((each) =>
-    Number(each?.configuration["delta.columnMapping.maxColumnId"] ?? 0),
-  );
-  const maxId = Math.max(...maxIds, ...schema.columns.map((column) => column.attributeNumber));
-  return {
-    id: identity.id,
-    name: schema.name,
-    description: previous?.description,
-    format: { provider: "parquet", options: {} },
-    schemaString: schemaString(schema),
-    partitionColumns: [],
-    configuration: {
-      ...previous?.configuration,
-      "delta.columnMapping.mode": "name",
-      "delta.columnMapping.maxColumnId": String(maxId),
-      "delta.enableDeletionVectors": "true",
-      [ownerProperties.source]: sourceName(schema),
-      [ownerProperties.table]: schema.tableId,
-      [ownerProperties.log]: logId,
-    },
-    createdTime: identity.createdTime,
-  };
-}
+/** Table properties that say whose table it is (the source's by name and oid, the staging log's), and by which options. */
+export const ownerProperties = {
+  source: "sluice.source",
+  table: "sluice.table",
+  log: "sluice.log",
+  options: "sluice.options",
+} as const;
 
 /** Types of a table's columns by physical name. */
 export function columnTypes(metaData: MetaData | null): Map<string, string> {
@@ -70,9 +24,9 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
 }
 
 /** Keeps features that the table has already, here or at its former place. */
-export function buildProtocol(schema: TableSchema, ...previous: (Protocol | null)[]): Protocol {
+export function buildProtocol(columns: ColumnSchema[], ...previous: (Protocol | null)[]): Protocol {
   const needed = ["columnMapping", "deletionVectors"];
-  if (schema.columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
+  if (columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
   const join = (of: (protocol: Protocol | null) => string[] | null | undefined) =>
     [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...needed])].sort();
   return {

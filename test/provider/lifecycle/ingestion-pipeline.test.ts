@@ -86,6 +86,36 @@ describe("check", () => {
   });
 });
 
+describe("options of tables", () => {
+  const scd2 = { table: "public.orders", mode: "scd2" };
+
+  it("reach the process, by the tables' names", async () => {
+    const inputs = await checked({ tableOptions: [scd2] });
+    expect(applierSpec(inputs).config).toMatchObject({ tables: [{ schema: "public", name: "orders", mode: "scd2" }] });
+    expect(await failuresOf({ tableOptions: [{ table: "orders" }] })).toMatchObject([
+      { property: "tableOptions[0].table" },
+    ]);
+    expect(await failuresOf({ tableOptions: [scd2, scd2] })).toMatchObject([{ property: "tableOptions[1]" }]);
+    expect(checkIngestionPipelineInputs(news({ tableOptions: [{ ...scd2, mode: unknownValue }] })).failures).toEqual(
+      [],
+    );
+  });
+
+  it("that rows of before can't follow are refused by the preview, unless the loss is accepted", async () => {
+    const olds = await checked();
+    const failures = async (more: Properties) => (await pipeline.check(olds, news(more))).failures;
+    expect(await failures({ tableOptions: [scd2] })).toMatchObject([
+      {
+        property: "tableOptions",
+        reason: expect.stringMatching(/public.orders needs a new snapshot: its mode .*\n.*resync/),
+      },
+    ]);
+    expect(await failures({ tableOptions: [{ ...scd2, onChange: "refresh" }] })).toEqual([]);
+    expect(await failures({ tableOptions: [{ ...scd2, mode: "softDelete" }] })).toEqual([]);
+    expect(await failures({ tableOptions: [scd2], stagingIncarnation: "2" })).toEqual([]);
+  });
+});
+
 describe("diff", () => {
   const olds = () => ({ ...checkIngestionPipelineInputs(news()).inputs, drift: [] });
   const diff = (more: Properties) => diffIngestionPipeline(olds(), checkIngestionPipelineInputs(news(more)).inputs);

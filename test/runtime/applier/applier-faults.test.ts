@@ -5,8 +5,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { ApplierConfig } from "../../../runtime/config";
 import type { ApplierStatus } from "../../../runtime/status";
+import { defaultTableOptions, tableModeSchema } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
 import { RuntimeProcess } from "../../support/runtime-process";
+import { replayModes } from "./mode-replay";
 import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "./schema-model";
 import { StagedLog, tableSchema } from "./staged-log";
 import { deltaRowText, ModelTable, rowText, type Step } from "./staged-model";
@@ -184,4 +186,43 @@ describe("SIGTERM", () => {
     await waiting.untilStatus("it waits", (status) => status.state.kind === "waiting");
     expect(await waiting.stop()).toEqual({ code: 0, signal: null });
   });
+});
+
+describe("a table of each mode", () => {
+  it.each(["applier.after-data-files:3", "applier.before-commit:4", "applier.after-commit:5"])(
+    "whose applier is killed at %s has each change exactly once",
+    async (place) => {
+      const tables = tableModeSchema.options.map((mode) => ({
+        ...defaultTableOptions,
+        schema: "public",
+        name: `t_${mode}`,
+        mode,
+      }));
+      const kept = models;
+      models = tables.map(
+        ({ name }, index) =>
+          new ModelTable(log, tableSchema(String(50 + index), name, { id: "long*", ...columns }), true),
+      );
+      for (const model of models) await model.start();
+      await work(1);
+      await work(4);
+      const once = applier("modes", { tables });
+      const spoiled = await once.start({ SLUICE_FAILPOINT: place }).exited();
+      expect(spoiled.signal).toBe("SIGKILL");
+      await work(6);
+      await finish();
+      expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+      const replayed = await replayModes(log.config().stagingPath, ["50", "51", "52", "53"]);
+      for (const [index, { mode, name }] of tables.entries()) {
+        const rows = await readDeltaRows(join(log.destination, "public", name));
+        expect(rows.map(deltaRowText).sort(), mode).toEqual(
+          replayed
+            .get(String(50 + index))
+            ?.rows(mode)
+            .sort(),
+        );
+      }
+      models = kept;
+    },
+  );
 });

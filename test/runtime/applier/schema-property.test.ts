@@ -78,7 +78,7 @@ describe("a table whose schema changes", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 20), interruptAfterTimeLimit: 50_000 },
+      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 10), interruptAfterTimeLimit: 50_000 },
     );
   });
 });

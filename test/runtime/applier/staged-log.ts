@@ -5,6 +5,7 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { DeltaType, TableSchema } from "../../../runtime/change/table-schema";
 import type { ApplierConfig } from "../../../runtime/config";
 import { duckDbType } from "../../../runtime/destination/delta/table-metadata";
+import { formatLsn, type Lsn } from "../../../runtime/postgres/lsn";
 import { openFolderStore } from "../../../runtime/staging/folder-store";
 import type { ObjectStore } from "../../../runtime/staging/object-store";
 import {
@@ -31,6 +32,7 @@ export class StagedLog {
   private sequence = 0;
   private files = 0;
   private lsn = 1000n;
+  private endLsn = 1000n;
   private readonly tables: StagedCommit["tables"] = {};
   private events: StagedEvent[] = [];
 
@@ -66,6 +68,7 @@ export class StagedLog {
       stagingPath: join(this.folder, "staging"),
       destination: { kind: "local", path: this.destination },
       trigger: { kind: "once" },
+      tables: [],
       memoryBytesMax: 256 * 1024 * 1024,
       ...changes,
     };
@@ -111,7 +114,7 @@ export class StagedLog {
         `${op}::TINYINT`,
         streamed ? "NULL::BIGINT" : `${commitLsn}::BIGINT`,
         `${ordinal}::BIGINT`,
-        streamed ? "NULL::TIMESTAMP" : "TIMESTAMP '2026-01-01'",
+        streamed ? "NULL::TIMESTAMP" : `make_timestamp(${commitTimeMicros(commitLsn)})`,
         `${marks}::VARCHAR`,
       ];
       return `${head.join(", ")}, ${values(schema, row)}`;
@@ -120,7 +123,7 @@ export class StagedLog {
     const file = await this.write(schema, rows, "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ");
     const ordinalEnd = all.length > changes.length ? changes.length : undefined;
     const files = [{ ...file, rows: changes.length, ordinalEnd }];
-    const transaction = { commitLsn: String(commitLsn), commitTimeMicros: "1767225600000000" };
+    const transaction = { commitLsn: String(commitLsn), commitTimeMicros: String(commitTimeMicros(commitLsn)) };
     this.events.push({
       kind: "changes",
       tableId: schema.tableId,
@@ -134,7 +137,12 @@ export class StagedLog {
   }
 
   event(kind: "truncate" | "removed", { tableId, schemaId }: TableSchema): void {
-    this.events.push({ kind, tableId, schemaId });
+    if (kind === "removed") this.events.push({ kind, tableId, schemaId });
+    else {
+      const commitLsn = ++this.lsn;
+      const transaction = { commitLsn: String(commitLsn), commitTimeMicros: String(commitTimeMicros(commitLsn)) };
+      this.events.push({ kind, tableId, schemaId, transaction });
+    }
     if (kind === "removed") delete this.tables[tableId];
   }
 
@@ -151,12 +159,14 @@ export class StagedLog {
   /** Stages what was told since the last commit. */
   async commit(): Promise<number> {
     this.sequence++;
+    const startLsn = this.endLsn;
+    this.endLsn = ++this.lsn;
     await appendCommit(this.store, {
       version: 1,
       sequence: this.sequence,
       epoch: "test",
-      startLsn: `0/${(1000 + this.sequence).toString(16)}`,
-      endLsn: `0/${(1001 + this.sequence).toString(16)}`.toUpperCase(),
+      startLsn: formatLsn(startLsn as Lsn),
+      endLsn: formatLsn(this.endLsn as Lsn),
       stagedAt: new Date().toISOString(),
       events: this.events,
       tables: { ...this.tables },
@@ -191,6 +201,11 @@ export class StagedLog {
     this.instance.closeSync();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** A second for each transaction; every fifth has a clock that is behind. */
+function commitTimeMicros(commitLsn: bigint): bigint {
+  return 1_767_225_600_000_000n + (commitLsn - (commitLsn % 5n === 0n ? 8n : 0n)) * 1_000_000n;
 }
 
 function values(schema: TableSchema, row: Record<string, Sql>): string {

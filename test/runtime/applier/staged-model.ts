@@ -75,6 +75,7 @@ export class ModelTable {
         return;
       case "begin":
         await this.commit();
+        this.miss(pick, value);
         this.open = { id: `${this.schema.name}-${++this.snapshots}`, left: [...this.rows], taken: 0 };
         this.log.begin(this.schema, this.open.id);
         return;
@@ -93,6 +94,14 @@ export class ModelTable {
       case "apply":
         return;
     }
+  }
+
+  /** What happens before a snapshot while a table is pending is in its snapshot only. */
+  private miss(pick: number, value: number): void {
+    const index = this.rows.length === 0 ? -1 : pick % this.rows.length;
+    if (value % 3 === 1) this.rows.push({ id: this.hasKey ? this.freeId(pick) : "1", name: "'missed'", amount: null });
+    if (value % 4 === 1 && index >= 0) this.rows[index] = { ...this.rows[index], amount: amount(value + 2) };
+    if (value % 4 === 2 && index >= 0) this.rows.splice(index, 1);
   }
 
   /** Stages the changes so far as one transaction, and a record. */

@@ -27,8 +27,10 @@ const changes = (path: string, schemaId = 1): StagedEvent => ({
 });
 const truncate: StagedEvent = { kind: "truncate", ...table };
 
+const record = (sequence: number) => ({ sequence, startLsn: "0/10", stagedAt: "2026-01-01T00:00:00.000Z" });
+
 function fold(...records: StagedEvent[][]): ReturnType<typeof startPlan> {
-  return records.reduce((state, events, index) => foldRecord(state, index + 1, events), startPlan(0));
+  return records.reduce((state, events, index) => foldRecord(state, record(index + 1), events), startPlan(0));
 }
 
 /** `r:a c:b,c t` */
@@ -78,7 +80,7 @@ describe("the plan", () => {
   it("gives up an unfinished snapshot of a table that leaves", () => {
     const state = fold([changes("c0"), begin("x")], [{ kind: "removed", ...table }]);
     expect(state).toMatchObject({ removed: true, open: null, ready: { sequence: 2 } });
-    expect(foldRecord(state, 3, [begin("y")]).removed).toBe(false);
+    expect(foldRecord(state, record(3), [begin("y")]).removed).toBe(false);
   });
 });
 

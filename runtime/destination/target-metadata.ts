@@ -1,0 +1,66 @@
+import { defaultTableOptions } from "../table-options";
+import type { MetaData } from "./delta/actions";
+import { ownerProperties } from "./delta/table-metadata";
+import { type StoredOptions, storedOptionsSchema, type TargetTable, targetColumns } from "./target-table";
+
+/** By which options a table's rows were made; null when it isn't this source table's. */
+export function storedOptions(metaData: MetaData | null, tableId: string): StoredOptions | null {
+  const properties = metaData?.configuration;
+  if (properties === undefined || properties[ownerProperties.table] !== tableId) return null;
+  const text = properties[ownerProperties.options];
+  if (text === undefined) return { options: defaultTableOptions, columns: {} };
+  const parsed = storedOptionsSchema.safeParse(JSON.parse(text));
+  return parsed.success ? parsed.data : null;
+}
+
+function sourceName({ schema, name }: TargetTable["source"]): string {
+  return JSON.stringify([schema, name]);
+}
+
+/** `type` as Delta's schema has it; columns are found in files by their physical names. */
+function schemaString(target: TargetTable): string {
+  return JSON.stringify({
+    type: "struct",
+    fields: targetColumns(target).map((column) => ({
+      name: column.name,
+      type: column.deltaType,
+      nullable: true,
+      metadata: {
+        "delta.columnMapping.id": column.attributeNumber,
+        "delta.columnMapping.physicalName": column.physicalName,
+      },
+    })),
+  });
+}
+
+/** What the table's metaData must be for a schema; `previous` gives what others have set. */
+export function buildMetaData(
+  target: TargetTable,
+  logId: string,
+  previous: MetaData | null,
+  identity: Pick<MetaData, "id" | "createdTime" | "configuration">,
+): MetaData {
+  const maxIds = [previous, identity].map((each) =>
+    Number(each?.configuration["delta.columnMapping.maxColumnId"] ?? 0),
+  );
+  const maxId = Math.max(...maxIds, ...targetColumns(target).map((column) => column.attributeNumber));
+  return {
+    id: identity.id,
+    name: target.schema.name,
+    description: previous?.description,
+    format: { provider: "parquet", options: {} },
+    schemaString: schemaString(target),
+    partitionColumns: [],
+    configuration: {
+      ...previous?.configuration,
+      "delta.columnMapping.mode": "name",
+      "delta.columnMapping.maxColumnId": String(maxId),
+      "delta.enableDeletionVectors": "true",
+      [ownerProperties.source]: sourceName(target.source),
+      [ownerProperties.table]: target.schema.tableId,
+      [ownerProperties.log]: logId,
+      [ownerProperties.options]: JSON.stringify(target.stored),
+    },
+    createdTime: identity.createdTime,
+  };
+}

@@ -1,0 +1,179 @@
+import { z } from "zod";
+import { type ColumnSchema, type DeltaType, keyColumns, type TableSchema } from "../change/table-schema";
+import { SluiceError } from "../errors";
+import { quoteIdentifier } from "../postgres/identifier";
+import { placeOf, type TableMode, type TableOptions, tableOptionsSchema } from "../table-options";
+import { duckDbType } from "./delta/table-metadata";
+import { name } from "./parquet-file";
+
+/** A source's table as the destination has it, by the options of the pipeline. */
+export interface TargetTable {
+  source: { schema: string; name: string };
+  /** its place, and the source's columns that it has, with types and key as they are there */
+  schema: TableSchema;
+  mode: TableMode;
+  /** columns of ours after those of the source */
+  meta: ColumnSchema[];
+  /** SQL over a staged row that gives a column, by physical name, where it isn't the staged value */
+  expressions: ReadonlyMap<string, string>;
+  /** staged files of a snapshot can be files of the table as they are */
+  isWhole: boolean;
+  stored: StoredOptions;
+}
+
+/** What a table's properties remember: the options that its rows were made by, and which columns their names meant. */
+export const storedOptionsSchema = z.object({
+  options: tableOptionsSchema.omit({ schema: true, name: true }),
+  /** attribute numbers by the names that the options use; several when a column got the former name of another */
+  columns: z.record(z.string(), z.array(z.int())),
+});
+export type StoredOptions = z.infer<typeof storedOptionsSchema>;
+
+const metaTypes = {
+  _op: "string",
+  _commit_lsn: "long",
+  _ordinal: "long",
+  _commit_time: "timestamp",
+  _deleted_at: "timestamp",
+  valid_from: "timestamp",
+  valid_to: "timestamp",
+  is_current: "boolean",
+} as const satisfies Record<string, DeltaType>;
+type MetaName = keyof typeof metaTypes;
+
+/** Beyond the attribute numbers of PostgreSQL, of which there are 1,600. */
+const firstMetaId = 10_001;
+
+function metaNames({ mode, metadataColumns }: TableOptions): MetaName[] {
+  const commit: MetaName[] = metadataColumns ? ["_commit_lsn", "_commit_time"] : [];
+  switch (mode) {
+    case "scd1":
+      return commit;
+    case "softDelete":
+      return ["_deleted_at", ...commit];
+    case "append":
+      return ["_op", "_commit_lsn", "_ordinal", "_commit_time"];
+    case "scd2":
+      return ["valid_from", "valid_to", "is_current", "_commit_lsn", "_ordinal"];
+  }
+}
+
+function metaColumn(metaName: MetaName): ColumnSchema {
+  return {
+    attributeNumber: firstMetaId + Object.keys(metaTypes).indexOf(metaName),
+    name: metaName,
+    physicalName: metaName,
+    typeOid: 0,
+    typeModifier: -1,
+    typeName: metaTypes[metaName],
+    deltaType: metaTypes[metaName],
+    keyOrdinal: null,
+  };
+}
+
+/**
+ * `remembered`: which columns the options' names meant so far: a column that was renamed at the source is still excluded
+ * or hashed.
+ * @throws SluiceError `config` when the options don't fit the table
+ */
+export function targetTable(
+  schema: TableSchema,
+  options: TableOptions,
+  remembered: StoredOptions["columns"] = {},
+): TargetTable {
+  const label = `${schema.schema}.${schema.name}`;
+  const meant: StoredOptions["columns"] = {};
+  const numbers = (names: string[] | undefined): Set<number> => {
+    for (const each of names ?? []) {
+      const found = schema.columns.find((column) => column.name === each)?.attributeNumber;
+      const known = remembered[each] ?? [];
+      if (found === undefined && known.length === 0) {
+        throw misfit(`table ${label} has no column ${each}`, "Name a column of the table.");
+      }
+      meant[each] = [...new Set(found === undefined ? known : [...known, found])];
+    }
+    return new Set((names ?? []).flatMap((each) => meant[each]));
+  };
+  const included = options.include === undefined ? null : numbers(options.include);
+  const excluded = numbers(options.exclude);
+  const hashed = numbers(options.hash);
+  numbers(options.key);
+  const key = (options.key ?? []).map((each) => meant[each][0]);
+  const expressions = new Map<string, string>();
+  const columns: ColumnSchema[] = [];
+  for (const column of schema.columns) {
+    const { attributeNumber } = column;
+    const isLeftOut = excluded.has(attributeNumber) || (included !== null && !included.has(attributeNumber));
+    const keyOrdinal = key.length === 0 ? column.keyOrdinal : key.indexOf(attributeNumber) + 1 || null;
+    if (isLeftOut) {
+      if (keyOrdinal === null) continue;
+      throw misfit(`table ${label}: column ${column.name} is in its key`, "Keep it, or hash it.");
+    }
+    const isHashed = hashed.has(attributeNumber);
+    if (isHashed) expressions.set(column.physicalName, `sha256(${textOf(column)})`);
+    columns.push({ ...column, keyOrdinal, ...(isHashed ? { deltaType: "string" } : {}) });
+  }
+  const meta = metaNames(options).map(metaColumn);
+  const target = { ...schema, ...placeOf(schema, options), columns };
+  checkKey(schema, target, options);
+  checkNames(label, columns, meta);
+  return {
+    source: { schema: schema.schema, name: schema.name },
+    schema: target,
+    mode: options.mode,
+    meta,
+    expressions,
+    isWhole: expressions.size === 0 && columns.length === schema.columns.length,
+    stored: { options, columns: meant },
+  };
+}
+
+/** bytea is hashed as its bytes, all else as its text. */
+function textOf(column: ColumnSchema): string {
+  return column.deltaType === "binary" ? name(column) : `${name(column)}::${duckDbType(column.deltaType)}::VARCHAR`;
+}
+
+function checkKey(source: TableSchema, target: TableSchema, { key, mode }: TableOptions): void {
+  const label = `${source.schema}.${source.name}`;
+  const own = keyColumns(source).map((column) => column.attributeNumber);
+  const merged = keyColumns(target).map((column) => column.attributeNumber);
+  if (key !== undefined && own.length > 0 && [...own].sort().join() !== [...merged].sort().join()) {
+    // A change of such a column isn't told apart from others: the row under its old value would stay.
+    throw misfit(`table ${label} has a key of its own`, "Leave the key option out: it is for tables without a key.");
+  }
+  if ((mode === "scd2" || mode === "softDelete") && merged.length === 0) {
+    throw misfit(
+      `table ${label} has no key, which the mode ${mode} needs`,
+      "Give the table a primary key, name a unique key by the key option, or use the mode append.",
+    );
+  }
+}
+
+function checkNames(label: string, columns: ColumnSchema[], meta: ColumnSchema[]): void {
+  for (const { name: own } of meta) {
+    if (!columns.some((column) => column.name.toLowerCase() === own)) continue;
+    throw misfit(
+      `table ${label} has a column ${quoteIdentifier(own)}, which is a name of ours`,
+      "Exclude that column, rename it, or choose another mode.",
+    );
+  }
+}
+
+function misfit(message: string, remedy: string): SluiceError {
+  return new SluiceError("config", message, { remedy });
+}
+
+/** All columns of the destination, in order. */
+export function targetColumns(target: TargetTable): ColumnSchema[] {
+  return [...target.schema.columns, ...target.meta];
+}
+
+/** The source's columns over staged rows, by physical name, in the types that they have here. */
+export function projection({ schema, expressions }: TargetTable): string {
+  return schema.columns
+    .map((column) => {
+      const value = expressions.get(column.physicalName) ?? name(column);
+      return `(${value})::${duckDbType(column.deltaType)} AS ${name(column)}`;
+    })
+    .join(", ");
+}

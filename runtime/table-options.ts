@@ -1,0 +1,116 @@
+import { z } from "zod";
+
+/**
+ * What a destination table is:
+ *   scd1        the source's rows as they are
+ *   softDelete  as scd1, but a row deleted at the source stays, with `_deleted_at`
+ *   append      every change is a row: `_op`, `_commit_lsn`, `_ordinal`, `_commit_time`
+ *   scd2        every version of a row: `valid_from`, `valid_to`, `is_current`, `_commit_lsn`, `_ordinal`
+ */
+export const tableModeSchema = z.enum(["scd1", "softDelete", "append", "scd2"]);
+export type TableMode = z.infer<typeof tableModeSchema>;
+
+const columnNames = z.array(z.string().min(1)).min(1);
+
+/** Columns are named as the source names them; a column that is renamed there keeps its options. */
+export const tableOptionsShape = {
+  /** default scd1 */
+  mode: tableModeSchema.default("scd1"),
+  /** default: schema and name of the source's table */
+  destination: z.strictObject({ schema: z.string().min(1).optional(), name: z.string().min(1).optional() }).optional(),
+  /** only these columns */
+  include: columnNames.optional(),
+  /** all columns but these */
+  exclude: columnNames.optional(),
+  /** SHA-256 of the value's text, in hexadecimal, instead of the value */
+  hash: columnNames.optional(),
+  /** rows of a table without a key are merged by these columns, which the user knows to be unique */
+  key: columnNames.optional(),
+  /** scd1, softDelete: also `_commit_lsn` and `_commit_time` of a row's last change (NULL since a snapshot); default false */
+  metadataColumns: z.boolean().default(false),
+  /**
+   * What a change does that rows of before can't follow: default `refuse`, a failure of the preview. With `refresh` the
+   * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds.
+   */
+  onChange: z.enum(["refuse", "refresh"]).default("refuse"),
+};
+
+/** Options of one table, by its name at the source. */
+export const tableOptionsSchema = z.strictObject({
+  schema: z.string().min(1),
+  name: z.string().min(1),
+  ...tableOptionsShape,
+});
+export type NamedTableOptions = z.infer<typeof tableOptionsSchema>;
+export type TableOptions = Omit<NamedTableOptions, "schema" | "name">;
+
+export const tableOptionsListSchema = z
+  .array(tableOptionsSchema)
+  .default([])
+  .superRefine((tables, context) => {
+    const sources = new Set<string>();
+    const places = new Set<string>();
+    for (const [index, table] of tables.entries()) {
+      const refuse = (message: string) => context.addIssue({ code: "custom", path: [index], message });
+      const { schema, name } = placeOf(table, table);
+      if (sources.has(keyOf(table))) refuse(`options of ${table.schema}.${table.name} are given twice`);
+      else if (places.has(keyOf({ schema, name }))) refuse(`two tables have the destination ${schema}.${name}`);
+      sources.add(keyOf(table));
+      places.add(keyOf({ schema, name }));
+      if (table.include !== undefined && table.exclude !== undefined) refuse("give include or exclude, not both");
+    }
+  });
+
+const keyOf = ({ schema, name }: { schema: string; name: string }) => JSON.stringify([schema, name]);
+
+export const defaultTableOptions: TableOptions = z.strictObject(tableOptionsShape).parse({});
+
+export function optionsOf(tables: NamedTableOptions[], source: { schema: string; name: string }): TableOptions {
+  const found = tables.find((table) => table.schema === source.schema && table.name === source.name);
+  if (found === undefined) return defaultTableOptions;
+  const { schema: _schema, name: _name, ...options } = found;
+  return options;
+}
+
+/** Where the rows of a source's table are in the destination. */
+export function placeOf(source: { schema: string; name: string }, { destination }: Pick<TableOptions, "destination">) {
+  return { schema: destination?.schema ?? source.schema, name: destination?.name ?? source.name };
+}
+
+/** What a change of options does to a table that has rows already. */
+export type OptionsChange = { kind: "none" } | { kind: "in-place" } | { kind: "refresh"; reason: string };
+
+/** Pure; the same decision at preview and in the applier. */
+export function compareOptions(before: TableOptions, after: TableOptions): OptionsChange {
+  const reasons: string[] = [];
+  // Rows of scd1 are those of softDelete before the first delete; every other mode has rows that the others haven't.
+  const modeStays = before.mode === after.mode || (before.mode === "scd1" && after.mode === "softDelete");
+  if (!modeStays) reasons.push(`its mode changes from ${before.mode} to ${after.mode}`);
+  for (const list of ["include", "exclude", "hash", "key"] as const) {
+    if (!sameNames(before[list], after[list])) reasons.push(`its ${list} columns change`);
+  }
+  if (reasons.length > 0) return { kind: "refresh", reason: reasons.join(", ") };
+  const same =
+    before.mode === after.mode &&
+    before.metadataColumns === after.metadataColumns &&
+    before.destination?.schema === after.destination?.schema &&
+    before.destination?.name === after.destination?.name;
+  return { kind: same ? "none" : "in-place" };
+}
+
+function sameNames(a: string[] | undefined, b: string[] | undefined): boolean {
+  return (
+    JSON.stringify(a === undefined ? null : [...a].sort()) === JSON.stringify(b === undefined ? null : [...b].sort())
+  );
+}
+
+/** Pure: why a change of the pipeline's options is refused, with the tables by name. */
+export function refusedChanges(before: NamedTableOptions[], after: NamedTableOptions[]): string[] {
+  const sources = new Map([...before, ...after].map((table) => [keyOf(table), table]));
+  return [...sources.values()].flatMap((source) => {
+    const wanted = optionsOf(after, source);
+    const change = compareOptions(optionsOf(before, source), wanted);
+    if (change.kind !== "refresh" || wanted.onChange === "refresh") return [];
+    return [`table ${source.schema}.${source.name} needs a new snapshot: ${change.reason}`];
+  });
+}

@@ -1,0 +1,200 @@
+// Contract: each table has the columns, the key, the name and the mode that its options say; what they leave out or hash
+// is in no file of the destination (invariant 6); options that rows of before can't follow stop that table with the
+// remedy, and the others go on.
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runApplier } from "../../../runtime/applier/applier";
+import type { ApplierStatus } from "../../../runtime/status";
+import {
+  compareOptions,
+  defaultTableOptions,
+  type NamedTableOptions,
+  tableOptionsListSchema,
+} from "../../../runtime/table-options";
+import { openDelta, readDeltaRows } from "../../support/delta-reader";
+import { StagedLog, tableSchema } from "./staged-log";
+
+let log: StagedLog;
+beforeEach(async () => {
+  log = await StagedLog.open();
+});
+afterEach(() => log.close());
+
+const people = tableSchema("100", "people", { id: "long*", name: "string", ssn: "string", born: "date" });
+const person = { id: "1", name: "'Ada'", ssn: "'078-05-1120'", born: "'1815-12-10'" };
+const apply = (...tables: (Partial<NamedTableOptions> & { name: string })[]) =>
+  runApplier(log.config({ tables: tables.map((table) => ({ ...defaultTableOptions, schema: "public", ...table })) }), {
+    signal: new AbortController().signal,
+    version: "0.0.0",
+  });
+const pathOf = (...parts: string[]) => join(log.destination, ...parts);
+const status = () => JSON.parse(readFileSync(log.config().statusPath, "utf8")) as ApplierStatus;
+
+async function columnsOf(path: string): Promise<string[]> {
+  return (await openDelta(path)).columns.map(({ name }) => name);
+}
+
+/** Everything in the destination's files, as DuckDB reads it. */
+async function everyByte(path: string): Promise<string> {
+  const rows = await readDeltaRows(path);
+  const files = readdirSync(path).filter((name) => name.endsWith(".parquet"));
+  return JSON.stringify([
+    rows.map((row) => Object.values(row).map(String)),
+    files.map((name) => readFileSync(join(path, name), "latin1")),
+  ]);
+}
+
+describe("columns", () => {
+  it("that are excluded stay out, also under a later name", async () => {
+    await log.snapshot(people, [person]);
+    await apply({ name: "people", exclude: ["ssn"] });
+    const columns = people.columns.map((column) => (column.name === "ssn" ? { ...column, name: "social" } : column));
+    const renamed = { ...people, schemaId: 2, columns };
+    await log.schemaChange(renamed);
+    await log.changes(renamed, [{ op: 0, row: { id: "2", name: "'Bob'", social: "'219-09-9999'" } }]);
+    await log.commit();
+    await apply({ name: "people", exclude: ["ssn"] });
+    expect(await columnsOf(pathOf("public", "people"))).toEqual(["id", "name", "born"]);
+    expect((await readDeltaRows(pathOf("public", "people"))).map(({ id, name }) => `${id} ${name}`).sort()).toEqual([
+      "1 Ada",
+      "2 Bob",
+    ]);
+    expect(await everyByte(pathOf("public", "people"))).not.toMatch(/078-05|219-09/);
+  });
+
+  it("that are hashed are so from the snapshot on, in keys and in fills too", async () => {
+    const accounts = tableSchema("101", "accounts", { email: "string*", balance: "long" });
+    await log.snapshot(accounts, [{ email: "'a@x'", balance: "1" }]);
+    const wider = tableSchema("101", "accounts", { email: "string*", balance: "long", iban: "string" }, 2);
+    await log.schemaChange(wider, { iban: "'DE99'" });
+    await log.changes(wider, [{ op: 1, row: { email: "'a@x'", balance: "2", iban: "'DE98'" } }]);
+    await log.changes(wider, [{ op: 0, row: { email: "'b@x'", balance: "3", iban: null } }]);
+    await log.commit();
+    await expect(apply({ name: "accounts", hash: ["email", "iban"] })).rejects.toThrow("has no column iban");
+    await apply({ name: "accounts", hash: ["email"], include: ["email", "balance"] });
+    const rows = await readDeltaRows(pathOf("public", "accounts"));
+    expect(rows.map(({ email, balance }) => `${String(email).slice(0, 8)} ${balance}`).sort()).toEqual([
+      "68c79103 3",
+      "bd39e6fe 2",
+    ]);
+    expect(await everyByte(pathOf("public", "accounts"))).not.toMatch(/@x|DE9/);
+  });
+
+  it("of ours tell a row's last change", async () => {
+    await log.snapshot(people, [person, { ...person, id: "2" }]);
+    await log.changes(people, [{ op: 1, row: { ...person, id: "2" } }]);
+    await log.commit();
+    await apply({ name: "people", metadataColumns: true });
+    const rows = await readDeltaRows(pathOf("public", "people"));
+    expect(rows.map((row) => [row.id, row._commit_lsn, row._commit_time]).sort()).toEqual([
+      [1n, null, null],
+      [2n, 1002n, 1_767_226_602_000_000n],
+    ]);
+  });
+
+  it("that don't fit the table stop it alone, with the remedy", async () => {
+    const notes = tableSchema("102", "notes", { text: "string" });
+    const own = tableSchema("103", "own", { id: "long*", _deleted_at: "timestamp" });
+    await log.snapshot(people, [person]);
+    await log.snapshot(notes, [{ text: "'x'" }]);
+    await log.snapshot(own, [{ id: "1" }]);
+    const tables = [
+      { name: "notes", mode: "scd2" as const },
+      { name: "own", mode: "softDelete" as const },
+      { name: "people", exclude: ["id"] },
+    ];
+    await expect(apply(...tables)).rejects.toMatchObject({ kind: "config" });
+    expect(status().tables.map(({ state }) => (state.kind === "failed" ? state.message : state.kind))).toEqual([
+      "table public.people: column id is in its key",
+      "table public.notes has no key, which the mode scd2 needs",
+      'table public.own has a column "_deleted_at", which is a name of ours',
+    ]);
+    await expect(apply(...tables.slice(0, 2))).rejects.toMatchObject({ remedy: expect.stringContaining("unique key") });
+    expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(1);
+  });
+});
+
+describe("a key option", () => {
+  it("merges rows of a table without a key", async () => {
+    const notes = tableSchema("102", "notes", { a: "long", b: "string" });
+    await log.snapshot(notes, [
+      { a: "1", b: "'x'" },
+      { a: "2", b: "'y'" },
+    ]);
+    await log.changes(notes, [
+      { op: 2, row: { a: "1", b: "'x'" } },
+      { op: 0, row: { a: "1", b: "'z'" } },
+      { op: 2, row: { a: "2", b: "'y'" } },
+    ]);
+    await log.commit();
+    await apply({ name: "notes", key: ["a"], mode: "softDelete" });
+    const rows = await readDeltaRows(pathOf("public", "notes"));
+    expect(rows.map(({ a, b, _deleted_at }) => `${a} ${b} ${_deleted_at !== null}`).sort()).toEqual([
+      "1 z false",
+      "2 y true",
+    ]);
+  });
+});
+
+describe("a destination option", () => {
+  it("gives a table another place, now and later", async () => {
+    await log.snapshot(people, [person]);
+    await apply({ name: "people" });
+    await log.changes(people, [{ op: 0, row: { ...person, id: "2" } }]);
+    await log.commit();
+    await apply({ name: "people", destination: { schema: "hr", name: "staff" } });
+    expect(await readDeltaRows(pathOf("hr", "staff"))).toHaveLength(2);
+    expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(1);
+    expect(status().tables[0]).toMatchObject({ schema: "public", name: "people", path: pathOf("hr", "staff") });
+  });
+});
+
+describe("a change of options", () => {
+  it("goes on in place where rows of before can, else asks for a new snapshot", async () => {
+    await log.snapshot(people, [person]);
+    await apply({ name: "people" });
+    const change = async (id: number) => {
+      await log.changes(people, [{ op: 0, row: { ...person, id: String(id) } }]);
+      await log.commit();
+    };
+    await change(2);
+    await apply({ name: "people", mode: "softDelete", metadataColumns: true });
+    await change(3);
+    await expect(apply({ name: "people", mode: "scd2" })).rejects.toMatchObject({
+      message: "table public.people needs a new snapshot: its mode changes from softDelete to scd2",
+      remedy: expect.stringContaining("sluice resync public.people"),
+    });
+    expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(2);
+    await log.snapshot(people, [person], "again");
+    await apply({ name: "people", mode: "scd2" });
+    expect(await columnsOf(pathOf("public", "people"))).toContain("valid_from");
+    expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(1);
+  });
+
+  const options = (changes: Partial<NamedTableOptions>) => ({ ...defaultTableOptions, ...changes });
+  it.each([
+    [{}, {}, "none"],
+    [{}, { mode: "softDelete" }, "in-place"],
+    [{ mode: "softDelete" }, {}, "refresh"],
+    [{ mode: "append" }, { mode: "scd2" }, "refresh"],
+    [{}, { metadataColumns: true }, "in-place"],
+    [{}, { destination: { name: "x" } }, "in-place"],
+    [{}, { exclude: ["a"] }, "refresh"],
+    [{ hash: ["a", "b"] }, { hash: ["b", "a"] }, "none"],
+    [{ key: ["a"] }, { key: ["a", "b"] }, "refresh"],
+  ] as [Partial<NamedTableOptions>, Partial<NamedTableOptions>, string][])("from %j to %j: %s", (from, to, kind) =>
+    expect(compareOptions(options(from), options(to)).kind).toBe(kind),
+  );
+});
+
+describe("the list of options", () => {
+  it.each([
+    [[{ name: "a" }, { name: "a" }], "given twice"],
+    [[{ name: "a" }, { name: "b", destination: { name: "a" } }], "two tables have the destination"],
+    [[{ name: "a", include: ["x"], exclude: ["y"] }], "not both"],
+  ])("%j is refused", (tables, message) => {
+    const parsed = tableOptionsListSchema.safeParse(tables.map((table) => ({ schema: "public", ...table })));
+    expect(parsed.error?.issues[0].message).toContain(message);
+  });
+});
