@@ -157,6 +157,7 @@ export class FaultRound {
         return;
       case "stop":
         await this.restartProcess(fault.role, async () => {
+          await this.awake(fault.role);
           const exit = await this.processes[fault.role].stop();
           if (exit.code !== 0) this.problems.push(`SIGTERM: the ${fault.role} ended with ${JSON.stringify(exit)}`);
         });
@@ -219,6 +220,12 @@ export class FaultRound {
         return;
       }
     }
+  }
+
+  /** Node ends at once by a signal that comes before the program does. */
+  private async awake(role: Role): Promise<void> {
+    const process = this.processes[role];
+    await until(`the ${role} has begun`, () => (!process.alive || process.status()?.pid === process.pid ? true : null));
   }
 
   /** A process that ended by itself in the meantime is a problem; it runs again after this. */
