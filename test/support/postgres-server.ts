@@ -269,8 +269,10 @@ function connectable(
       return { user: name, password: rolePassword, passwordEnv: env };
     },
     restart: async (mode) => {
-      await stopPostgres(dataFolder, mode === "immediate" ? "SIGQUIT" : "SIGINT");
+      const stopped = stopPostgres(dataFolder, mode === "immediate" ? "SIGQUIT" : "SIGINT");
+      // Its shell takes note of its end only when it has nothing to read any more.
       server.stdin?.end();
+      await stopped;
       server = start();
       const problem = await waitUntilReady(server, folder, port, password, options.startTimeoutMs ?? 30_000);
       if (problem !== null) throw new Error(`PostgreSQL did not start again: ${problem}`);
