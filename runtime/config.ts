@@ -92,8 +92,13 @@ export const gatewayConfigSchema = z.strictObject({
     .prefault({}),
   snapshot: z
     .strictObject({
-      /** tables copied at the same time; default 2 */
+      /** connections that copy, over all tables and their ranges; default 2 */
       workers: z.int().min(1).max(64).default(2),
+      /** a table with more bytes on disk (TOAST included) is copied in ranges of about as many; default 64 MiB */
+      rangeBytes: z
+        .int()
+        .min(8192)
+        .default(64 * 1024 * 1024),
     })
     .prefault({}),
   types: typeOptionsSchema.prefault({}),

@@ -4,6 +4,10 @@
  */
 export const failpoints = [
   "gateway.after-snapshot-file",
+  "gateway.after-range-files",
+  "gateway.after-range-done",
+  "gateway.before-snapshot-end",
+  "gateway.after-snapshot-end",
   "gateway.before-record",
   "gateway.after-record",
   "gateway.after-slot-loss-recorded",

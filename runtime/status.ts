@@ -25,7 +25,21 @@ interface ProcessStatus {
 
 export type GatewayTableState =
   | { kind: "pending"; waitingFor?: string }
-  | { kind: "snapshot"; rows: number; bytes: number; rowsEstimate: number; startedAt: string }
+  | {
+      kind: "snapshot";
+      /** copied so far, and bytes of their files */
+      rows: number;
+      bytes: number;
+      rowsEstimate: number;
+      startedAt: string;
+      /** ranges of the table: a small one has one */
+      rangesDone: number;
+      ranges: number;
+      /** until all is copied, at the speed so far; null while there is none */
+      secondsLeft: number | null;
+      /** why it doesn't start or go on: sessions to wait for, a failure that is tried again */
+      waitingFor?: string;
+    }
   | { kind: "streaming" }
   | { kind: "failed"; message: string; remedy?: string };
 

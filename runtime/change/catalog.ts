@@ -13,6 +13,10 @@ export interface CatalogTable {
   schema: Omit<TableSchema, "schemaId">;
   /** pg_class.reltuples; -1 when never analyzed */
   rowsEstimate: number;
+  /** the publication's condition on rows, with all names qualified; null for all rows */
+  rowFilter: string | null;
+  /** columns of the merge key's index, published or not; 0 without a key */
+  keyLength: number;
 }
 
 interface ColumnRow {
@@ -21,6 +25,9 @@ interface ColumnRow {
   name: string;
   replicaIdentity: "d" | "f" | "i" | "n";
   rowsEstimate: number;
+  rowFilter: string | null;
+  /** columns of the key's index; null without one */
+  keyLength: number | null;
   attributeNumber: number;
   column: string;
   typeOid: number;
@@ -53,6 +60,8 @@ export async function readTableSchemas(
   // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
   const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
   const { end, drop } = ddlCaptureNames(publication);
+  // Row filters came with 15 too.
+  const filter = version >= 150_000 ? "pg_catalog.pg_get_expr(t.qual, t.relid)" : "NULL::text";
   const { rows } = await client.query<ColumnRow>(
     `WITH RECURSIVE base AS (
        SELECT oid, oid AS base_oid, -1 AS base_modifier, typtype FROM pg_catalog.pg_type
@@ -63,7 +72,8 @@ export async function readTableSchemas(
          JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
      )
      SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name, c.relreplident::text AS "replicaIdentity",
-            c.reltuples::float8 AS "rowsEstimate", a.attnum::int AS "attributeNumber", a.attname AS column,
+            c.reltuples::float8 AS "rowsEstimate", ${filter} AS "rowFilter", key.length AS "keyLength",
+            a.attnum::int AS "attributeNumber", a.attname AS column,
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
             pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
             base.base_oid::int8::float8 AS "baseTypeOid", base.base_modifier AS "baseTypeModifier",
@@ -82,7 +92,7 @@ export async function readTableSchemas(
        JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
        JOIN base ON base.oid = a.atttypid AND base.typtype <> 'd'
        LEFT JOIN LATERAL (
-         SELECT i.indexrelid FROM pg_catalog.pg_index i
+         SELECT i.indexrelid, i.indnkeyatts::int AS length FROM pg_catalog.pg_index i
           WHERE i.indrelid = c.oid AND i.indisvalid AND i.indimmediate
             AND CASE WHEN c.relreplident = 'i' THEN i.indisreplident ELSE i.indisprimary END
           LIMIT 1
@@ -100,10 +110,15 @@ export async function readTableSchemas(
   for (const row of rows) {
     let table = tables.get(row.tableId);
     if (table === undefined) {
-      const { tableId, schema, name, replicaIdentity, rowsEstimate } = row;
+      const { tableId, schema, name, replicaIdentity, rowsEstimate, rowFilter } = row;
       const { fileNode, primaryKeyOid, attributeCount, ddlCapture } = row;
       const origin = { fileNode, primaryKeyOid, attributeCount, columnXids: {}, ddlCapture };
-      table = { schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [], origin }, rowsEstimate };
+      table = {
+        schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [], origin },
+        rowsEstimate,
+        rowFilter,
+        keyLength: row.keyLength ?? 0,
+      };
       tables.set(tableId, table);
     }
     const { attributeNumber: number, column: name, typeOid, typeModifier, typeName, keyOrdinal } = row;
@@ -161,6 +176,17 @@ export function columnOf(
     typeName,
     ...keptAs({ typeOid, typeModifier, ...base }, types),
   };
+}
+
+/** @throws SluiceError `unsupported` when the publication's column list leaves out a part of the key */
+export function assertKeyPublished({ schema, keyLength }: CatalogTable): void {
+  const published = schema.columns.filter((column) => column.keyOrdinal !== null).length;
+  if (published === keyLength) return;
+  throw new SluiceError(
+    "unsupported",
+    `${schema.schema}.${schema.name}: the publication's column list leaves out columns of its key (${published} of ${keyLength} are in it)`,
+    { remedy: "Put every column of the primary key, or of the replica identity's index, into the column list." },
+  );
 }
 
 /** @throws SluiceError `unsupported` when its columns can't be one Delta table, or its deletes don't tell the row */

@@ -1,12 +1,11 @@
 import type { Client } from "pg";
 import { SluiceError } from "../errors";
 import { copyOut } from "../postgres/copy-out";
-import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import { MalformedBytes } from "../postgres/message-bytes";
 import { toSourceError } from "../postgres/source-error";
+import { type CopySource, copyStatement } from "./copy-statement";
 import { type SealedRows, TableSpool } from "./spool";
 import type { TableSchema } from "./table-schema";
-import { typeOfColumn } from "./types";
 
 export interface TableCopyOptions {
   /** rows and bytes after which rows are handed over */
@@ -15,22 +14,6 @@ export interface TableCopyOptions {
   signal: AbortSignal;
   /** Takes rows; meanwhile the copy goes on, until the next rows are ready. */
   onRows(sealed: SealedRows): Promise<void>;
-}
-
-/** The statement that copies the schema's columns, in binary where the type has a reader, else as text. */
-export function copyStatement(schema: TableSchema): string {
-  const columns = schema.columns.map((column) => {
-    const name = quoteIdentifier(column.name);
-    // The type's output function, whatever casts there are: the same text as in the stream. A composite with a NULL field
-    // is not "IS NOT NULL", but it is distinct from NULL.
-    return typeOfColumn(column).readBinary === null
-      ? `CASE WHEN ${name} IS DISTINCT FROM NULL THEN pg_catalog.format('%s', ${name}) END`
-      : name;
-  });
-  const table = quoteTable(schema);
-  const plain = schema.columns.every((column) => typeOfColumn(column).readBinary !== null);
-  const source = plain ? `${table} (${columns.join(", ")})` : `(SELECT ${columns.join(", ")} FROM ONLY ${table})`;
-  return `COPY ${source} TO STDOUT (FORMAT binary)`;
 }
 
 /** `PGCOPY\n\377\r\n\0` */
@@ -66,13 +49,14 @@ function malformed(schema: TableSchema, error: MalformedBytes, rows: number, sta
 }
 
 /**
- * Copies a table in the client's transaction, by COPY BINARY, into sealed rows (PostgreSQL documentation, COPY,
- * "Binary Format"). At most two lots of rows are in memory: the one that is filled and the one that is written.
+ * Copies a table or a range of it in the client's transaction, by COPY BINARY, into sealed rows (PostgreSQL
+ * documentation, COPY, "Binary Format"). At most two lots of rows are in memory: the one that is filled and the one that is written.
  * @throws SluiceError by SQLSTATE
  */
 export async function copyTable(
   client: Client,
   schema: TableSchema,
+  source: CopySource,
   options: TableCopyOptions,
 ): Promise<{ rows: number; bytes: number }> {
   const spool = new TableSpool(schema, "snapshot");
@@ -116,7 +100,7 @@ export async function copyTable(
     bytes += end - at;
     return full() ? handOver() : true;
   };
-  const copy = copyOut(client, copyStatement(schema), {
+  const copy = copyOut(client, copyStatement(schema, source), {
     signal: options.signal,
     onData: (buffer, start, end) => {
       try {

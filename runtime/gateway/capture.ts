@@ -119,7 +119,7 @@ export class Capture implements PgoutputHandler {
    * is dropped may be acknowledged (invariant 1), or a restart would go on behind it.
    */
   drop(table: CapturedTable, change: () => void): void {
-    const isRecorded = table.snapshotComplete;
+    const isRecorded = table.snapshotComplete || table.snapshot !== null;
     change();
     if (this.inTransaction && table.capture.kind !== "capturing") table.capture.droppedXids.add(this.xid);
     this.lastRelationId = -1;
@@ -391,6 +391,11 @@ export class Capture implements PgoutputHandler {
 
   get betweenTransactions(): boolean {
     return this.attached && !this.inTransaction;
+  }
+
+  /** `boundaryLsn` is true. */
+  get streaming(): boolean {
+    return this.attached;
   }
 
   private runBoundaryActions(): void {

@@ -1,8 +1,11 @@
 import { type SealedRows, TableSpool } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
 import type { SluiceError } from "../errors";
+import type { Lsn } from "../postgres/lsn";
 import type { StagedCommit } from "../staging/staged-commit";
 import type { GatewayTableState, GatewayTableStatus } from "../status";
+import { type CopyPart, copiedShare } from "./copy-ranges";
+import { toStaged } from "./snapshot-resume";
 import type { SnapshotVisibility } from "./snapshot-visibility";
 
 /** What happens to a streamed change of a table. */
@@ -11,24 +14,38 @@ export type CaptureState =
    * Its changes are dropped: the next snapshot will hold them. `droppedXids` are the transactions dropped so far; a
    * snapshot that doesn't see one of them is not taken.
    */
-  | { kind: "pending"; droppedXids: Set<number>; waitingFor?: string }
+  | { kind: "pending"; droppedXids: Set<number> }
   /** Its changes are spooled, except those that the snapshot holds (`visibility` null: restarted after the snapshot). */
   | { kind: "capturing"; schema: TableSchema; spool: TableSpool; visibility: SnapshotVisibility | null }
   /** As pending; the next attempt is at the table's `retryAtMs`. */
   | { kind: "failed"; droppedXids: Set<number>; message: string; remedy?: string };
 
+/** A snapshot that runs, waits to be resumed, or waits for its end to be staged. */
 export interface SnapshotProgress {
   snapshotId: string;
+  schemaId: number;
+  resumable: boolean;
+  /** of the first snapshot: the stream is filtered by it, whatever is resumed later */
+  visibility: SnapshotVisibility;
+  /** of the newest snapshot: the stream must pass it before the end is staged */
+  lastHorizonLsn: Lsn;
+  startedAt: string;
+  /** of the ranges that are done */
   rows: number;
   bytes: number;
   rowsEstimate: number;
-  startedAt: string;
+  parts: CopyPart[];
+  /** when the last range was done; null before */
+  copiedAtMs: number | null;
+  /** when this process took it up, and the share that was copied then */
+  resumedAtMs: number;
+  shareAtResume: number;
 }
 
 /** One published table: its capture state, its running snapshot, its counters. Changed by gateway code only. */
 export class CapturedTable {
   capture: CaptureState = { kind: "pending", droppedXids: new Set() };
-  /** the snapshot that runs or waits for its end to be staged */
+  /** the snapshot that isn't complete in staging */
   snapshot: SnapshotProgress | null = null;
   /** newest schema written to staging; 0 before the first */
   schemaId = 0;
@@ -44,7 +61,9 @@ export class CapturedTable {
   rowsEstimate = 0;
   bytesEstimate = 0;
   failures = 0;
-  /** no snapshot is begun before */
+  /** why its snapshot doesn't start or go on */
+  waitingFor: string | undefined;
+  /** no attempt at its snapshot before */
   retryAtMs = 0;
   /** RELATION messages received: what was read of the catalog before one may be older than it */
   relations = 0;
@@ -52,6 +71,10 @@ export class CapturedTable {
   pendingReason: string | null = null;
   /** the schema of the rows that were cut last: those after it are streamed again when the connection is lost */
   private cutSchema: TableSchema | null = null;
+  /** condition that the publication puts on its rows, as of its newest snapshot */
+  rowFilter: string | null = null;
+  /** of a partitioned table: file node of each leaf whose rows its newest snapshot holds, by oid; else null */
+  leaves: ReadonlyMap<string, string> | null = null;
   readonly unrepresentable: Record<string, number> = {};
 
   constructor(
@@ -64,6 +87,7 @@ export class CapturedTable {
   await(reason?: string): void {
     if (reason !== undefined) this.pendingReason = reason;
     this.capture = { kind: "pending", droppedXids: new Set() };
+    this.waitingFor = undefined;
     this.snapshot = null;
     this.snapshotComplete = false;
   }
@@ -113,6 +137,9 @@ export class CapturedTable {
       snapshotId: this.snapshotId,
       snapshotComplete: this.snapshotComplete,
       snapshots: this.snapshots,
+      ...(this.snapshot === null ? {} : { snapshot: toStaged(this.snapshot) }),
+      ...(this.rowFilter === null ? {} : { rowFilter: this.rowFilter }),
+      ...(this.leaves === null ? {} : { leaves: Object.fromEntries(this.leaves) }),
     };
   }
 
@@ -136,14 +163,32 @@ export class CapturedTable {
     const capture = this.capture;
     switch (capture.kind) {
       case "pending":
-        return { kind: "pending", waitingFor: capture.waitingFor ?? this.pendingReason ?? undefined };
+        return { kind: "pending", waitingFor: this.waitingFor ?? this.pendingReason ?? undefined };
       case "failed":
         return { kind: "failed", message: capture.message, remedy: capture.remedy };
       case "capturing": {
         if (this.snapshot === null) return { kind: "streaming" };
-        const { rows, bytes, rowsEstimate, startedAt } = this.snapshot;
-        return { kind: "snapshot", rows, bytes, rowsEstimate, startedAt };
+        const { rows, bytes, rowsEstimate, startedAt, parts } = this.snapshot;
+        return {
+          kind: "snapshot",
+          rows,
+          bytes,
+          rowsEstimate,
+          startedAt,
+          rangesDone: parts.reduce((sum, part) => sum + part.done.size, 0),
+          ranges: parts.reduce((sum, part) => sum + part.ranges, 0),
+          secondsLeft: secondsLeft(this.snapshot, Date.now()),
+          waitingFor: this.waitingFor,
+        };
       }
     }
   }
+}
+
+/** At the speed since this process took the snapshot up; null before its first range is done. */
+export function secondsLeft(snapshot: SnapshotProgress, nowMs: number): number | null {
+  const share = copiedShare(snapshot.parts);
+  const gained = share - snapshot.shareAtResume;
+  if (gained <= 0) return null;
+  return Math.round(((1 - share) / gained) * ((nowMs - snapshot.resumedAtMs) / 1_000));
 }

@@ -1,9 +1,11 @@
-import { describeForLog, type SluiceError } from "../errors";
+import { describeForLog, isTransient, type SluiceError } from "../errors";
+import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
-import type { Lsn } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
-import type { CapturedTable } from "./captured-table";
-import { type SnapshotContext, snapshotTable } from "./table-snapshot";
+import { type CapturedTable, secondsLeft } from "./captured-table";
+import { isCopied } from "./copy-ranges";
+import { Blocked } from "./snapshot-session";
+import { type SnapshotContext, TableSnapshot } from "./table-snapshot";
 
 /** Retry delay after the n-th failure in a row: 1, 2, 4 … 60 s. */
 export function retryDelayMs(failures: number): number {
@@ -13,7 +15,11 @@ export function retryDelayMs(failures: number): number {
 /** A table stopped by a value is copied up to it again only so often, or when the gateway is started anew. */
 export const unrepresentableRetryMs = 600_000;
 
-/** Tables to copy now, largest first: those pending, and those failed whose time has come. */
+/** Delay before a table that others hold up is looked at again. */
+const blockedDelayMs = 1_000;
+const progressLogMs = 10_000;
+
+/** Tables to copy now, largest first: those pending, to be resumed, or failed whose time has come. */
 export function nextTables(
   tables: Iterable<CapturedTable>,
   running: ReadonlySet<string>,
@@ -25,15 +31,25 @@ export function nextTables(
     .sort((a, b) => b.bytesEstimate - a.bytesEstimate);
 }
 
-function isDue({ capture, retryAtMs }: CapturedTable, nowMs: number): boolean {
-  return capture.kind !== "capturing" && retryAtMs <= nowMs;
+function isDue({ capture, snapshot, retryAtMs }: CapturedTable, nowMs: number): boolean {
+  if (retryAtMs > nowMs) return false;
+  switch (capture.kind) {
+    case "pending":
+    case "failed":
+      return true;
+    case "capturing":
+      return snapshot !== null && !isCopied(snapshot.parts);
+  }
 }
 
-/** Runs the snapshots of pending tables, `snapshot.workers` at a time, and stages the end of each. */
+/**
+ * Runs the snapshots of pending tables over `snapshot.workers` connections in all, and stages the end of each. A free
+ * connection begins the next table; when all have begun, it joins the table with the most ranges left.
+ */
 export class SnapshotScheduler {
-  private readonly running = new Set<string>();
-  /** copied, waiting for the stream to pass the snapshot's horizon */
-  private ends: { table: CapturedTable; snapshotId: string; horizonLsn: Lsn; sinceMs: number }[] = [];
+  private readonly running = new Map<string, TableSnapshot>();
+  private connections = 0;
+  private loggedAtMs = 0;
 
   constructor(
     private readonly context: SnapshotContext,
@@ -42,51 +58,65 @@ export class SnapshotScheduler {
 
   /** Starts what can be started; call it at every change and poll. */
   schedule(): void {
-    if (this.context.signal.aborted) return;
-    const free = this.context.config.snapshot.workers - this.running.size;
-    for (const table of nextTables(this.context.capture.tables.values(), this.running, this.now()).slice(
-      0,
-      Math.max(free, 0),
-    )) {
-      this.running.add(table.tableId);
-      this.run(table).finally(() => {
-        this.running.delete(table.tableId);
-        this.schedule();
-      });
+    this.logProgress();
+    while (!this.context.signal.aborted && this.connections < this.context.config.snapshot.workers) {
+      const [table] = nextTables(this.context.capture.tables.values(), new Set(this.running.keys()), this.now());
+      if (table !== undefined) {
+        const snapshot = new TableSnapshot(table, this.context, () => this.schedule());
+        this.running.set(table.tableId, snapshot);
+        this.connect(this.lead(snapshot).finally(() => this.running.delete(table.tableId)));
+        continue;
+      }
+      const [most] = [...this.running.values()].sort((a, b) => b.rangesToHelp - a.rangesToHelp);
+      if (most === undefined || most.rangesToHelp === 0) return;
+      this.connect(most.help());
     }
   }
 
-  get runningCount(): number {
-    return this.running.size;
+  private connect(work: Promise<void>): void {
+    this.connections++;
+    work.finally(() => {
+      this.connections--;
+      this.schedule();
+    });
   }
 
-  private async run(table: CapturedTable): Promise<void> {
+  private async lead(snapshot: TableSnapshot): Promise<void> {
+    const { table } = snapshot;
     const name = `${table.schema}.${table.name}`;
     if (table.capture.kind === "failed") table.await();
     log("info", "snapshot-started", { table: name });
     try {
-      const horizonLsn = await snapshotTable(table, this.context);
-      if (horizonLsn === null || table.snapshotId === null) return;
+      if (!(await snapshot.lead())) return;
       table.failures = 0;
-      this.ends.push({ table, snapshotId: table.snapshotId, horizonLsn, sinceMs: this.now() });
-      log("info", "snapshot-copied", { table: name, rows: table.snapshotRows });
+      log("info", "snapshot-copied", { table: name, rows: table.snapshot?.rows });
       this.stageEnds(false);
     } catch (thrown) {
       if (this.context.signal.aborted) return;
-      this.failed(table, toSourceError(thrown, `snapshot of ${name}`, this.context.config.source));
+      if (thrown instanceof Blocked) {
+        table.retryAtMs = this.now() + blockedDelayMs;
+        log("info", "snapshot-waits", { table: name, for: thrown.waitingFor });
+      } else this.failed(table, toSourceError(thrown, `snapshot of ${name}`, this.context.config.source));
     }
   }
 
   private failed(table: CapturedTable, error: SluiceError): void {
+    const name = `${table.schema}.${table.name}`;
+    if (table.capture.kind === "pending" && error.kind === "conflict") {
+      // Its columns, rows or partitions changed meanwhile: it is pending again.
+      log("info", "snapshot-overtaken", { table: name });
+      return;
+    }
     table.failures++;
     const delayMs = error.kind === "unrepresentable" ? unrepresentableRetryMs : retryDelayMs(table.failures);
-    log("warning", "snapshot-failed", {
-      table: `${table.schema}.${table.name}`,
-      error: describeForLog(error),
-      retryMs: delayMs,
-    });
+    log("warning", "snapshot-failed", { table: name, error: describeForLog(error), retryMs: delayMs });
     // At once: the boundary may be as far as the next connection.
     table.retryAtMs = this.now() + delayMs;
+    if (table.snapshot?.resumable === true && isTransient(error.kind)) {
+      // What is copied is kept; the stream goes on.
+      table.waitingFor = error.message;
+      return;
+    }
     const { capture } = this.context;
     capture.atBoundary(() => {
       // A value in the stream may have stopped it meanwhile.
@@ -99,22 +129,49 @@ export class SnapshotScheduler {
    * (invariant 4). `idle`: the server has nothing more to send; then after 3 s nothing can come any more.
    */
   stageEnds(idle: boolean): void {
-    if (this.ends.length === 0) return;
     const { capture } = this.context;
-    this.ends = this.ends.filter(({ table, snapshotId, horizonLsn, sinceMs }) => {
-      if (table.snapshot?.snapshotId !== snapshotId) return false;
-      const passed = capture.boundaryLsn >= horizonLsn || (idle && this.now() - sinceMs > 3_000);
-      if (!passed) return true;
+    if (!capture.streaming) return;
+    for (const table of capture.tables.values()) {
+      const { snapshot } = table;
+      if (snapshot?.copiedAtMs == null) continue;
+      const passed =
+        capture.boundaryLsn >= snapshot.lastHorizonLsn || (idle && this.now() - snapshot.copiedAtMs > 3_000);
+      if (!passed) continue;
+      failpoint("gateway.before-snapshot-end");
       table.snapshot = null;
       table.snapshotComplete = true;
+      table.snapshotRows = snapshot.rows;
+      table.waitingFor = undefined;
       capture.pushSnapshotEvent(table, {
         kind: "snapshot-end",
         tableId: table.tableId,
         schemaId: table.schemaId,
-        snapshotId,
-        rows: table.snapshotRows,
+        snapshotId: snapshot.snapshotId,
+        rows: snapshot.rows,
       });
-      return false;
-    });
+      failpoint("gateway.after-snapshot-end");
+    }
+  }
+
+  private logProgress(): void {
+    const nowMs = this.now();
+    if (nowMs - this.loggedAtMs < progressLogMs) return;
+    this.loggedAtMs = nowMs;
+    for (const { table } of this.running.values()) {
+      const state = table.status().state;
+      if (state.kind !== "snapshot" || table.snapshot === null) continue;
+      const { rows, bytes, rowsEstimate, rangesDone, ranges } = state;
+      const left = secondsLeft(table.snapshot, nowMs);
+      const name = `${table.schema}.${table.name}`;
+      log("info", "snapshot-progress", {
+        table: name,
+        rows,
+        rowsEstimate,
+        bytes,
+        rangesDone,
+        ranges,
+        secondsLeft: left,
+      });
+    }
   }
 }

@@ -6,6 +6,7 @@ import { formatLsn, type Lsn, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
 import { readCommit, readHead, readTableSchema } from "../staging/staging-log";
 import { CapturedTable } from "./captured-table";
+import { fromStaged } from "./snapshot-resume";
 
 const idleKey = "progress/gateway.json";
 
@@ -41,12 +42,18 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
     if (known.snapshotId !== null) {
       const schema = await readTableSchema(store, tableId, known.schemaId);
       table.schemaId = known.schemaId;
-      if (known.snapshotComplete && !isKeptAs(schema, types)) {
+      table.rowFilter = known.rowFilter ?? null;
+      table.leaves = known.leaves === undefined ? null : new Map(Object.entries(known.leaves));
+      const progress = known.snapshot && fromStaged(known.snapshotId, known.snapshot, Date.now());
+      const kept = progress !== undefined && (progress.resumable || progress.copiedAtMs !== null);
+      if ((known.snapshotComplete || kept) && !isKeptAs(schema, types)) {
         table.await("its columns are kept in another way now: a new snapshot follows");
         statesChanged = true;
-      } else if (known.snapshotComplete) {
-        table.snapshotComplete = true;
-        table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility: null };
+      } else if (known.snapshotComplete || kept) {
+        table.snapshotComplete = known.snapshotComplete;
+        table.snapshot = progress ?? null;
+        const visibility = progress?.visibility ?? null;
+        table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
         table.markCut();
       }
     }

@@ -1,23 +1,35 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
-import { assertCarried, readTableSchemas } from "../change/catalog";
+import { assertCarried, assertKeyPublished } from "../change/catalog";
 import type { ParquetWriter } from "../change/parquet-writer";
 import { type SealedRows, TableSpool } from "../change/spool";
 import { copyTable } from "../change/table-copy";
 import type { TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
-import { SluiceError } from "../errors";
+import { describeForLog, SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
+import { log } from "../operate/log";
 import { connectSource } from "../postgres/client";
-import { type Lsn, parseLsn } from "../postgres/lsn";
+import { maxLsn } from "../postgres/lsn";
+import { toSourceError } from "../postgres/source-error";
 import type { ObjectStore } from "../staging/object-store";
+import type { StagedFile } from "../staging/staged-commit";
 import { storeTableSchema } from "../staging/table-schema-store";
 import type { Capture } from "./capture";
-import type { CapturedTable } from "./captured-table";
-import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
+import type { CapturedTable, SnapshotProgress } from "./captured-table";
+import { type CopyRange, copiedShare, isCopied, planPart, rangeBlocks, rangesLeft } from "./copy-ranges";
+import { isResumable, resumeObstacle } from "./snapshot-resume";
+import {
+  Blocked,
+  exportSnapshot,
+  joinSnapshot,
+  type OpenedSnapshot,
+  openSnapshot,
+  type WaitOptions,
+  waitForWriters,
+} from "./snapshot-session";
 import type { Stager } from "./stager";
-import { readTableWriters, stillWriting } from "./writers-of-table";
 
 export interface SnapshotContext {
   config: GatewayConfig;
@@ -31,161 +43,333 @@ export interface SnapshotContext {
 /** Rows of one Parquet file of a snapshot. */
 const fileRowsMax = 500_000;
 const fileBytesMax = 64 * 1024 * 1024;
+/** How long a table's writers or a lock are waited for, before others get the connection. */
+const waitMsMax = 10_000;
+
+/** What is copied, once the snapshot is open. */
+interface Work {
+  schema: TableSchema;
+  rowFilter: string | null;
+  progress: SnapshotProgress;
+  partitioned: boolean;
+  /** for others to join; null when there is one range only */
+  exportedId: string | null;
+}
 
 /**
- * Copies one pending table while the stream goes on, without a slot of its own: its rows are read in a repeatable-read
- * transaction, and the stream leaves out the transactions that this transaction sees.
- * @returns the position that the stream must pass before the snapshot's end may be staged, or null when the table has
- *   left the publication meanwhile
+ * One attempt at the snapshot of one table while the stream goes on, without a slot of its own: its rows are read in a
+ * repeatable-read transaction, range after range, and the stream leaves out the transactions that this transaction
+ * sees. The leader's session takes the snapshot and lives until all is copied; others may join it.
  */
-export async function snapshotTable(table: CapturedTable, context: SnapshotContext): Promise<Lsn | null> {
-  const client = await connectSource(context.config.source, {
-    applicationName: `sluice ${context.config.id} snapshot`,
-  });
-  const abort = () => client.connection?.stream.destroy();
-  context.signal.addEventListener("abort", abort, { once: true });
-  try {
-    await waitForWriters(client, table, context.signal);
-    let waits = 0;
-    for (;;) {
-      context.signal.throwIfAborted();
-      table.snapshotTaken = true;
-      const taken = await takeSnapshot(client, table, context);
-      if (taken === null) return null;
-      const unseenXid = await register(table, taken, context);
-      table.snapshotTaken = false;
-      if (unseenXid === null) {
-        const { rows, bytes } = await copyTable(client, taken.schema, {
-          rowsMax: fileRowsMax,
-          bytesMax: fileBytesMax,
-          signal: context.signal,
-          onRows: (sealed) => stageRows(table, sealed, taken, context),
-        });
-        await client.query("COMMIT");
-        table.snapshotRows = rows;
-        if (table.snapshot !== null) table.snapshot.bytes = bytes;
-        return taken.visibility.horizonLsn;
+export class TableSnapshot {
+  private work: Work | null = null;
+  private queue: CopyRange[] = [];
+  private readonly helpers = new Set<Promise<void>>();
+  private helpFailed = false;
+  private readonly stop = new AbortController();
+  private readonly signal: AbortSignal;
+
+  /** @param onWork called once ranges can be copied by others too */
+  constructor(
+    readonly table: CapturedTable,
+    private readonly context: SnapshotContext,
+    private readonly onWork: () => void,
+  ) {
+    this.signal = AbortSignal.any([context.signal, this.stop.signal]);
+  }
+
+  /** Ranges that nobody has begun, if another session could take them. */
+  get rangesToHelp(): number {
+    return this.work?.exportedId == null || this.helpFailed || this.signal.aborted ? 0 : this.queue.length;
+  }
+
+  /**
+   * Takes the snapshot, or goes on with the one that isn't complete, and copies until nothing is left.
+   * @returns false when the table is gone or has left the publication
+   * @throws Blocked when others hold it up
+   */
+  async lead(): Promise<boolean> {
+    const client = await this.connect("snapshot");
+    const disconnect = this.disconnectOnAbort(client);
+    try {
+      this.work = (await this.resume(client)) ?? (await this.begin(client));
+      if (this.work === null) return false;
+      this.onWork();
+      // What a lost session had begun comes back into the queue.
+      do {
+        await this.copyRanges(client, this.work);
+        await Promise.all(this.helpers);
+      } while (this.queue.length > 0);
+      await client.query("COMMIT");
+      return true;
+    } finally {
+      this.table.snapshotTaken = false;
+      this.stop.abort();
+      disconnect();
+      await Promise.all(this.helpers);
+      await client.end().catch(() => {});
+    }
+  }
+
+  /** Joins the snapshot from a session of its own and copies until no range is left; a failure is the leader's to make good. */
+  help(): Promise<void> {
+    const helping = this.helpNow().catch((thrown: unknown) => {
+      this.helpFailed = true;
+      if (this.signal.aborted) return;
+      const error = toSourceError(thrown, "copying beside", this.context.config.source);
+      log("warning", "snapshot-helper-lost", { table: this.name, error: describeForLog(error) });
+    });
+    this.helpers.add(helping);
+    return helping.finally(() => this.helpers.delete(helping));
+  }
+
+  private async helpNow(): Promise<void> {
+    const { work } = this;
+    if (work?.exportedId == null) return;
+    const client = await this.connect("snapshot helper");
+    const disconnect = this.disconnectOnAbort(client);
+    try {
+      this.signal.throwIfAborted();
+      const { schema, partitioned } = work;
+      if (!(await joinSnapshot(client, work.exportedId, { ...schema, partitioned }))) {
+        this.helpFailed = true;
+        return;
       }
+      await this.copyRanges(client, work);
+      await client.query("COMMIT");
+    } finally {
+      disconnect();
+      await client.end().catch(() => {});
+    }
+  }
+
+  private connect(purpose: string): Promise<Client> {
+    const { source, id } = this.context.config;
+    return connectSource(source, { applicationName: `sluice ${id} ${purpose}` });
+  }
+
+  private disconnectOnAbort(client: Client): () => void {
+    const abort = () => client.connection?.stream.destroy();
+    this.signal.addEventListener("abort", abort, { once: true });
+    return () => this.signal.removeEventListener("abort", abort);
+  }
+
+  /** The snapshot that isn't complete, under a new transaction; null when there is none, or it can't be gone on with. */
+  private async resume(client: Client): Promise<Work | null> {
+    const { table, context } = this;
+    const progress = table.snapshot;
+    if (progress === null || table.capture.kind !== "capturing") return null;
+    const { schema } = table.capture;
+    const opened = await openSnapshot(client, table.tableId, context.config, this.wait);
+    if (opened === null) return null;
+    if (table.snapshot !== progress) throw this.overtaken();
+    const obstacle = resumeObstacle(schema, table.rowFilter, progress, opened);
+    if (obstacle !== null) {
+      await client.query("ROLLBACK");
+      log("info", "snapshot-started-over", { table: this.name, reason: obstacle });
+      await this.atBoundary(() => {
+        if (table.snapshot === progress) context.capture.drop(table, () => table.await());
+      });
+      return null;
+    }
+    const places = new Map(opened.parts.map((part) => [part.relationId, part]));
+    for (const part of progress.parts) Object.assign(part, pickPlace(places.get(part.relationId)));
+    progress.lastHorizonLsn = maxLsn(progress.lastHorizonLsn, opened.visibility.horizonLsn);
+    progress.resumedAtMs = Date.now();
+    progress.shareAtResume = copiedShare(progress.parts);
+    log("info", "snapshot-resumed", { table: this.name, rows: progress.rows, left: rangesLeft(progress.parts).length });
+    return this.share(client, schema, opened, progress);
+  }
+
+  /** A new snapshot, registered between two streamed transactions. */
+  private async begin(client: Client): Promise<Work | null> {
+    const { table, context } = this;
+    await waitForWriters(client, table.tableId, this.wait);
+    const deadlineMs = Date.now() + waitMsMax;
+    for (let waits = 1; ; waits++) {
+      this.signal.throwIfAborted();
+      table.snapshotTaken = true;
+      const { generation } = context.capture;
+      const opened = await openSnapshot(client, table.tableId, context.config, this.wait);
+      if (opened === null) return null;
+      assertKeyPublished(opened.table);
+      assertCarried(opened.table.schema);
+      const schema = await storeTableSchema(context.store, opened.table.schema, table.schemaId);
+      const progress = this.plan(schema, opened);
+      const unseenXid = await this.register(schema, opened, progress, generation);
+      table.snapshotTaken = false;
+      if (unseenXid === null) return this.share(client, schema, opened, progress);
       // A transaction already streamed isn't seen yet: its session is about to say so, in milliseconds; or it is a
       // large one, streamed before its end, however far that is.
       await client.query("ROLLBACK");
-      waits++;
-      if (waits > 20 && table.capture.kind === "pending") {
-        table.capture.waitingFor = `transaction ${unseenXid}, which has written to it and is still open`;
-      }
-      await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: context.signal });
+      const waitingFor = `transaction ${unseenXid}, which has written to it and is still open`;
+      if (waits > 20) table.waitingFor = waitingFor;
+      if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
+      await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: this.signal });
     }
-  } finally {
-    table.snapshotTaken = false;
-    context.signal.removeEventListener("abort", abort);
-    await client.end().catch(() => {});
   }
-}
 
-async function waitForWriters(client: Client, table: CapturedTable, signal: AbortSignal): Promise<void> {
-  let writers = await readTableWriters(client, table.tableId);
-  while (writers.length > 0) {
-    signal.throwIfAborted();
-    if (table.capture.kind === "pending") {
-      table.capture.waitingFor = `transactions that write to it: ${writers.map((writer) => `pid ${writer.pid ?? "(prepared)"}`).join(", ")}`;
-    }
-    await delay(50, undefined, { signal });
-    writers = stillWriting(writers, await readTableWriters(client, table.tableId));
+  private async share(
+    client: Client,
+    schema: TableSchema,
+    { table, parts }: OpenedSnapshot,
+    progress: SnapshotProgress,
+  ): Promise<Work> {
+    this.queue = rangesLeft(progress.parts);
+    const exportedId = this.queue.length > 1 ? await exportSnapshot(client) : null;
+    const partitioned = parts.every((part) => part.relationId !== schema.tableId);
+    return { schema, rowFilter: table.rowFilter, progress, partitioned, exportedId };
   }
-  if (table.capture.kind === "pending") table.capture.waitingFor = undefined;
-}
 
-interface TakenSnapshot {
-  snapshotId: string;
-  schema: TableSchema;
-  visibility: SnapshotVisibility;
-  rowsEstimate: number;
-  /** of the capture when it was taken */
-  generation: number;
-}
+  private plan(schema: TableSchema, { table, parts, visibility }: OpenedSnapshot): SnapshotProgress {
+    const nowMs = Date.now();
+    return {
+      snapshotId: randomUUID(),
+      schemaId: schema.schemaId,
+      resumable: isResumable(schema, parts),
+      visibility,
+      lastHorizonLsn: visibility.horizonLsn,
+      startedAt: new Date(nowMs).toISOString(),
+      rows: 0,
+      bytes: 0,
+      rowsEstimate: Math.max(table.rowsEstimate, 0),
+      parts: parts.map((part) => planPart(part, this.context.config.snapshot.rangeBytes)),
+      copiedAtMs: parts.length === 0 ? nowMs : null,
+      resumedAtMs: nowMs,
+      shareAtResume: 0,
+    };
+  }
 
-async function takeSnapshot(
-  client: Client,
-  table: CapturedTable,
-  context: SnapshotContext,
-): Promise<TakenSnapshot | null> {
-  const { generation } = context.capture;
-  await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-  const snapshot = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
-  // Read in a statement of its own: it must come after the snapshot.
-  const horizon = await client.query<{ lsn: string }>("SELECT pg_current_wal_insert_lsn()::text AS lsn");
-  const found = (await readTableSchemas(client, context.config.publication, context.config.types)).find(
-    ({ schema }) => schema.tableId === table.tableId,
-  );
-  if (found === undefined) return null;
-  assertCarried(found.schema);
-  return {
-    snapshotId: randomUUID(),
-    schema: await storeTableSchema(context.store, found.schema, table.schemaId),
-    visibility: parseSnapshot(snapshot.rows[0].text, parseLsn(horizon.rows[0].lsn)),
-    rowsEstimate: Math.max(found.rowsEstimate, 0),
-    generation,
-  };
-}
-
-/** Between two streamed transactions: from here on the table is captured. Else the transaction that the snapshot would have to see. */
-function register(table: CapturedTable, taken: TakenSnapshot, context: SnapshotContext): Promise<number | null> {
-  return new Promise((resolve, reject) => {
-    context.capture.atBoundary(() => {
-      if (context.signal.aborted || table.capture.kind === "capturing") {
-        reject(new SluiceError("internal", `snapshot of ${table.schema}.${table.name}: the table is not pending`));
-        return;
+  /** From here on the table is captured: null. Else the transaction that the snapshot would have to see. */
+  private register(
+    schema: TableSchema,
+    opened: OpenedSnapshot,
+    progress: SnapshotProgress,
+    generation: number,
+  ): Promise<number | null> {
+    const { table, context } = this;
+    return this.atBoundary(() => {
+      if (generation !== context.capture.generation) {
+        throw new SluiceError("conflict", `snapshot of ${this.name}: the slot was made anew meanwhile`);
       }
-      const xid = context.capture.unseenXid(table, taken.visibility);
-      if (xid !== null) {
-        resolve(xid);
-        return;
+      if (table.capture.kind === "capturing") {
+        throw new SluiceError("internal", `snapshot of ${this.name}: the table is not pending`);
       }
-      const { schema, snapshotId, rowsEstimate } = taken;
+      const unseenXid = context.capture.unseenXid(table, opened.visibility);
+      if (unseenXid !== null) return unseenXid;
+      const { snapshotId, rowsEstimate, visibility } = progress;
       table.schema = schema.schema;
       table.name = schema.name;
       table.schemaId = schema.schemaId;
       table.snapshotId = snapshotId;
       table.snapshotComplete = false;
       table.snapshots++;
-      table.snapshot = { snapshotId, rows: 0, bytes: 0, rowsEstimate, startedAt: new Date().toISOString() };
-      table.capture = {
-        kind: "capturing",
-        schema,
-        spool: new TableSpool(schema, "changes"),
-        visibility: taken.visibility,
-      };
+      table.snapshot = progress;
+      table.rowFilter = opened.table.rowFilter;
+      const partitioned = opened.parts.every((part) => part.relationId !== table.tableId);
+      table.leaves = partitioned ? new Map(opened.parts.map((part) => [part.relationId, part.fileNode])) : null;
+      table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
+      const { schemaId } = schema;
       context.capture.pushSnapshotEvent(table, {
         kind: "snapshot-begin",
         tableId: table.tableId,
-        schemaId: schema.schemaId,
+        schemaId,
         snapshotId,
         rowsEstimate,
       });
-      resolve(null);
+      return null;
     });
-  });
+  }
+
+  private async copyRanges(client: Client, work: Work): Promise<void> {
+    for (let range = this.queue.shift(); range !== undefined; range = this.queue.shift()) {
+      try {
+        await this.copyRange(client, work, range);
+      } catch (error) {
+        this.queue.unshift(range);
+        throw error;
+      }
+    }
+  }
+
+  private async copyRange(client: Client, work: Work, range: CopyRange): Promise<void> {
+    const { context, signal } = this;
+    const files: StagedFile[] = [];
+    const copied: SealedRows[] = [];
+    const source = { relation: range.part, rowFilter: work.rowFilter, blocks: rangeBlocks(range) };
+    await copyTable(client, work.schema, source, {
+      rowsMax: fileRowsMax,
+      bytesMax: fileBytesMax,
+      signal,
+      onRows: async (sealed) => {
+        this.assertCurrent(work);
+        files.push(await context.stager.writeFile(sealed, context.writer));
+        copied.push({ ...sealed, columns: [] });
+        failpoint("gateway.after-snapshot-file");
+      },
+    });
+    failpoint("gateway.after-range-files");
+    this.assertCurrent(work);
+    for (const sealed of copied) this.table.count(sealed);
+    this.rangeDone(work, range, files);
+    failpoint("gateway.after-range-done");
+  }
+
+  /** All of a range's files in one event, with the mark that it is done: both are in the same record. */
+  private rangeDone({ schema, progress }: Work, range: CopyRange, files: StagedFile[]): void {
+    const { table, context } = this;
+    range.part.done.add(range.index);
+    for (const file of files) {
+      progress.rows += file.rows;
+      progress.bytes += file.bytes;
+    }
+    if (isCopied(progress.parts)) progress.copiedAtMs = Date.now();
+    if (files.length === 0) return;
+    context.capture.pushSnapshotEvent(table, {
+      kind: "snapshot-rows",
+      tableId: table.tableId,
+      schemaId: schema.schemaId,
+      snapshotId: progress.snapshotId,
+      files,
+    });
+  }
+
+  private assertCurrent({ progress }: Work): void {
+    if (this.table.snapshot !== progress) throw this.overtaken();
+  }
+
+  private overtaken(): SluiceError {
+    return new SluiceError("conflict", `snapshot of ${this.name}: overtaken by a newer one`);
+  }
+
+  private atBoundary<T>(action: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.context.capture.atBoundary(() => {
+        try {
+          this.signal.throwIfAborted();
+          resolve(action());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+
+  private get wait(): WaitOptions {
+    return {
+      signal: this.signal,
+      waitMsMax,
+      onWait: (waitingFor) => {
+        this.table.waitingFor = waitingFor;
+      },
+    };
+  }
+
+  private get name(): string {
+    return `${this.table.schema}.${this.table.name}`;
+  }
 }
 
-async function stageRows(
-  table: CapturedTable,
-  sealed: SealedRows,
-  taken: TakenSnapshot,
-  context: SnapshotContext,
-): Promise<void> {
-  const file = await context.stager.writeFile(sealed, context.writer);
-  failpoint("gateway.after-snapshot-file");
-  if (table.snapshot?.snapshotId !== taken.snapshotId) {
-    throw new SluiceError("conflict", `snapshot of ${table.schema}.${table.name}: overtaken by a newer one`);
-  }
-  table.count(sealed);
-  table.snapshot.rows += file.rows;
-  table.snapshot.bytes += file.bytes;
-  context.capture.pushSnapshotEvent(table, {
-    kind: "snapshot-rows",
-    tableId: table.tableId,
-    schemaId: taken.schema.schemaId,
-    snapshotId: taken.snapshotId,
-    files: [file],
-  });
+function pickPlace(place: { schema: string; name: string } | undefined) {
+  return place === undefined ? {} : { schema: place.schema, name: place.name };
 }

@@ -47,10 +47,16 @@ function tls(source: SourceConfig): ClientConfig["ssl"] {
   }
 }
 
+/** The state of a client's socket; a session that the server has ended is gone before its socket is. */
+export function socketOf(client: Client): { destroyed: boolean } {
+  const { connection, _queryable } = client as unknown as { connection?: { stream?: Socket }; _queryable?: boolean };
+  return { destroyed: _queryable === false || (connection?.stream?.destroyed ?? true) };
+}
+
 /** A client whose errors tell when they come of the loss of the connection. */
 class SourceClient extends Client {
   withState(error: unknown): unknown {
-    return withConnectionState(error, (this as unknown as { connection?: { stream?: Socket } }).connection?.stream);
+    return withConnectionState(error, socketOf(this));
   }
 
   override query(...args: unknown[]): never {

@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
 import type { Client, Connection, Submittable } from "pg";
 import { SluiceError } from "../errors";
+import { socketOf } from "./client";
+import { withConnectionState } from "./source-error";
 
 /** Takes the payload of one CopyData message, valid during the call only; false asks to be paused. */
 export type CopyDataHandler = (buffer: Buffer, start: number, end: number) => boolean;
@@ -18,7 +20,6 @@ class CopyOut implements Submittable {
   private resolve!: () => void;
   private reject!: (error: Error) => void;
   private error: Error | null = null;
-  private stream!: Socket;
   private parsers: ((chunk: Buffer) => void)[] = [];
   private pending: Buffer[] = [];
   private pendingBytes = 0;
@@ -27,6 +28,7 @@ class CopyOut implements Submittable {
   constructor(
     private readonly sql: string,
     private readonly onData: CopyDataHandler,
+    private readonly stream: Socket,
   ) {
     this.done = new Promise((resolve, reject) => {
       this.resolve = resolve;
@@ -35,7 +37,6 @@ class CopyOut implements Submittable {
   }
 
   submit(connection: Connection): void {
-    this.stream = (connection as unknown as { stream: Socket }).stream;
     this.parsers = this.stream.listeners("data") as ((chunk: Buffer) => void)[];
     this.stream.on("data", this.read);
     for (const parser of this.parsers) this.stream.off("data", parser);
@@ -137,8 +138,8 @@ export interface RunningCopy {
 /** Starts it. When the signal aborts or `onData` throws, the connection is destroyed. */
 export function copyOut(client: Client, sql: string, { signal, onData }: CopyOutOptions): RunningCopy {
   signal.throwIfAborted();
-  const copy = new CopyOut(sql, onData);
   const stream = (client as unknown as { connection: { stream: Socket } }).connection.stream;
+  const copy = new CopyOut(sql, onData, stream);
   const abort = () => stream.destroy();
   const closed = () =>
     copy.handleError(new SluiceError("unreachable", "the source closed the connection during a COPY"));
@@ -146,10 +147,14 @@ export function copyOut(client: Client, sql: string, { signal, onData }: CopyOut
   signal.addEventListener("abort", abort, { once: true });
   client.query(copy);
   return {
-    done: copy.done.finally(() => {
-      signal.removeEventListener("abort", abort);
-      stream.off("close", closed);
-    }),
+    done: copy.done
+      .catch((error: unknown) => {
+        throw withConnectionState(error, socketOf(client));
+      })
+      .finally(() => {
+        signal.removeEventListener("abort", abort);
+        stream.off("close", closed);
+      }),
     resume: () => copy.resume(),
   };
 }

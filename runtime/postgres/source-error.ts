@@ -20,7 +20,7 @@ export function toSourceError(error: unknown, doing: string, source?: Target): S
   const meaning = meaningOf(code, source);
   return new SluiceError(meaning.kind, `${doing}: ${message}${at}`, {
     remedy: meaning.remedy,
-    sqlState: code !== undefined && /^[0-9A-Z]{5}$/.test(code) ? code : undefined,
+    sqlState: code !== undefined && isSqlState(code) ? code : undefined,
     cause: error,
   });
 }
@@ -34,6 +34,17 @@ export function withConnectionState(error: unknown, socket: { destroyed: boolean
     Object.assign(error, { code: "08006" });
   }
   return error;
+}
+
+/** The five-character SQLSTATE of a server's error; undefined for any other. */
+export function sqlStateOf(error: unknown): string | undefined {
+  if (error instanceof SluiceError) return error.sqlState;
+  const code = errorCode(error);
+  return code !== undefined && isSqlState(code) ? code : undefined;
+}
+
+function isSqlState(code: string): boolean {
+  return /^[0-9A-Z]{5}$/.test(code);
 }
 
 function errorCode(error: unknown): string | undefined {

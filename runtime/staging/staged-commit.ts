@@ -48,7 +48,9 @@ const table = { tableId: z.string(), schemaId: z.int().min(1) };
  * `snapshot-end` are those that the snapshot does not hold: they are applied after all of the snapshot's rows.
  * A later `snapshot-begin` makes an unfinished earlier one void, and a finished one replaces all of the table's rows.
  * `snapshot-begin` stands before every other event of its table in its record. Files of a snapshot stand in its
- * `snapshot-rows` events only (any number, 0 for an empty table).
+ * `snapshot-rows` events only (any number, 0 for an empty table). Of a table with a key, a snapshot that was resumed by
+ * another process may hold a row twice, in an older and a newer state; then the changes up to the record of its
+ * `snapshot-end` hold that row too, as an upsert or a delete of its key.
  */
 export const stagedEventSchema = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("snapshot-begin"), ...table, snapshotId: z.string(), rowsEstimate: z.number() }),
@@ -80,6 +82,40 @@ export const stagedEventSchema = z.discriminatedUnion("kind", [
 ]);
 export type StagedEvent = z.infer<typeof stagedEventSchema>;
 
+/**
+ * A snapshot whose end isn't staged yet: what a gateway needs to go on with it. The stream is filtered by the *first*
+ * snapshot's visibility for all its life, also after a resume; its end waits for the horizon of the *last*.
+ */
+export const stagedSnapshotSchema = z.strictObject({
+  schemaId: z.int().min(1),
+  /** ranges that are left may be copied under a later snapshot: keyed, and no update leaves a value unsent */
+  resumable: z.boolean(),
+  /** of the first snapshot: pg_current_snapshot()'s xmin, xmax and running transactions, 64 bits wide, and its horizon */
+  xmin: z.string(),
+  xmax: z.string(),
+  running: z.array(z.string()),
+  horizonLsn: z.string(),
+  /** horizon of the newest snapshot that ranges were copied under; the first's when it was never resumed */
+  lastHorizonLsn: z.string(),
+  startedAt: z.iso.datetime(),
+  /** of the ranges that are done */
+  rows: z.int().min(0),
+  bytes: z.int().min(0),
+  rowsEstimate: z.number(),
+  parts: z.array(
+    z.strictObject({
+      relationId: z.string(),
+      fileNode: z.string(),
+      bytes: z.int().min(0),
+      rangeBlocks: z.int().min(1),
+      ranges: z.int().min(1),
+      /** indexes of the ranges whose rows are staged up to this record, as runs: `0-3,7` */
+      done: z.string(),
+    }),
+  ),
+});
+export type StagedSnapshot = z.infer<typeof stagedSnapshotSchema>;
+
 export const stagedCommitSchema = z.strictObject({
   version: z.literal(1),
   /** from 1, without gaps */
@@ -106,6 +142,12 @@ export const stagedCommitSchema = z.strictObject({
       snapshotId: z.string().nullable(),
       snapshotComplete: z.boolean(),
       snapshots: z.int().min(0),
+      /** the snapshot that isn't complete */
+      snapshot: stagedSnapshotSchema.optional(),
+      /** condition that the publication puts on rows, as pg_get_expr() writes it */
+      rowFilter: z.string().optional(),
+      /** of a partitioned table published by its root: pg_relation_filenode() of each leaf whose rows it holds, by oid */
+      leaves: z.record(z.string(), z.string()).optional(),
     }),
   ),
 });

@@ -63,7 +63,10 @@ describe("progress", () => {
     ...{ inserts: 1000, updates: 2, deletes: 3 },
   });
   const startedAt = "2026-01-01T00:00:00Z";
-  const copying = (rows: number) => ({ kind: "snapshot", rows, bytes: 0, rowsEstimate: 5000, startedAt }) as const;
+  const copying = (rows: number) => ({
+    ...{ kind: "snapshot" as const, rows, bytes: 0, rowsEstimate: 5000, startedAt },
+    ...{ rangesDone: 0, ranges: 1, secondsLeft: null },
+  });
   const tables = [
     table("part", { kind: "streaming" }),
     table("orders", copying(2500)),

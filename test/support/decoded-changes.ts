@@ -57,14 +57,19 @@ export async function streamedRows(client: Client, slot: string, publication: st
 
 export async function copiedRows(client: Client, schema: TableSchema): Promise<SealedRows[]> {
   const sealed: SealedRows[] = [];
-  await copyTable(client, schema, {
-    rowsMax: 100_000,
-    bytesMax: 1 << 26,
-    signal: AbortSignal.timeout(30_000),
-    onRows: async (rows) => {
-      sealed.push(rows);
+  await copyTable(
+    client,
+    schema,
+    { relation: schema, rowFilter: null, blocks: null },
+    {
+      rowsMax: 100_000,
+      bytesMax: 1 << 26,
+      signal: AbortSignal.timeout(30_000),
+      onRows: async (rows) => {
+        sealed.push(rows);
+      },
     },
-  });
+  );
   return sealed;
 }
 

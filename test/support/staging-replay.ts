@@ -19,6 +19,11 @@ interface Building {
   snapshotId: string;
   rows: Map<string, Row>;
   complete: boolean;
+  /** the process that began the snapshot; rows of another one were copied under a later snapshot */
+  epoch: string;
+  resumed: boolean;
+  /** keys that a resumed snapshot holds twice: each must be in a change before the snapshot's end */
+  doubled: Set<string>;
   /** what came before the snapshot's end, in order: it is applied after all of the snapshot's rows */
   later: Change[];
 }
@@ -53,7 +58,8 @@ export async function replayStaging(stagingPath: string): Promise<Map<string, Re
   const building = new Map<string, Building>();
   try {
     for (const record of readRecords(stagingPath)) {
-      for (const event of record.events) await replayEvent(event, stagingPath, building, read);
+      for (const event of record.events) await replayEvent(event, record.epoch, stagingPath, building, read);
+      for (const table of building.values()) endResumed(table);
     }
   } finally {
     connection.closeSync();
@@ -79,6 +85,7 @@ export async function replayStaging(stagingPath: string): Promise<Map<string, Re
 
 async function replayEvent(
   event: StagedEvent,
+  epoch: string,
   stagingPath: string,
   tables: Map<string, Building>,
   read: (path: string, order: string) => Promise<Row[]>,
@@ -87,15 +94,22 @@ async function replayEvent(
   switch (event.kind) {
     case "snapshot-begin": {
       const schema = readSchema(stagingPath, event);
-      tables.set(event.tableId, { schema, snapshotId: event.snapshotId, rows: new Map(), complete: false, later: [] });
+      const { snapshotId } = event;
+      const state = { complete: false, resumed: false, doubled: new Set<string>(), later: [] };
+      tables.set(event.tableId, { schema, snapshotId, epoch, rows: new Map(), ...state });
       return;
     }
     case "snapshot-rows":
       if (event.snapshotId !== table.snapshotId) throw new Error("rows of a void snapshot");
+      if (epoch !== table.epoch) table.resumed = true;
       for (const file of event.files) {
         for (const row of await read(file.path, "")) {
           const key = keyOf(table.schema, row);
-          if (table.rows.has(key)) throw new Error(`snapshot row twice: ${key}`);
+          if (table.rows.has(key)) {
+            const keyed = table.schema.columns.some((column) => column.keyOrdinal !== null);
+            if (!table.resumed || !keyed) throw new Error(`snapshot row twice: ${key}`);
+            table.doubled.add(key);
+          }
           table.rows.set(key, row);
         }
       }
@@ -139,16 +153,27 @@ function take(table: Building, change: Change): void {
   else table.later.push(change);
 }
 
+/** After the record with a resumed snapshot's end all is as strict as ever. */
+function endResumed(table: Building): void {
+  if (!table.complete || !table.resumed) return;
+  table.resumed = false;
+  if (table.doubled.size > 0) throw new Error(`rows stay doubled: ${[...table.doubled].join(", ")}`);
+}
+
 function keyOf(schema: TableSchema, row: Row): string {
   const keys = schema.columns.filter((column) => column.keyOrdinal !== null);
   return JSON.stringify((keys.length > 0 ? keys : schema.columns).map(({ physicalName }) => String(row[physicalName])));
 }
 
-/** Strict: each change must find exactly what the source had before it (invariant 3). */
+/**
+ * Strict: each change must find exactly what the source had before it (invariant 3). Only the changes up to the
+ * record with the end of a resumed snapshot may be in its rows already; they converge.
+ */
 function apply(table: Building, change: Change): void {
   switch (change.kind) {
     case "truncate":
       table.rows.clear();
+      table.doubled.clear();
       return;
     case "schema":
       follow(table, change.schema, change.fill);
@@ -185,21 +210,25 @@ function widen(value: DuckDBValue, type: string): DuckDBValue {
 }
 
 function applyRow(table: Building, change: Row): void {
+  const strict = !table.resumed;
   const key = keyOf(table.schema, change);
   const before = table.rows.get(key);
+  table.doubled.delete(key);
   if (change._op === 2 || change._op === 3) {
-    if (!table.rows.delete(key)) throw new Error(`delete of a row that isn't there: ${key}`);
-    if (change._op === 3) table.rows.set("moved", before as Row);
+    if (!table.rows.delete(key) && strict) throw new Error(`delete of a row that isn't there: ${key}`);
+    if (change._op === 3 && before !== undefined) table.rows.set("moved", before);
     return;
   }
   const moved = table.rows.get("moved");
   table.rows.delete("moved");
-  if (change._op === 0 && before !== undefined) throw new Error(`insert of a row that is there: ${key}`);
-  if (change._op === 1 && (before ?? moved) === undefined) throw new Error(`update of a row that isn't there: ${key}`);
+  if (strict && change._op === 0 && before !== undefined) throw new Error(`insert of a row that is there: ${key}`);
+  if (strict && change._op === 1 && (before ?? moved) === undefined)
+    throw new Error(`update of a row that isn't there: ${key}`);
   for (const number of String(change._unchanged ?? "")
     .split(",")
     .filter(Boolean)) {
-    change[`c${number}`] = ((before ?? moved) as Row)[`c${number}`];
+    // The key may have moved onto one that is there: in the row's older state.
+    change[`c${number}`] = ((moved ?? before) as Row)[`c${number}`];
   }
   table.rows.set(key, change);
 }

@@ -1,0 +1,205 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Client } from "pg";
+import { type CatalogTable, readTableSchemas } from "../change/catalog";
+import type { TypeOptions } from "../config";
+import { SluiceError } from "../errors";
+import { quoteTable } from "../postgres/identifier";
+import { parseLsn } from "../postgres/lsn";
+import { sqlStateOf } from "../postgres/source-error";
+import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
+import { type PartFacts, readParts } from "./table-parts";
+import { readTableWriters, stillWriting } from "./writers-of-table";
+
+/** A repeatable-read transaction in which a table is copied; its lock on the table is older than its snapshot. */
+export interface OpenedSnapshot {
+  table: CatalogTable;
+  parts: PartFacts[];
+  visibility: SnapshotVisibility;
+}
+
+export interface WaitOptions {
+  signal: AbortSignal;
+  /** Told what is waited for, and `undefined` when nothing is. */
+  onWait(waitingFor: string | undefined): void;
+  /** How long to wait at most; a table that is waited for must not hold up the others. */
+  waitMsMax: number;
+}
+
+/** Waited in vain; the caller tries again later. Not a failure. */
+export class Blocked extends Error {
+  constructor(readonly waitingFor: string) {
+    super(waitingFor);
+  }
+}
+
+const undefinedTable = "42P01";
+const lockNotAvailable = "55P03";
+/** How long we stand in the queue for a lock at a time: whoever comes after us stands behind us. */
+const lockTimeoutMs = 1_000;
+
+/** A role's own timeouts would end a long copy, or a session that waits for others at its end. */
+async function freeOfTimeouts(client: Client): Promise<void> {
+  await client.query("SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0");
+  // transaction_timeout came with PostgreSQL 17.
+  await client.query(
+    "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name = 'transaction_timeout'",
+  );
+}
+
+/** Waits until all transactions that now write to the table have ended. */
+export async function waitForWriters(client: Client, tableId: string, options: WaitOptions): Promise<void> {
+  const deadlineMs = Date.now() + options.waitMsMax;
+  let writers = await readTableWriters(client, tableId);
+  while (writers.length > 0) {
+    options.signal.throwIfAborted();
+    const pids = writers.map(({ pid }) => (pid === null ? "a prepared transaction" : `pid ${pid}`)).join(", ");
+    const waitingFor = `transactions that write to it: ${pids}`;
+    options.onWait(waitingFor);
+    if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
+    await delay(50, undefined, { signal: options.signal });
+    writers = stillWriting(writers, await readTableWriters(client, tableId));
+  }
+  options.onWait(undefined);
+}
+
+/**
+ * Begins the transaction, locks the table and its partitions, then takes the snapshot. The order matters: TRUNCATE and
+ * statements that rewrite a table aren't MVCC-safe (PostgreSQL documentation, section 13.6): to a snapshot older than
+ * they, the table is empty. LOCK TABLE takes no snapshot.
+ * @returns null when the table is gone, or isn't published any more
+ */
+export async function openSnapshot(
+  client: Client,
+  tableId: string,
+  published: { publication: string; types: TypeOptions },
+  options: WaitOptions,
+): Promise<OpenedSnapshot | null> {
+  await freeOfTimeouts(client);
+  const taken = await lockAndTake(client, tableId, options);
+  if (taken === null) return null;
+  // Read in a statement of its own: it must come after the snapshot.
+  const horizon = await client.query<{ lsn: string }>(
+    `SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                  ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS lsn`,
+  );
+  const table = (await readTableSchemas(client, published.publication, published.types)).find(
+    ({ schema }) => schema.tableId === tableId,
+  );
+  if (table === undefined) {
+    await client.query("ROLLBACK");
+    return null;
+  }
+  const parts = await readParts(client, tableId);
+  return { table, parts, visibility: parseSnapshot(taken, parseLsn(horizon.rows[0].lsn)) };
+}
+
+/** @returns pg_current_snapshot() as text; null when there is no such table */
+async function lockAndTake(client: Client, tableId: string, options: WaitOptions): Promise<string | null> {
+  const deadlineMs = Date.now() + options.waitMsMax;
+  for (;;) {
+    options.signal.throwIfAborted();
+    const place = await placeOf(client, tableId);
+    if (place === null) return null;
+    await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+    try {
+      await lockTable(client, place);
+      const { rows } = await client.query<{ snapshot: string; same: boolean }>(
+        `SELECT pg_catalog.pg_current_snapshot()::text AS snapshot, EXISTS (
+           SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.oid = $1::oid AND n.nspname = $2 AND c.relname = $3) AS same`,
+        [tableId, place.schema, place.name],
+      );
+      if (rows[0].same) {
+        options.onWait(undefined);
+        return rows[0].snapshot;
+      }
+      // Renamed before it was locked: that was another table.
+      await client.query("ROLLBACK");
+    } catch (error) {
+      const state = sqlStateOf(error);
+      if (state !== lockNotAvailable && state !== undefinedTable) throw error;
+      await client.query("ROLLBACK");
+      const holders = await lockHolders(client, tableId);
+      const waitingFor = `a lock on it: ${holders.length === 0 ? "its holder has just ended" : holders.join(", ")}`;
+      options.onWait(waitingFor);
+      if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
+    }
+    await delay(100, undefined, { signal: options.signal });
+  }
+}
+
+export interface TablePlace {
+  schema: string;
+  name: string;
+  partitioned: boolean;
+}
+
+async function placeOf(client: Client, tableId: string): Promise<TablePlace | null> {
+  const { rows } = await client.query<TablePlace & { kind: string }>(
+    `SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned, c.relkind::text AS kind
+       FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid`,
+    [tableId],
+  );
+  if (rows.length === 0) return null;
+  const [{ kind, ...place }] = rows;
+  if (kind !== "r" && kind !== "p") {
+    throw new SluiceError(
+      "unsupported",
+      `${quoteTable(place)} is neither a table nor a partitioned table (relkind ${kind})`,
+      {
+        remedy: "Take it out of the publication, and publish the tables that it reads.",
+      },
+    );
+  }
+  return place;
+}
+
+async function lockTable(client: Client, place: TablePlace): Promise<void> {
+  await client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
+  await client.query(`LOCK TABLE ${place.partitioned ? "" : "ONLY "}${quoteTable(place)} IN ACCESS SHARE MODE`);
+  await client.query("SET LOCAL lock_timeout = 0");
+}
+
+/** Sessions that hold, or stand in the queue for, the only lock that keeps readers out. */
+async function lockHolders(client: Client, tableId: string): Promise<string[]> {
+  const { rows } = await client.query<{ holder: string }>(
+    `WITH RECURSIVE tree AS (
+       SELECT $1::oid AS relid
+       UNION
+       SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.relid
+     )
+     SELECT DISTINCT CASE WHEN l.pid IS NULL THEN 'a prepared transaction' ELSE 'pid ' || l.pid END
+            || CASE WHEN l.granted THEN ' holds' ELSE ' waits for' END || ' AccessExclusiveLock' AS holder
+       FROM pg_catalog.pg_locks l
+      WHERE l.locktype = 'relation' AND l.relation IN (SELECT relid FROM tree) AND l.mode = 'AccessExclusiveLock'
+        AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+        AND l.pid IS DISTINCT FROM pg_backend_pid()
+      ORDER BY 1`,
+    [tableId],
+  );
+  return rows.map(({ holder }) => holder);
+}
+
+/** The open transaction's snapshot, for others to join; valid while the transaction lasts. */
+export async function exportSnapshot(client: Client): Promise<string> {
+  const { rows } = await client.query<{ id: string }>("SELECT pg_catalog.pg_export_snapshot() AS id");
+  return rows[0].id;
+}
+
+/**
+ * Begins a transaction with another's snapshot.
+ * @returns false when the lock can't be had at once: a session that waits for the leader's lock to go stands before us,
+ *   and waiting behind it would be waiting for ourselves
+ */
+export async function joinSnapshot(client: Client, exportedId: string, place: TablePlace): Promise<boolean> {
+  await freeOfTimeouts(client);
+  await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
+  await client.query(`SET TRANSACTION SNAPSHOT '${exportedId.replaceAll("'", "")}'`);
+  try {
+    await lockTable(client, place);
+    return true;
+  } catch (error) {
+    if (sqlStateOf(error) === lockNotAvailable) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,178 @@
+// Contract: a table copied in ranges over several sessions, while it is written to, is the source's table; after kill -9
+// the ranges that are staged aren't read again, and the result is still exact (invariants 2, 3, 4).
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
+import type { StagedEvent } from "../../../runtime/staging/staged-commit";
+import { GatewayDatabase } from "../../support/gateway-database";
+import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { until } from "../../support/runtime-process";
+import { readRecords } from "../../support/staging-replay";
+
+let postgres: TestPostgres;
+beforeAll(async () => {
+  postgres = await startPostgres();
+});
+afterAll(async () => {
+  await postgres?.stop();
+});
+
+const rows = 6_000;
+/** About 90 blocks; its rows move when they are updated, as its blocks are full. */
+const wide = `
+  CREATE TABLE item (id bigint PRIMARY KEY, amount numeric(12,2), note text);
+  INSERT INTO item SELECT n, n * 1.25, repeat('x', 100) FROM generate_series(1, ${rows}) n;
+  VACUUM ANALYZE item;
+  ALTER TABLE item REPLICA IDENTITY FULL;
+  CREATE PUBLICATION p FOR TABLE item`;
+const inRanges = { rangeBytes: 4 * 8192, workers: 3 };
+
+let databases = 0;
+async function make(setup: string, snapshot: object = inRanges): Promise<GatewayDatabase> {
+  const database = await GatewayDatabase.make(postgres, `ranges${databases++}`, setup, {
+    snapshot,
+    batch: { ageMsMax: 40 },
+  });
+  onTestFinished(() => database.stop());
+  return database;
+}
+
+/** Updates, deletes, inserts and changed keys all over the table, until it is stopped. */
+function writing(database: GatewayDatabase): { stop(): Promise<void> } {
+  let running = true;
+  const done = (async () => {
+    const session = await database.session();
+    for (let step = 0; running; step++) {
+      const id = 1 + ((step * 7919) % rows);
+      // One row at a time, in no transaction: it never waits for another's row while it holds one.
+      await session.query("UPDATE item SET amount = amount + 1 WHERE id = $1", [id + 1]);
+      await pause(10);
+      if (step % 3 === 0) await session.query("DELETE FROM item WHERE id = $1", [id]);
+      if (step % 3 === 1) await session.query("INSERT INTO item VALUES ($1, 0, 'new')", [1_000_000 + step]);
+      if (step % 3 === 2) await session.query("UPDATE item SET id = $2 WHERE id = $1", [id, 2_000_000 + step]);
+    }
+    await session.end();
+  })();
+  return {
+    stop() {
+      running = false;
+      return done;
+    },
+  };
+}
+
+const eventsOf = (database: GatewayDatabase): StagedEvent[] =>
+  readRecords(database.stagingPath).flatMap((record) => record.events);
+const count = (events: StagedEvent[], kind: StagedEvent["kind"]) =>
+  events.filter((event) => event.kind === kind).length;
+
+async function expectEqual(database: GatewayDatabase): Promise<void> {
+  const { staged, source } = await database.rows("item");
+  expect(staged.length).toBe(source.length);
+  expect(staged).toEqual(source);
+}
+
+describe("a table in ranges", () => {
+  it("is copied by several sessions under one snapshot, while it is written to", async () => {
+    const database = await make(wide);
+    const load = writing(database);
+    database.gateway.start();
+    const sessions = new Set<string>();
+    const watching = until("it streams", async () => {
+      const { rows: found } = await database.client.query<{ name: string }>(
+        "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sluice %snapshot%'",
+      );
+      for (const { name } of found) sessions.add(name);
+      return database.gateway.status()?.tables[0]?.state.kind === "streaming" ? true : null;
+    });
+    await watching;
+    await load.stop();
+    const status = await database.caughtUp();
+    expect(status.tables[0].snapshots).toBe(1);
+    expect([...sessions].sort()).toEqual(["sluice test snapshot", "sluice test snapshot helper"]);
+    const events = eventsOf(database);
+    expect(count(events, "snapshot-rows")).toBeGreaterThan(5);
+    expect(count(events, "snapshot-begin")).toBe(1);
+    await expectEqual(database);
+  });
+
+  it.each([
+    "gateway.after-snapshot-file:12",
+    "gateway.after-range-files:12",
+    "gateway.after-range-done:16",
+    "gateway.before-snapshot-end",
+    "gateway.after-snapshot-end",
+  ])("goes on after kill -9 at %s without reading a staged range again", async (failpoint) => {
+    const database = await make(wide, { ...inRanges, workers: 2 });
+    const load = writing(database);
+    database.gateway.start({ SLUICE_FAILPOINT: failpoint });
+    expect((await database.gateway.exited()).signal).toBe("SIGKILL");
+    await database.releaseSlot();
+    const before = count(eventsOf(database), "snapshot-rows");
+    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    database.gateway.start();
+    await database.gateway.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
+    await load.stop();
+    const status = await database.caughtUp();
+    const events = eventsOf(database);
+    const begun = events.filter((event) => event.kind === "snapshot-begin");
+    expect(before).toBeGreaterThan(0);
+    expect(begun).toHaveLength(1);
+    expect(status.tables[0].snapshots).toBe(begun.length);
+    const last = readRecords(database.stagingPath).find(
+      (record) => record.tables[Object.keys(record.tables)[0]].snapshot,
+    );
+    const ranges = Object.values(last?.tables ?? {})[0].snapshot?.parts[0].ranges ?? 0;
+    expect(count(events, "snapshot-rows")).toBeLessThanOrEqual(ranges);
+    expect(ranges).toBeGreaterThan(5);
+    await expectEqual(database);
+  });
+
+  it("goes on in the same process when its session is lost", async () => {
+    const database = await make(wide, { ...inRanges, workers: 1 });
+    database.gateway.start();
+    await until("a range is staged", () => {
+      try {
+        return count(eventsOf(database), "snapshot-rows") > 0 ? true : null;
+      } catch {
+        return null;
+      }
+    });
+    await database.client.query(
+      "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice test snapshot' AND datname = current_database()",
+    );
+    const status = await database.caughtUp();
+    expect(status.tables[0].snapshots, database.gateway.output).toBe(1);
+    await expectEqual(database);
+  });
+
+  it.each([
+    ["it was rewritten meanwhile", wide, "VACUUM FULL item"],
+    ["it was truncated meanwhile", wide, "TRUNCATE item"],
+    ["its columns changed meanwhile", wide, "ALTER TABLE item ADD COLUMN more int DEFAULT 7"],
+    ["updates may leave values unsent", wide.replace("REPLICA IDENTITY FULL", "REPLICA IDENTITY DEFAULT"), "SELECT 1"],
+    ["it has no key", wide.replace(" PRIMARY KEY", ""), "SELECT 1"],
+  ])("starts over after kill -9 when %s", async (_, setup, sql) => {
+    const database = await make(setup, { ...inRanges, workers: 1 });
+    database.gateway.start({ SLUICE_FAILPOINT: "gateway.after-range-done:20" });
+    expect((await database.gateway.exited()).signal).toBe("SIGKILL");
+    await database.releaseSlot();
+    expect(count(eventsOf(database), "snapshot-rows")).toBeGreaterThan(0);
+    await database.client.query(sql);
+    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    database.gateway.start();
+    const status = await database.caughtUp();
+    expect(status.tables[0].snapshots).toBe(2);
+    await expectEqual(database);
+  });
+
+  it("lets a waiting ALTER TABLE pass, and doesn't wait for itself behind it", async () => {
+    const database = await make(wide, { ...inRanges, workers: 3 });
+    database.gateway.start();
+    await database.gateway.untilStatus("it is being copied", ({ tables }) => tables[0]?.state.kind !== undefined);
+    await database.client.query("ALTER TABLE item ADD COLUMN more int DEFAULT 7");
+    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    await database.gateway.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
+    await database.caughtUp();
+    await expectEqual(database);
+  });
+});
