@@ -1,10 +1,12 @@
+import type { Socket } from "node:net";
 import type { Client, Connection } from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import type { SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { clientConfig } from "./client";
 import { quoteIdentifier, quoteLiteral } from "./identifier";
-import { formatLsn, type Lsn, parseLsn } from "./lsn";
+import { formatLsn, type Lsn } from "./lsn";
+import { type FrameHandler, ReplicationFrames } from "./replication-frames";
 import { pinSession } from "./session-settings";
 import { toSourceError, withConnectionState } from "./source-error";
 
@@ -49,21 +51,25 @@ export function pgoutputOptions(publication: string, serverVersion: number): str
   return `proto_version '2', ${names}, streaming 'on', messages 'true'`;
 }
 
-/** Hands every message over as it comes, and starts replication with our options. */
+/** Starts replication with our options, and takes the data from the socket itself. */
 class PgoutputPlugin {
   readonly name = "pgoutput";
   readonly options = {};
   connection: (Connection & { sendCopyFromChunk(chunk: Buffer): void }) | null = null;
 
-  constructor(private readonly stream: StreamOptions) {}
+  constructor(
+    private readonly stream: StreamOptions,
+    private readonly frames: FrameHandler,
+  ) {}
 
-  parse(message: Buffer): void {
-    this.stream.onMessage(message, 0, message.length);
+  parse(): void {
+    throw new SluiceError("internal", "data of the stream came past its reader");
   }
 
   async start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
     await pinSession(client);
     this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
+    new ReplicationFrames(this.connection.stream as Socket, this.frames);
     const options = pgoutputOptions(this.stream.publication, this.stream.serverVersion);
     return client.query(`START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (${options})`);
   }
@@ -87,9 +93,19 @@ export class ReplicationStream {
   readonly started: Promise<void>;
 
   constructor(private readonly options: StreamOptions) {
-    this.plugin = new PgoutputPlugin({
-      ...options,
-      onMessage: (buffer, start, end) => this.receive(buffer, start, end),
+    this.plugin = new PgoutputPlugin(options, {
+      onMessage: (buffer, start, end) => {
+        if (!this.ended) options.onMessage(buffer, start, end);
+      },
+      onKeepalive: (lsn, replyRequested) => {
+        if (this.ended) return;
+        options.onKeepalive(lsn);
+        if (replyRequested) this.sendStatus(false);
+      },
+      onHeard: () => {
+        this.lastHeardMs = Date.now();
+      },
+      onFailed: (error) => this.fail(error),
     });
     this.service = new LogicalReplicationService(
       clientConfig(options.source, { applicationName: options.applicationName }),
@@ -110,11 +126,6 @@ export class ReplicationStream {
       this.fail(toSourceError(known, doing, this.options.source));
     };
     this.service.on("error", failed);
-    this.service.on("heartbeat", (lsn: string, _timestamp: number, replyRequested: boolean) => {
-      this.lastHeardMs = Date.now();
-      this.guard(() => this.options.onKeepalive(parseLsn(lsn)));
-      if (replyRequested) this.sendStatus(false);
-    });
     const starting = new Promise<void>((resolve) => this.service.once("start", () => resolve()));
     const running = this.service.subscribe(this.plugin, this.options.slot, formatLsn(this.options.startLsn)).then(
       () => this.finish(),
@@ -145,25 +156,6 @@ export class ReplicationStream {
       return;
     }
     this.sendStatus(true);
-  }
-
-  private receive(buffer: Buffer, start: number, end: number): void {
-    this.lastHeardMs = Date.now();
-    if (this.failure !== null || this.ended) return;
-    try {
-      this.options.onMessage(buffer, start, end);
-    } catch (error) {
-      this.fail(error);
-    }
-  }
-
-  private guard(action: () => void): void {
-    if (this.failure !== null || this.ended) return;
-    try {
-      action();
-    } catch (error) {
-      this.fail(error);
-    }
   }
 
   /** Sends what is durable; with `replyRequested` the server answers with its position. */
