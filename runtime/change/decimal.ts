@@ -1,3 +1,4 @@
+import { MalformedBytes } from "../postgres/message-bytes";
 import type { ColumnBuffer } from "./column-buffer";
 
 /**
@@ -103,10 +104,14 @@ export function writeDecimalBinary(
   row: number,
   source: Buffer,
   start: number,
+  end: number,
   precision: number,
   scale: number,
 ): void {
+  if (end - start < 8) throw new MalformedBytes(start, `a numeric of ${end - start} bytes`);
   const count = source.readInt16BE(start);
+  if (end - start !== 8 + 2 * count)
+    throw new MalformedBytes(start, `a numeric of ${count} digits in ${end - start} bytes`);
   const weight = source.readInt16BE(start + 2);
   const sign = source.readUInt16BE(start + 4);
   if (sign !== 0 && sign !== 0x4000) {

@@ -1,6 +1,6 @@
-import type { SluiceError } from "../errors";
+import { SluiceError } from "../errors";
 import { MalformedBytes } from "../postgres/message-bytes";
-import { lengthUnchanged, locateTuple } from "../postgres/tuple-data";
+import { lengthBinary, lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
 import { ColumnBuffer } from "./column-buffer";
 import { keyColumns, type TableSchema } from "./table-schema";
@@ -47,6 +47,8 @@ export interface SealedRows {
 }
 
 const firstCapacity = 1024;
+/** in place of a type's binary length: there is no reader for it */
+const unreadable = -2;
 
 /**
  * Rows of one table in column buffers. Changes come as pgoutput's TupleData (PostgreSQL documentation, section 55.9),
@@ -63,6 +65,8 @@ export class TableSpool {
   private readonly types;
   private readonly textReaders: TextReader[];
   private readonly binaryReaders: BinaryReader[];
+  /** of a value in binary form; -1 when it varies */
+  private readonly binaryBytes: Int32Array;
   private readonly isKey: boolean[];
   private readonly unrepresentableIs: ("null" | "refused")[];
   private readonly keyed: boolean;
@@ -83,6 +87,9 @@ export class TableSpool {
     this.binaryReaders = this.types.map((type) => type.readBinary ?? type.readText);
     this.unrepresentableIs = schema.columns.map((column) =>
       column.unrepresentable === "stop" || column.keyOrdinal !== null ? "refused" : "null",
+    );
+    this.binaryBytes = Int32Array.from(this.types, (type) =>
+      type.readBinary === null ? unreadable : (type.binaryBytes ?? -1),
     );
     this.isKey = schema.columns.map((column) => column.keyOrdinal !== null);
     this.keyed = keyColumns(schema).length > 0;
@@ -167,7 +174,7 @@ export class TableSpool {
         if (length < 0 || length > end - at) {
           throw new MalformedBytes(at - 4, `a value of ${length} bytes, where ${end - at} follow`);
         }
-        this.binaryReaders[column](columns[column], index, row, at, at + length);
+        this.readBinary(column, columns[column], index, row, at, at + length);
         at += length;
       }
     } catch (error) {
@@ -246,8 +253,13 @@ export class TableSpool {
     try {
       for (; index < columns.length; index++) {
         const length = lengths[index];
+        const at = offsets[index];
+        if (length >= lengthBinary) {
+          this.readBinary(index, columns[index], row, message, at, at + length - lengthBinary);
+          continue;
+        }
         if (length >= 0) {
-          this.textReaders[index](columns[index], row, message, offsets[index], offsets[index] + length);
+          this.textReaders[index](columns[index], row, message, at, at + length);
           continue;
         }
         columns[index].setNull(row);
@@ -255,9 +267,12 @@ export class TableSpool {
       }
     } catch (error) {
       if (!(error instanceof UnrepresentableValue)) throw error;
-      const heads = Array.from(lengths, (length, at) =>
-        length < 0 ? null : textHead(message, offsets[at], offsets[at] + length),
-      );
+      const heads = Array.from(lengths, (length, column) => {
+        const at = offsets[column];
+        if (length < 0) return null;
+        if (length < lengthBinary) return textHead(message, at, at + length);
+        return binaryHead(this.schema.columns[column], message, at, at + length - lengthBinary);
+      });
       throw this.refused(index, heads);
     }
     meta[0].setInteger(row, op);
@@ -274,6 +289,31 @@ export class TableSpool {
       meta[4].setBytes(row, text, 0, text.length);
     }
     this.rows++;
+  }
+
+  /** A value in binary form. A copy has the text of a type that has no binary reader. */
+  private readBinary(
+    index: number,
+    column: ColumnBuffer,
+    row: number,
+    source: Buffer,
+    start: number,
+    end: number,
+  ): void {
+    const bytes = this.binaryBytes[index];
+    if (bytes !== -1 && end - start !== bytes) {
+      if (bytes === unreadable && this.kind === "changes") throw this.unreadable(index);
+      if (bytes >= 0) throw new MalformedBytes(start, `a binary value of ${end - start} bytes, not ${bytes}`);
+    }
+    this.binaryReaders[index](column, row, source, start, end);
+  }
+
+  private unreadable(index: number): SluiceError {
+    const { schema, name, columns } = this.schema;
+    return new SluiceError(
+      "conflict",
+      `the stream is in binary form, which can't be read of ${schema}.${name}, column ${columns[index].name} (${columns[index].typeName}): it is started again in text form`,
+    );
   }
 
   /** Room for one more row. */
@@ -303,7 +343,7 @@ export class TableSpool {
     for (let index = 0; index < newAt.length; index++) {
       if (!this.isKey[index] || newLength[index] === lengthUnchanged) continue;
       if (newLength[index] !== oldLength[index]) return true;
-      const length = Math.max(newLength[index], 0);
+      const length = newLength[index] < 0 ? 0 : newLength[index] & (lengthBinary - 1);
       const from = oldAt[index];
       if (message.compare(message, from, from + length, newAt[index], newAt[index] + length) !== 0) return true;
     }

@@ -22,6 +22,8 @@ export interface ColumnType {
   holdsAll: boolean;
   readText: TextReader;
   readBinary: BinaryReader | null;
+  /** length of every value's binary form; undefined when it varies */
+  binaryBytes?: number;
 }
 
 const oid = {
@@ -68,6 +70,7 @@ const binary: ColumnType = { ...string, deltaType: "binary", duckdbType: "BLOB" 
 
 const fixed: Record<number, ColumnType> = {
   [oid.bool]: {
+    binaryBytes: 1,
     deltaType: "boolean",
     storage: "i8",
     duckdbType: "BOOLEAN",
@@ -76,6 +79,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: (column, row, source, start) => column.setInteger(row, source[start]),
   },
   [oid.int2]: {
+    binaryBytes: 2,
     deltaType: "short",
     storage: "i16",
     duckdbType: "SMALLINT",
@@ -84,6 +88,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
   },
   [oid.int4]: {
+    binaryBytes: 4,
     deltaType: "integer",
     storage: "i32",
     duckdbType: "INTEGER",
@@ -92,6 +97,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
   },
   [oid.int8]: {
+    binaryBytes: 8,
     deltaType: "long",
     storage: "i64",
     duckdbType: "BIGINT",
@@ -104,6 +110,7 @@ const fixed: Record<number, ColumnType> = {
     },
   },
   [oid.oid]: {
+    binaryBytes: 4,
     deltaType: "decimal(10,0)",
     storage: "i64",
     duckdbType: "DECIMAL(10,0)",
@@ -112,6 +119,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: (column, row, source, start) => column.setInteger(row, source.readUInt32BE(start)),
   },
   [oid.float4]: {
+    binaryBytes: 4,
     deltaType: "float",
     storage: "f32",
     duckdbType: "FLOAT",
@@ -126,6 +134,7 @@ const fixed: Record<number, ColumnType> = {
     },
   },
   [oid.float8]: {
+    binaryBytes: 8,
     deltaType: "double",
     storage: "f64",
     duckdbType: "DOUBLE",
@@ -146,11 +155,12 @@ const fixed: Record<number, ColumnType> = {
   [oid.bpchar]: plainText,
   [oid.json]: plainText,
   [oid.bytea]: { ...binary, readText: readHexText, readBinary: setBytes },
-  [oid.uuid]: { ...binary, readText: readUuidText, readBinary: setBytes },
+  [oid.uuid]: { ...binary, readText: readUuidText, readBinary: setBytes, binaryBytes: 16 },
   // Its digits, so that bit strings of different lengths stay different.
   [oid.bit]: binary,
   [oid.varbit]: binary,
   [oid.date]: {
+    binaryBytes: 4,
     deltaType: "date",
     storage: "i32",
     duckdbType: "DATE",
@@ -159,6 +169,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: writeDateBinary,
   },
   [oid.timestamp]: {
+    binaryBytes: 8,
     deltaType: "timestamp_ntz",
     storage: "i64",
     duckdbType: "TIMESTAMP",
@@ -167,6 +178,7 @@ const fixed: Record<number, ColumnType> = {
     readBinary: writeTimestampBinary,
   },
   [oid.timestamptz]: {
+    binaryBytes: 8,
     deltaType: "timestamp",
     storage: "i64",
     duckdbType: "TIMESTAMPTZ",
@@ -197,6 +209,7 @@ function moneyType(digits: number): ColumnType {
     readText: (column, row, source, start, end) =>
       set(column, row, BigInt(source.toString("latin1", start, end).replace(/[$,.]/g, ""))),
     readBinary: (column, row, source, start) => set(column, row, source.readBigInt64BE(start)),
+    binaryBytes: 8,
   };
 }
 
@@ -259,7 +272,7 @@ function numericType(typeModifier: number, unconstrainedNumeric: UnconstrainedNu
     duckdbType: `DECIMAL(${p},${s})`,
     holdsAll: false,
     readText: (column, row, source, start, end) => writeDecimalText(column, row, source, start, end, p, s),
-    readBinary: (column, row, source, start) => writeDecimalBinary(column, row, source, start, p, s),
+    readBinary: (column, row, source, start, end) => writeDecimalBinary(column, row, source, start, end, p, s),
   };
 }
 
@@ -292,6 +305,11 @@ export function typeOfColumn(column: ColumnSchema): ColumnType {
 export function keptAs(column: SourceType, options: TypeOptions): Pick<ColumnSchema, "deltaType" | "unrepresentable"> {
   const { deltaType, holdsAll } = typeOfSource(column, options.unconstrainedNumeric);
   return holdsAll || options.unrepresentable === "null" ? { deltaType } : { deltaType, unrepresentable: "stop" };
+}
+
+/** Whether a stream in binary form can be read of all of these columns. */
+export function hasBinaryForm(columns: readonly ColumnSchema[]): boolean {
+  return columns.every((column) => typeOfColumn(column).readBinary !== null);
 }
 
 /** Whether every column of a stored schema is kept as these options, and this version's type table, want it. */

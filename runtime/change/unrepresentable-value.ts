@@ -86,7 +86,8 @@ function timestampText(micros: bigint): string {
 function isoText(ms: number, length: number): string | null {
   if (Math.abs(ms) > 8.64e15) return null;
   const text = new Date(ms).toISOString();
-  return text.slice(0, length + (/^[+-]/.test(text) ? 3 : 0));
+  const head = text.slice(0, length + (/^[+-]/.test(text) ? 3 : 0));
+  return head.replace("T", " ").replace(/^\+0*/, "");
 }
 
 /**

@@ -19,6 +19,8 @@ export interface StreamOptions {
   startLsn: Lsn;
   /** server_version_num: what may be asked for */
   serverVersion: number;
+  /** values in binary form, where their type has one */
+  binary: boolean;
   /** A message of pgoutput, `buffer[start, end)`; its bytes may be reused after the call. */
   onMessage: (buffer: Buffer, start: number, end: number) => void;
   /** All that commits at or before `lsn` has been given to `onMessage`. */
@@ -43,12 +45,14 @@ function standbyStatus(lsn: Lsn, replyRequested: boolean): Buffer {
   return message;
 }
 
+export type PgoutputOptions = Pick<StreamOptions, "publication" | "serverVersion" | "binary">;
+
 /** Options of pgoutput by what the server has (PostgreSQL documentation, section 55.5.1). */
-export function pgoutputOptions(publication: string, serverVersion: number): string {
+export function pgoutputOptions({ publication, serverVersion, binary }: PgoutputOptions): string {
   const names = `publication_names ${quoteLiteral(quoteIdentifier(publication))}`;
   if (serverVersion < 140_000) return `proto_version '1', ${names}`;
   // Protocol 4 (streaming 'parallel') would add to aborts what only parallel appliers need.
-  return `proto_version '2', ${names}, streaming 'on', messages 'true'`;
+  return `proto_version '2', ${names}, streaming 'on', messages 'true', binary '${binary}'`;
 }
 
 /** Starts replication with our options, and takes the data from the socket itself. */
@@ -70,7 +74,7 @@ class PgoutputPlugin {
     await pinSession(client);
     this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
     new ReplicationFrames(this.connection.stream as Socket, this.frames);
-    const options = pgoutputOptions(this.stream.publication, this.stream.serverVersion);
+    const options = pgoutputOptions(this.stream);
     return client.query(`START_REPLICATION SLOT ${quoteIdentifier(slotName)} LOGICAL ${startLsn} (${options})`);
   }
 }

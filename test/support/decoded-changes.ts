@@ -24,11 +24,18 @@ export async function schemaOf(
   return { ...found.schema, schemaId: 1 };
 }
 
-/** What a slot has for one table, as the gateway's spool takes it. */
-export async function streamedRows(client: Client, slot: string, publication: string, schema: TableSchema) {
+/** What a slot has for one table, as the gateway's spool takes it. `peek`: the slot keeps it. */
+export async function streamedRows(
+  client: Client,
+  slot: string,
+  publication: string,
+  schema: TableSchema,
+  { binary = false, peek = false } = {},
+) {
   const { rows } = await client.query<{ data: Buffer }>(
-    `SELECT data FROM pg_logical_slot_get_binary_changes($1, NULL, NULL, 'proto_version', '1', 'publication_names', $2)`,
-    [slot, publication],
+    `SELECT data FROM pg_logical_slot_${peek ? "peek" : "get"}_binary_changes($1, NULL, NULL, 'proto_version', '2',
+       'publication_names', $2, 'binary', $3)`,
+    [slot, publication, String(binary)],
   );
   const spool = new TableSpool(schema, "changes");
   let transaction: TransactionMeta = { commitLsn: 0n, commitTimeMicros: 0n, nextOrdinal: 0 };

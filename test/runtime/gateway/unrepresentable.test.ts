@@ -51,7 +51,7 @@ describe("a value that can't be held", () => {
       COMMIT;`);
     await failed("event");
     expect(messageOf("event")).toBe(
-      "public.event: column at (timestamp with time zone) holds 10000-01-01 00:00:00+00, which timestamp can't, in the row id = 2" +
+      "public.event: column at (timestamp with time zone) holds 10000-01-01 00:00:00, which timestamp can't, in the row id = 2" +
         ' | Correct the value at the source, or set types.unrepresentable to "null" to carry it as NULL. The table is then copied again.',
     );
     await pipeline.settled();
