@@ -20,6 +20,16 @@ export interface TypeArgs {
   unrepresentable?: pulumi.Input<"null" | "stop">;
 }
 
+/** How changes of tables' definitions are followed where there is a choice. */
+export interface SchemaChangeArgs {
+  /**
+   * A column's wider type for which PostgreSQL writes all rows anew (integer to bigint): `follow`, the default, or
+   * `resnapshot`: the table is copied again. ALTER COLUMN … USING with such a change, by which old values become others,
+   * is seen with `resnapshot`, or with the Publication's `captureDdl`.
+   */
+  onRewrittenWidening?: pulumi.Input<"follow" | "resnapshot">;
+}
+
 /** Where a measure becomes a warning, and critical. */
 export interface Threshold {
   warning?: pulumi.Input<number>;
@@ -57,6 +67,8 @@ export interface GatewayArgs extends ProcessArgs {
   snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
   /** Restarts the process. */
   types?: pulumi.Input<TypeArgs>;
+  /** Restarts the process. */
+  schemaChanges?: pulumi.Input<SchemaChangeArgs>;
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
   pollMs?: pulumi.Input<number>;
   /**

@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
-import { type BatchArgs, Gateway, type HealthArgs, type TypeArgs } from "./gateway";
+import { type BatchArgs, Gateway, type HealthArgs, type SchemaChangeArgs, type TypeArgs } from "./gateway";
 import { type DestinationArgs, IngestionPipeline, type TableOptionsArgs, type TriggerArgs } from "./ingestion-pipeline";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
@@ -21,6 +21,8 @@ export interface PostgresIngestionArgs {
   publicationName?: pulumi.Input<string>;
   /** Default `dbx_{database oid}_{id}`. Replaces slot, gateway and pipeline. */
   slotName?: pulumi.Input<string>;
+  /** Event triggers that announce changes of tables' definitions; default false. See `PublicationArgs.captureDdl`. */
+  captureDdl?: pulumi.Input<boolean>;
   /** Accept a source in recovery; default false. */
   allowStandby?: pulumi.Input<boolean>;
   /** When source and machine are looked at; default `preview`. */
@@ -33,6 +35,7 @@ export interface PostgresIngestionArgs {
     batch?: pulumi.Input<BatchArgs>;
     snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
     types?: pulumi.Input<TypeArgs>;
+    schemaChanges?: pulumi.Input<SchemaChangeArgs>;
     pollMs?: pulumi.Input<number>;
     onSlotLost?: pulumi.Input<"fail" | "resnapshot">;
     heartbeatMs?: pulumi.Input<number>;
@@ -88,7 +91,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const { source } = this.connection;
     this.publication = new Publication(
       name,
-      { source, tables: args.tables, publicationName: args.publicationName, preflight },
+      { source, tables: args.tables, publicationName: args.publicationName, captureDdl: args.captureDdl, preflight },
       child,
     );
     const { publicationName, pipelineId } = this.publication;

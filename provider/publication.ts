@@ -9,6 +9,12 @@ export interface PublicationArgs {
   tables: pulumi.Input<pulumi.Input<Table>[]>;
   /** Default `dbx_pub_{database oid}_{id}`. Replaces. */
   publicationName?: pulumi.Input<string>;
+  /**
+   * Event triggers on the source that announce each change of a table's definition in the stream, so that it is followed
+   * exactly whatever follows it; default false. They are made by a superuser, or what stands for one (`rds_superuser`,
+   * `azure_pg_admin`), never fail a statement, and go with the publication.
+   */
+  captureDdl?: pulumi.Input<boolean>;
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
 }

@@ -4,6 +4,13 @@ import { type SourceConfig, sourceSchema } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { inTransaction, withAdmin, withCheck } from "../postgres/admin-session";
+import {
+  installDdlCapture,
+  mayCaptureDdl,
+  readDdlCapture,
+  removeDdlCapture,
+  setDdlCapture,
+} from "../postgres/ddl-capture-statements";
 import { readDatabaseOid } from "../postgres/preflight";
 import {
   alterPublicationTables,
@@ -53,6 +60,7 @@ const shape = {
     }),
   publicationName: identifierSchema.optional(),
   pipelineId: pipelineIdSchema.optional(),
+  captureDdl: z.boolean().default(false),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
@@ -75,9 +83,11 @@ export function diffPublication(olds: Properties, news: Properties): DiffResult 
       tables: "update",
       publicationName: "replace",
       pipelineId: "replace",
+      captureDdl: "update",
       preflight: "update",
     },
-    { ...olds, tables: sorted(olds.tables) },
+    // Publications of before the option don't have it.
+    { ...olds, tables: sorted(olds.tables), captureDdl: olds.captureDdl ?? false },
     { ...news, ...keptName, tables: sorted(news.tables) },
   );
   return withDrift(result, olds);
@@ -116,7 +126,8 @@ async function inspectAtCheck(inputs: Properties, existing: boolean) {
       (await readPublication(client, { mark }))?.name ??
       publicationNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
     const publication = existing ? null : await readPublication(client, { name });
-    return { problems, name, taken: publication !== null && publication.comment !== mark };
+    const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark) : null;
+    return { problems, name, taken: publication !== null && publication.comment !== mark, capture };
   });
 }
 
@@ -131,11 +142,12 @@ export const publication: Lifecycle = {
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview") return result;
     if (containsUnknown(pick(inputs, keys))) return result;
     try {
-      const { problems, name, taken } = await inspectAtCheck(inputs, existing);
+      const { problems, name, taken, capture } = await inspectAtCheck(inputs, existing);
       inputs.publicationName ??= name;
       for (const [index, problem] of problems.entries()) {
         if (problem !== null) failures.push({ property: `tables[${index}]`, reason: reasonOf(problem) });
       }
+      if (capture !== null) failures.push({ property: "captureDdl", reason: capture });
       if (taken && !isOwn("publication", name)) {
         failures.push({ property: "publicationName", reason: nameTaken(name).describe() });
       }
@@ -164,6 +176,7 @@ export const publication: Lifecycle = {
         if (found !== null) await dropPublication(client, name);
         const changed = await requireIdentities(client, facts);
         await createPublication(client, name, tables, mark);
+        await setDdlCapture(client, name, mark, inputs.captureDdl === true);
         return changed;
       });
       const made = await readPublication(client, { name });
@@ -186,6 +199,9 @@ export const publication: Lifecycle = {
       const found = await readPublication(client, { name });
       if (found === null || !isOurs(found, props)) return { id: "" };
       const facts = await inspectTables(client, found.tables);
+      const mark = ownershipMark(props.pipelineId as string);
+      const capture = await readDdlCapture(client, name, mark);
+      const captureDrift = props.captureDdl === true ? capture.faults.map((fault) => `DDL capture: ${fault}`) : [];
       const refreshed = {
         ...props,
         tables: sortedLike(
@@ -193,7 +209,7 @@ export const publication: Lifecycle = {
           props.tables as TableName[],
         ),
         publicationOid: found.oid,
-        drift: findDrift(found, facts, ownershipMark(props.pipelineId as string)),
+        drift: [...findDrift(found, facts, mark), ...captureDrift],
       };
       return { id: name, props: refreshed, inputs: pick(refreshed, Object.keys(shape)) };
     });
@@ -218,6 +234,7 @@ export const publication: Lifecycle = {
         const changed = await requireIdentities(client, facts);
         await alterPublicationTables(client, name, tableChange(found, wanted));
         await resetPublicationOptions(client, name, mark);
+        await setDdlCapture(client, name, mark, news.captureDdl === true);
         const kept = mergeIdentities(olds.identities as PreviousIdentity[] | undefined, changed);
         return restoreIdentities(client, kept, wanted);
       });
@@ -236,7 +253,9 @@ export const publication: Lifecycle = {
   async delete(_id, props) {
     const source = props.source as SourceConfig;
     const name = props.publicationName as string;
-    const sql = `DROP PUBLICATION IF EXISTS ${quoteIdentifier(name)}`;
+    const mark = ownershipMark(props.pipelineId as string);
+    const capture = props.captureDdl === true ? removeDdlCapture(name) : [];
+    const sql = [...capture, `DROP PUBLICATION IF EXISTS ${quoteIdentifier(name)}`].join("; ");
     try {
       await withAdmin(source, `dropping publication ${quoteIdentifier(name)}`, async (client) => {
         const found = await readPublication(client, { name });
@@ -245,9 +264,20 @@ export const publication: Lifecycle = {
           console.log(`warning: publication ${quoteIdentifier(name)} isn't this stack's any more and is left alone`);
         }
         await inTransaction(client, async () => {
+          await setDdlCapture(client, name, mark, false);
           if (!foreign) await dropPublication(client, name);
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
+        const left = await readDdlCapture(client, name, mark);
+        if (left.ours && left.present.length > 0) {
+          throw new SluiceError(
+            "internal",
+            `${left.present.join(", ")} of publication ${quoteIdentifier(name)} are left`,
+            {
+              remedy: `Run ${removeDdlCapture(name).join("; ")}.`,
+            },
+          );
+        }
         if (!foreign && (await readPublication(client, { name })) !== null) {
           throw new SluiceError("internal", `publication ${quoteIdentifier(name)} is still there`, {
             remedy: `Run ${sql}.`,
@@ -259,6 +289,14 @@ export const publication: Lifecycle = {
     }
   },
 };
+
+/** Why event triggers can't be made, with what a superuser may run instead; null when they can, or are there. */
+async function captureProblem(client: Client, name: string, mark: string): Promise<string | null> {
+  if (await mayCaptureDdl(client)) return null;
+  if ((await readDdlCapture(client, name, mark)).faults.length === 0) return null;
+  const statements = installDdlCapture(name, mark).join(";\n");
+  return `only a superuser can make event triggers\n  remedy: leave captureDdl out, or have a superuser run:\n${statements};`;
+}
 
 function reasonOf(problem: TableProblem): string {
   return `${problem.message}\n  remedy: ${problem.remedy}`;

@@ -5,7 +5,7 @@ import { encodingProblem } from "../postgres/encoding";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
-import { ddlCaptureNames } from "./table-description";
+import { ddlCaptureNames } from "../postgres/table-description";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { keptAs, moneyOid } from "./types";
 

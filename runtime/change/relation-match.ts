@@ -1,5 +1,5 @@
 import type { Relation } from "../postgres/pgoutput";
-import type { AttributeDescription, TableDescription, TypeDescription } from "./table-description";
+import type { AttributeDescription, TableDescription, TypeDescription } from "../postgres/table-description";
 import type { TableSchema } from "./table-schema";
 
 export type RelationMatch =

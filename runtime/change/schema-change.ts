@@ -1,9 +1,9 @@
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import type { Relation } from "../postgres/pgoutput";
+import type { AttributeDescription, TableDescription, TypeDescription } from "../postgres/table-description";
 import { assertCarried, type ColumnType, columnOf } from "./catalog";
 import { matchRelation } from "./relation-match";
-import type { AttributeDescription, TableDescription, TypeDescription } from "./table-description";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { isWidening } from "./type-widening";
 

@@ -1,7 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { readMoneyDigits } from "../change/catalog";
-import { ddlMessagePrefix, readDdlMessage } from "../change/ddl-message";
 import {
   type ChangePolicy,
   decideByDescription,
@@ -11,13 +10,14 @@ import {
   type SchemaDecision,
 } from "../change/schema-change";
 import { TableSpool } from "../change/spool";
-import { readTableDescriptions, readTypeDescriptions, type TableDescription } from "../change/table-description";
 import type { TableSchema } from "../change/table-schema";
 import { moneyOid } from "../change/types";
 import type { GatewayConfig } from "../config";
 import { log } from "../operate/log";
+import { ddlMessagePrefix, readDdlMessage } from "../postgres/ddl-message";
 import { lsnZero } from "../postgres/lsn";
 import type { Relation } from "../postgres/pgoutput";
+import { readTableDescriptions, readTypeDescriptions, type TableDescription } from "../postgres/table-description";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedFile } from "../staging/staged-commit";
 import { storeTableSchema } from "../staging/table-schema-store";

@@ -1,9 +1,9 @@
 import type { Client } from "pg";
 import { decideByDescription } from "../change/schema-change";
-import { ddlCaptureNames, readTableDescriptions } from "../change/table-description";
 import type { TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
 import { type Lsn, parseLsn } from "../postgres/lsn";
+import { ddlCaptureNames, readTableDescriptions } from "../postgres/table-description";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { type PreparedChange, type SchemaFollower, schemaOf, typesOf } from "./schema-follower";
