@@ -54,6 +54,7 @@ export async function readTableSchemas(
   client: Client,
   publication: string,
   types: TypeOptions,
+  tableId: string | null = null,
 ): Promise<CatalogTable[]> {
   const version = await readServerVersion(client);
   await requireEncoding(client);
@@ -102,8 +103,9 @@ export async function readTableSchemas(
                 LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS u(attnum, ordinal)
           WHERE i.indexrelid = key.indexrelid AND u.ordinal <= i.indnkeyatts AND u.attnum = a.attnum
        ) k ON true
+      WHERE $3::oid IS NULL OR c.oid = $3::oid
       ORDER BY c.oid, a.attnum`,
-    [publication, [end, drop]],
+    [publication, [end, drop], tableId],
   );
   const moneyDigits = rows.some((row) => row.baseTypeOid === moneyOid) ? await readMoneyDigits(client) : 2;
   const tables = new Map<string, CatalogTable>();

@@ -50,8 +50,6 @@ export class Capture implements PgoutputHandler {
   changes = 0;
   /** all that commits at or before it is staged, spooled or dropped by rule */
   boundaryLsn: Lsn;
-  /** a snapshot taken in another one may miss what came between */
-  generation = 0;
 
   private readonly relations = new Map<number, Relation>();
   /** transactions with changes of relations that aren't known yet */
@@ -182,7 +180,6 @@ export class Capture implements PgoutputHandler {
    * now on. Only while detached.
    */
   restart(reason: string): void {
-    this.generation++;
     this.unknownXids.clear();
     // What is told of snapshots under way is void; none of them may end.
     this.control = this.control.filter(({ kind }) => kind === "removed");

@@ -84,6 +84,7 @@ export class Gateway {
     for (const table of staging.tables) this.capture.add(table);
     if (staging.statesChanged) this.capture.recordStates();
     const { capture, stager } = this;
+    const hold: FollowerContext["hold"] = (work) => this.streamLoop.hold(work);
     this.scheduler = new SnapshotScheduler({
       config,
       store,
@@ -91,12 +92,12 @@ export class Gateway {
       capture,
       writer: parts.snapshotWriter,
       signal: this.stop.signal,
+      hold,
     });
     const { scheduler } = this;
     const stopped = AbortSignal.any([signal, this.stop.signal]);
     this.catalog = new CatalogSession(config, stopped);
     const { catalog } = this;
-    const hold: FollowerContext["hold"] = (work) => this.streamLoop.hold(work);
     this.follower = new SchemaFollower({ config, capture, stager, store, catalog, hold });
     this.schemaPoll = new SchemaPoll(config, capture, this.follower);
     const { schemaPoll } = this;

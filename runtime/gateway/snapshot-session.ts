@@ -63,38 +63,14 @@ export async function waitForWriters(client: Client, tableId: string, options: W
 }
 
 /**
- * Begins the transaction, locks the table and its partitions, then takes the snapshot. The order matters: TRUNCATE and
- * statements that rewrite a table aren't MVCC-safe (PostgreSQL documentation, section 13.6): to a snapshot older than
- * they, the table is empty. LOCK TABLE takes no snapshot.
- * @returns null when the table is gone, or isn't published any more
+ * Begins the transaction and locks the table and its partitions; the snapshot is taken by `takeSnapshot`. The order
+ * matters: TRUNCATE and statements that rewrite a table aren't MVCC-safe (PostgreSQL documentation, section 13.6): to a
+ * snapshot older than they, the table is empty. LOCK TABLE takes no snapshot.
+ * @returns what was locked; null when there is no such table
+ * @throws Blocked
  */
-export async function openSnapshot(
-  client: Client,
-  tableId: string,
-  published: { publication: string; types: TypeOptions },
-  options: WaitOptions,
-): Promise<OpenedSnapshot | null> {
+export async function beginLocked(client: Client, tableId: string, options: WaitOptions): Promise<TablePlace | null> {
   await freeOfTimeouts(client);
-  const taken = await lockAndTake(client, tableId, options);
-  if (taken === null) return null;
-  // Read in a statement of its own: it must come after the snapshot.
-  const horizon = await client.query<{ lsn: string }>(
-    `SELECT (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-                  ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS lsn`,
-  );
-  const table = (await readTableSchemas(client, published.publication, published.types)).find(
-    ({ schema }) => schema.tableId === tableId,
-  );
-  if (table === undefined) {
-    await client.query("ROLLBACK");
-    return null;
-  }
-  const parts = await readParts(client, tableId);
-  return { table, parts, visibility: parseSnapshot(taken, parseLsn(horizon.rows[0].lsn)) };
-}
-
-/** @returns pg_current_snapshot() as text; null when there is no such table */
-async function lockAndTake(client: Client, tableId: string, options: WaitOptions): Promise<string | null> {
   const deadlineMs = Date.now() + options.waitMsMax;
   for (;;) {
     options.signal.throwIfAborted();
@@ -103,18 +79,8 @@ async function lockAndTake(client: Client, tableId: string, options: WaitOptions
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     try {
       await lockTable(client, place);
-      const { rows } = await client.query<{ snapshot: string; same: boolean }>(
-        `SELECT pg_catalog.pg_current_snapshot()::text AS snapshot, EXISTS (
-           SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.oid = $1::oid AND n.nspname = $2 AND c.relname = $3) AS same`,
-        [tableId, place.schema, place.name],
-      );
-      if (rows[0].same) {
-        options.onWait(undefined);
-        return rows[0].snapshot;
-      }
-      // Renamed before it was locked: that was another table.
-      await client.query("ROLLBACK");
+      options.onWait(undefined);
+      return place;
     } catch (error) {
       const state = sqlStateOf(error);
       if (state !== lockNotAvailable && state !== undefinedTable) throw error;
@@ -125,6 +91,54 @@ async function lockAndTake(client: Client, tableId: string, options: WaitOptions
       if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
     }
     await delay(100, undefined, { signal: options.signal });
+  }
+}
+
+export type Taken =
+  | { kind: "taken"; snapshot: OpenedSnapshot }
+  /** it was renamed before it was locked: another table is locked */
+  | { kind: "renamed" }
+  | { kind: "unpublished" };
+
+/** Takes the snapshot of a transaction that `beginLocked` has begun. */
+export async function takeSnapshot(
+  client: Client,
+  tableId: string,
+  place: TablePlace,
+  published: { publication: string; types: TypeOptions },
+): Promise<Taken> {
+  // The snapshot is taken before its functions run, so the horizon is read after it.
+  const { rows } = await client.query<{ snapshot: string; horizon: string; same: boolean }>(
+    `SELECT pg_catalog.pg_current_snapshot()::text AS snapshot,
+            (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
+                  ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS horizon,
+            EXISTS (
+              SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               WHERE c.oid = $1::oid AND n.nspname = $2 AND c.relname = $3) AS same`,
+    [tableId, place.schema, place.name],
+  );
+  const [{ snapshot, horizon, same }] = rows;
+  if (!same) return { kind: "renamed" };
+  const [table] = await readTableSchemas(client, published.publication, published.types, tableId);
+  if (table === undefined) return { kind: "unpublished" };
+  const parts = await readParts(client, tableId);
+  return { kind: "taken", snapshot: { table, parts, visibility: parseSnapshot(snapshot, parseLsn(horizon)) } };
+}
+
+/** Both in one, where nothing comes between them. */
+export async function openSnapshot(
+  client: Client,
+  tableId: string,
+  published: { publication: string; types: TypeOptions },
+  options: WaitOptions,
+): Promise<OpenedSnapshot | null> {
+  for (;;) {
+    const place = await beginLocked(client, tableId, options);
+    if (place === null) return null;
+    const taken = await takeSnapshot(client, tableId, place, published);
+    if (taken.kind === "taken") return taken.snapshot;
+    await client.query("ROLLBACK");
+    if (taken.kind === "unpublished") return null;
   }
 }
 

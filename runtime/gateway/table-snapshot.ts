@@ -22,10 +22,14 @@ import { type CopyRange, copiedShare, isCopied, planPart, rangeBlocks, rangesLef
 import { isResumable, resumeObstacle } from "./snapshot-resume";
 import {
   Blocked,
+  beginLocked,
   exportSnapshot,
   joinSnapshot,
   type OpenedSnapshot,
   openSnapshot,
+  type TablePlace,
+  type Taken,
+  takeSnapshot,
   type WaitOptions,
   waitForWriters,
 } from "./snapshot-session";
@@ -38,6 +42,8 @@ export interface SnapshotContext {
   capture: Capture;
   writer: ParquetWriter;
   signal: AbortSignal;
+  /** Holds what the stream sends until the work is done; `isCurrent` is false once its connection is lost. */
+  hold(work: (isCurrent: () => boolean) => Promise<void>): void;
 }
 
 /** Rows of one Parquet file of a snapshot. */
@@ -45,6 +51,15 @@ const fileRowsMax = 500_000;
 const fileBytesMax = 64 * 1024 * 1024;
 /** How long a table's writers or a lock are waited for, before others get the connection. */
 const waitMsMax = 10_000;
+
+/** How long the stream may be held for a snapshot to be taken, before the snapshot's session is given up. */
+const heldMsMax = 5_000;
+
+type Attempt =
+  | Exclude<Taken, { kind: "taken" }>
+  | { kind: "registered"; schema: TableSchema; opened: OpenedSnapshot; progress: SnapshotProgress }
+  | { kind: "unseen"; xid: number }
+  | { kind: "disconnected" };
 
 /** What is copied, once the snapshot is open. */
 interface Work {
@@ -181,44 +196,64 @@ export class TableSnapshot {
     return this.share(client, schema, opened, progress);
   }
 
-  /** A new snapshot, registered between two streamed transactions. */
+  /**
+   * A new snapshot. From its taking until the table is captured the stream stands still, between two transactions:
+   * else, on a busy table, a transaction that the snapshot doesn't see would always come in between. Milliseconds.
+   */
   private async begin(client: Client): Promise<Work | null> {
-    const { table, context } = this;
+    const { table } = this;
     await waitForWriters(client, table.tableId, this.wait);
     const deadlineMs = Date.now() + waitMsMax;
     for (let waits = 1; ; waits++) {
-      this.signal.throwIfAborted();
-      table.snapshotTaken = true;
-      const { generation } = context.capture;
-      const opened = await openSnapshot(client, table.tableId, context.config, this.wait);
-      if (opened === null) return null;
+      const place = await beginLocked(client, table.tableId, this.wait);
+      if (place === null) return null;
+      const attempt = await this.withStreamHeld(client, (isCurrent) => this.take(client, place, isCurrent));
+      if (attempt.kind === "registered") return this.share(client, attempt.schema, attempt.opened, attempt.progress);
+      await client.query("ROLLBACK");
+      if (attempt.kind === "unpublished") return null;
+      if (attempt.kind === "unseen") {
+        // A transaction already streamed isn't seen yet: its session is about to say so, in milliseconds; or it is a
+        // large one, streamed before its end, however far that is.
+        const waitingFor = `transaction ${attempt.xid}, which has written to it and is still open`;
+        if (waits > 20) table.waitingFor = waitingFor;
+        if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
+      }
+      await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: this.signal });
+    }
+  }
+
+  private async take(client: Client, place: TablePlace, isCurrent: () => boolean): Promise<Attempt> {
+    const { table, context } = this;
+    table.snapshotTaken = true;
+    try {
+      const taken = await takeSnapshot(client, table.tableId, place, context.config);
+      if (taken.kind !== "taken") return taken;
+      const opened = taken.snapshot;
       assertKeyPublished(opened.table);
       assertCarried(opened.table.schema);
       const schema = await storeTableSchema(context.store, opened.table.schema, table.schemaId);
+      // The connection was lost: who knows what comes again.
+      if (!isCurrent()) return { kind: "disconnected" };
+      const xid = context.capture.unseenXid(table, opened.visibility);
+      if (xid !== null) return { kind: "unseen", xid };
       const progress = this.plan(schema, opened);
-      const unseenXid = await this.register(schema, opened, progress, generation);
+      this.register(schema, opened, progress);
+      return { kind: "registered", schema, opened, progress };
+    } finally {
       table.snapshotTaken = false;
-      if (unseenXid === null) return this.share(client, schema, opened, progress);
-      // A transaction already streamed isn't seen yet: its session is about to say so, in milliseconds; or it is a
-      // large one, streamed before its end, however far that is.
-      await client.query("ROLLBACK");
-      const waitingFor = `transaction ${unseenXid}, which has written to it and is still open`;
-      if (waits > 20) table.waitingFor = waitingFor;
-      if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
-      await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: this.signal });
     }
   }
 
   private async share(
     client: Client,
     schema: TableSchema,
-    { table, parts }: OpenedSnapshot,
+    opened: OpenedSnapshot,
     progress: SnapshotProgress,
   ): Promise<Work> {
     this.queue = rangesLeft(progress.parts);
     const exportedId = this.queue.length > 1 ? await exportSnapshot(client) : null;
-    const partitioned = parts.every((part) => part.relationId !== schema.tableId);
-    return { schema, rowFilter: table.rowFilter, progress, partitioned, exportedId };
+    const { rowFilter } = opened.table;
+    return { schema, rowFilter, progress, partitioned: isPartitioned(schema, opened), exportedId };
   }
 
   private plan(schema: TableSchema, { table, parts, visibility }: OpenedSnapshot): SnapshotProgress {
@@ -240,45 +275,26 @@ export class TableSnapshot {
     };
   }
 
-  /** From here on the table is captured: null. Else the transaction that the snapshot would have to see. */
-  private register(
-    schema: TableSchema,
-    opened: OpenedSnapshot,
-    progress: SnapshotProgress,
-    generation: number,
-  ): Promise<number | null> {
+  /** From here on the table is captured. */
+  private register(schema: TableSchema, opened: OpenedSnapshot, progress: SnapshotProgress): void {
     const { table, context } = this;
-    return this.atBoundary(() => {
-      if (generation !== context.capture.generation) {
-        throw new SluiceError("conflict", `snapshot of ${this.name}: the slot was made anew meanwhile`);
-      }
-      if (table.capture.kind === "capturing") {
-        throw new SluiceError("internal", `snapshot of ${this.name}: the table is not pending`);
-      }
-      const unseenXid = context.capture.unseenXid(table, opened.visibility);
-      if (unseenXid !== null) return unseenXid;
-      const { snapshotId, rowsEstimate, visibility } = progress;
-      table.schema = schema.schema;
-      table.name = schema.name;
-      table.schemaId = schema.schemaId;
-      table.snapshotId = snapshotId;
-      table.snapshotComplete = false;
-      table.snapshots++;
-      table.snapshot = progress;
-      table.rowFilter = opened.table.rowFilter;
-      const partitioned = opened.parts.every((part) => part.relationId !== table.tableId);
-      table.leaves = partitioned ? new Map(opened.parts.map((part) => [part.relationId, part.fileNode])) : null;
-      table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
-      const { schemaId } = schema;
-      context.capture.pushSnapshotEvent(table, {
-        kind: "snapshot-begin",
-        tableId: table.tableId,
-        schemaId,
-        snapshotId,
-        rowsEstimate,
-      });
-      return null;
-    });
+    if (table.capture.kind === "capturing") {
+      throw new SluiceError("internal", `snapshot of ${this.name}: the table is not pending`);
+    }
+    const { snapshotId, rowsEstimate, visibility } = progress;
+    const { schemaId } = schema;
+    table.schema = schema.schema;
+    table.name = schema.name;
+    table.schemaId = schemaId;
+    table.snapshotId = snapshotId;
+    table.snapshotComplete = false;
+    table.snapshots++;
+    table.snapshot = progress;
+    table.rowFilter = opened.table.rowFilter;
+    table.leaves = isPartitioned(schema, opened) ? leavesOf(opened) : null;
+    table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
+    const { tableId } = table;
+    context.capture.pushSnapshotEvent(table, { kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate });
   }
 
   private async copyRanges(client: Client, work: Work): Promise<void> {
@@ -355,6 +371,21 @@ export class TableSnapshot {
     });
   }
 
+  /** Does the work between two transactions, while what the stream sends is held. */
+  private withStreamHeld<T>(client: Client, work: (isCurrent: () => boolean) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const start = async (isCurrent: () => boolean) => {
+        const timer = setTimeout(() => client.connection?.stream.destroy(), heldMsMax);
+        await work(isCurrent).then(resolve, reject);
+        clearTimeout(timer);
+      };
+      this.context.capture.atBoundary(() => {
+        if (this.signal.aborted) reject(this.signal.reason);
+        else this.context.hold(start);
+      });
+    });
+  }
+
   private get wait(): WaitOptions {
     return {
       signal: this.signal,
@@ -368,6 +399,14 @@ export class TableSnapshot {
   private get name(): string {
     return `${this.table.schema}.${this.table.name}`;
   }
+}
+
+function isPartitioned(schema: TableSchema, { parts }: OpenedSnapshot): boolean {
+  return parts.every((part) => part.relationId !== schema.tableId);
+}
+
+function leavesOf({ parts }: OpenedSnapshot): ReadonlyMap<string, string> {
+  return new Map(parts.map((part) => [part.relationId, part.fileNode]));
 }
 
 function pickPlace(place: { schema: string; name: string } | undefined) {
