@@ -32,6 +32,8 @@ export interface TableOptionsArgs {
   key?: string[];
   /** `scd1`, `softDelete`: also `_commit_lsn` and `_commit_time` of a row's last change; default false. */
   metadataColumns?: boolean;
+  /** `false`: files with deleted rows are written anew, for readers that know no deletion vectors; default true. */
+  deletionVectors?: boolean;
   /** What a change of these options does that rows of before can't follow: default `refuse`, a failure of the preview. */
   onChange?: "refuse" | "refresh";
 }

@@ -28,6 +28,8 @@ export const tableOptionsShape = {
   key: columnNames.optional(),
   /** scd1, softDelete: also `_commit_lsn` and `_commit_time` of a row's last change (NULL since a snapshot); default false */
   metadataColumns: z.boolean().default(false),
+  /** false: files with deleted rows are written anew, for readers that know no deletion vectors; default true */
+  deletionVectors: z.boolean().default(true),
   /**
    * What a change does that rows of before can't follow: default `refuse`, a failure of the preview. With `refresh` the
    * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds.
@@ -93,6 +95,7 @@ export function compareOptions(before: TableOptions, after: TableOptions): Optio
   const same =
     before.mode === after.mode &&
     before.metadataColumns === after.metadataColumns &&
+    before.deletionVectors === after.deletionVectors &&
     before.destination?.schema === after.destination?.schema &&
     before.destination?.name === after.destination?.name;
   return { kind: same ? "none" : "in-place" };

@@ -1,6 +1,7 @@
 import { keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import type { DuckDbSession } from "./duckdb-session";
+import { candidateFiles } from "./file-pruning";
 import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";
@@ -43,8 +44,9 @@ export async function deleteKeys(
   target: TargetTable,
   keyTable: string,
 ): Promise<void> {
-  if (working.paths.length === 0) return;
-  const rows = await tableRows(session, working, keyColumns(target.schema));
+  const candidates = await candidateFiles(session, working, target, keyTable, name);
+  if (candidates.length === 0) return;
+  const rows = await tableRows(session, working, keyColumns(target.schema), candidates);
   const query = `SELECT ${positionColumns} FROM ${rows} f SEMI JOIN ${keyTable} k ON ${sameKey(target, "f", "k")}`;
   await deletePositions(session, working, query);
 }

@@ -11,20 +11,24 @@ export async function presentColumns(session: DuckDbSession, paths: string[]): P
 }
 
 /**
- * All of the table's files as a relation, deleted rows included, with these columns at least: those that no file has are
- * NULL. It gives `file_index` and `file_row_number` too.
+ * Some of the table's files as a relation, deleted rows included, with these columns at least: those that no file has are
+ * NULL. It gives `file_index` (into the table's paths) and `file_row_number` too.
  */
 export async function tableRows(
   session: DuckDbSession,
   working: WorkingTable,
   columns: ColumnSchema[],
+  fileIndexes: number[],
 ): Promise<string> {
-  const source = parquet(working.paths);
-  const present = await presentColumns(session, working.paths);
+  const paths = fileIndexes.map((index) => working.paths[index]);
+  const source = parquet(paths);
+  const present = await presentColumns(session, paths);
   const absent = columns.filter((column) => !present.has(column.physicalName));
-  if (absent.length === 0) return source;
-  const nulls = absent.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
-  return `(SELECT *, ${nulls.join(", ")}, file_index, file_row_number FROM ${source})`;
+  const isAll = paths.length === working.paths.length;
+  if (absent.length === 0 && isAll) return source;
+  const nulls = absent.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}, `).join("");
+  const fileIndex = isAll ? "file_index" : `[${fileIndexes.join(", ")}][file_index::BIGINT + 1] AS file_index`;
+  return `(SELECT *, ${nulls}${fileIndex}, file_row_number FROM ${source})`;
 }
 
 /**

@@ -1,6 +1,7 @@
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
+import { candidateFiles } from "./file-pruning";
 import { keyNames, sameKey } from "./keyed-changes";
 import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
@@ -67,12 +68,13 @@ export async function applyVersions(
 /** `closed`: the current versions of all changed keys, which are deleted where they stand. */
 async function closeCurrent(session: DuckDbSession, working: WorkingTable, target: TargetTable): Promise<void> {
   const columns = targetColumns(target);
-  if (working.paths.length === 0) {
+  const candidates = await candidateFiles(session, working, target, "latest", name);
+  if (candidates.length === 0) {
     const empty = columns.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
     return session.run(`CREATE OR REPLACE TEMP TABLE closed AS SELECT ${empty.join(", ")} WHERE false`);
   }
   await session.run("CREATE OR REPLACE TEMP TABLE found_rows (file_index INTEGER, file_row UINTEGER)");
-  const rows = await tableRows(session, working, columns);
+  const rows = await tableRows(session, working, columns, candidates);
   const found = new Map<number, number[]>();
   await session.chunks(
     `SELECT ${positionColumns} FROM ${rows} f SEMI JOIN latest k ON ${sameKey(target, "f", "k")} WHERE f.is_current`,

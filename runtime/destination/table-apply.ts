@@ -12,6 +12,7 @@ import { buildProtocol, duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
+import { liveRowsQuery } from "./live-rows";
 import { name } from "./parquet-file";
 import { applyVersions } from "./scd2-changes";
 import { followSchema } from "./schema-apply";
@@ -55,6 +56,7 @@ export async function applyPlan(
   let keepFiles = false;
   try {
     for (const step of plan.steps) await applyStep(working, step, context);
+    await rewriteDeleted(working, plan, context);
     const nowMs = Date.now();
     const files = await working.finish(nowMs);
     failpoint("applier.after-data-files");
@@ -101,6 +103,18 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
       }
       return;
     }
+  }
+}
+
+/** Where readers know no deletion vectors, files with deleted rows are written anew. */
+async function rewriteDeleted(working: WorkingTable, plan: ApplyPlan, context: ApplyContext): Promise<void> {
+  const target = await context.target(schemaAfter(plan) as number);
+  if (target.stored.options.deletionVectors) return;
+  const columns = targetColumns(target);
+  for (let index = working.paths.length - 1; index >= 0; index--) {
+    if (!working.hasDeletedRows(index)) continue;
+    const query = await liveRowsQuery(context.session, working, [index], columns);
+    await working.rewrite([index], query, columns);
   }
 }
 
@@ -205,7 +219,12 @@ function describeTable(
 ): Action[] {
   const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
   const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
-  const protocol = buildProtocol(targetColumns(target), oldProtocol, source.snapshot.protocol);
+  const protocol = buildProtocol(
+    targetColumns(target),
+    target.stored.options.deletionVectors,
+    oldProtocol,
+    source.snapshot.protocol,
+  );
   const metaData = buildMetaData(target, context.logId, source.snapshot.metaData, identity);
   const actions: Action[] = [];
   if (oldProtocol === null || protocol.readerFeatures?.length !== oldProtocol.readerFeatures?.length) {

@@ -55,7 +55,7 @@ export function buildMetaData(
       ...previous?.configuration,
       "delta.columnMapping.mode": "name",
       "delta.columnMapping.maxColumnId": String(maxId),
-      "delta.enableDeletionVectors": "true",
+      "delta.enableDeletionVectors": String(target.stored.options.deletionVectors),
       [ownerProperties.source]: sourceName(target.source),
       [ownerProperties.table]: target.schema.tableId,
       [ownerProperties.log]: logId,

@@ -2,6 +2,7 @@ import { type ColumnSchema, keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
+import { candidateFiles } from "./file-pruning";
 import { keepLatest, keyNames } from "./keyed-changes";
 import { presentColumns, tableRows } from "./live-rows";
 import { name } from "./parquet-file";
@@ -143,12 +144,13 @@ async function readOldValues(
   await session.run(
     "CREATE OR REPLACE TEMP TABLE old_rows (file_index INTEGER, file_row UINTEGER, _position BIGINT, _order HUGEINT)",
   );
-  if (working.paths.length === 0) return;
+  const candidates = await candidateFiles(session, working, target, wanted, (_, index) => `_key${index}`);
+  if (candidates.length === 0) return;
   const equal = keyNames(target)
     .map((key, index) => `f.${key} IS NOT DISTINCT FROM k._key${index}`)
     .join(" AND ");
   const { condition, order } = currentRows(target);
-  const rows = await tableRows(session, working, [...keyColumns(target.schema), ...target.meta]);
+  const rows = await tableRows(session, working, [...keyColumns(target.schema), ...target.meta], candidates);
   const used = new Set<number>();
   const pending: string[] = [];
   await session.chunks(

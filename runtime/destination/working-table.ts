@@ -2,13 +2,14 @@ import { randomUUID } from "node:crypto";
 import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
-import { type Action, type AddFile, type DeletionVectorDescriptor, formatStats, recordCount } from "./delta/actions";
+import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
 import { newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { failed, flush } from "./delta/delta-log";
 import { sameFile } from "./delta/delta-snapshot";
 import type { DeltaTable } from "./delta/delta-table";
 import { linkFile, linkOrCopy } from "./delta/file-link";
+import { readFileStatistics, withTightBounds } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
 import { type DuckDbSession, literal } from "./duckdb-session";
 import { writeParquet } from "./parquet-file";
@@ -44,6 +45,7 @@ export class WorkingTable {
   rowsDeleted = 0;
   /** types of the columns that rows have now, by physical name */
   types: ReadonlyMap<string, string>;
+  private columns: ColumnSchema[] = [];
   /** options that rows were made by; null when there are none of this source table */
   stored: StoredOptions | null = null;
 
@@ -87,8 +89,14 @@ export class WorkingTable {
   }
 
   setTarget(target: TargetTable): void {
-    this.types = new Map(targetColumns(target).map((column) => [column.physicalName, column.deltaType]));
+    this.columns = targetColumns(target);
+    this.types = new Map(this.columns.map((column) => [column.physicalName, column.deltaType]));
     this.stored = target.stored;
+  }
+
+  /** Of each of `paths`, as the log has them; null where it has none. */
+  statistics(): (string | null)[] {
+    return this.files.map((file) => file.add?.stats ?? null);
   }
 
   /** In the order that row positions refer to. */
@@ -159,6 +167,11 @@ export class WorkingTable {
     return Uint32Array.from(this.loaded(fileIndex));
   }
 
+  hasDeletedRows(fileIndex: number): boolean {
+    const { add, changed } = this.files[fileIndex];
+    return changed || (add?.deletionVector ?? null) !== null;
+  }
+
   isLoaded(fileIndex: number): boolean {
     return this.files[fileIndex].deleted !== null;
   }
@@ -181,7 +194,7 @@ export class WorkingTable {
   /** Writes what is missing and returns the actions that make the changes visible; everything is durable then. */
   async finish(nowMs: number): Promise<Action[]> {
     const removes: Action[] = [];
-    const adds: Action[] = [];
+    const adds: { file: WorkingFile; vector: DeletionVectorDescriptor | null }[] = [];
     const rewritten: WorkingFile[] = [];
     for (const file of this.files) {
       const isEmpty = file.changed && (file.deleted as RowSet).size === file.records;
@@ -189,7 +202,7 @@ export class WorkingTable {
       if (file.active !== null && isNew) removes.push(removeAction(file.active, nowMs));
       if (isEmpty) continue;
       if (file.changed) rewritten.push(file);
-      else if (isNew) adds.push(addAction(file, file.add?.deletionVector ?? null, nowMs));
+      else if (isNew) adds.push({ file, vector: file.add?.deletionVector ?? null });
     }
     for (const { active } of this.dropped) if (active !== null) removes.push(removeAction(active, nowMs));
     const { descriptors, fileName } = await writeDeletionVectors(
@@ -197,9 +210,14 @@ export class WorkingTable {
       rewritten.map((file) => file.deleted as RowSet),
     );
     if (fileName !== null) this.written.add(join(this.table.path, fileName));
-    for (const [index, file] of rewritten.entries()) adds.push(addAction(file, descriptors[index], nowMs));
+    for (const [index, file] of rewritten.entries()) adds.push({ file, vector: descriptors[index] });
+    const counts = new Map(adds.flatMap(({ file }) => (file.add?.stats ? [] : [[file.path, file.records] as const])));
+    const statistics = counts.size === 0 ? null : await readFileStatistics(this.session, counts, this.columns);
     await flush(this.table.path);
-    return [...removes, ...adds];
+    return [
+      ...removes,
+      ...adds.map(({ file, vector }) => addAction(file, vector, statistics?.get(file.path) ?? file.add?.stats, nowMs)),
+    ];
   }
 
   /** Gives memory back; `keepFiles`: the actions were committed. Files that no action names go. */
@@ -220,7 +238,12 @@ function newFile(path: string, records: number, bytes: number): WorkingFile {
   return { path, records, bytes, add: null, active: null, deleted: null, changed: false };
 }
 
-function addAction(file: WorkingFile, vector: DeletionVectorDescriptor | null, nowMs: number): Action {
+function addAction(
+  file: WorkingFile,
+  vector: DeletionVectorDescriptor | null,
+  stats: string | null | undefined,
+  nowMs: number,
+): Action {
   return {
     add: {
       path: file.add?.path ?? encodeURIComponent(basename(file.path)),
@@ -228,7 +251,7 @@ function addAction(file: WorkingFile, vector: DeletionVectorDescriptor | null, n
       size: file.bytes,
       modificationTime: file.add?.modificationTime ?? nowMs,
       dataChange: true,
-      stats: formatStats(file.records, vector === null),
+      stats: withTightBounds(stats ?? JSON.stringify({ numRecords: file.records }), vector === null),
       ...(vector === null ? {} : { deletionVector: vector }),
     },
   };

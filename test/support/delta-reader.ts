@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { checkStatistics } from "./delta-reader-statistics";
 import { deletedRows } from "./delta-reader-vectors";
 
 /**
@@ -163,6 +164,11 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
       for (let at = 0; at < columnData.length; at++) target[rowStart + at] = format(columnData[at] ?? null);
     },
   });
+  const typed = wanted.map(
+    ({ physicalName, type }) =>
+      [physicalName, { type, values: widen(type, values.get(physicalName) as unknown[]) }] as const,
+  );
+  checkStatistics(file.path, file.stats as string, new Map(typed));
   const deleted = await deletedRows(path, file.deletionVector ?? null);
   const columns = wanted.map(({ physicalName, type }) => widen(type, values.get(physicalName) as unknown[]));
   if (deleted === null) return { columns, count: total };

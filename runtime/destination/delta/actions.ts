@@ -93,8 +93,3 @@ export function recordCount(add: AddFile): number | null {
   const { numRecords } = JSON.parse(add.stats) as { numRecords?: number };
   return numRecords ?? null;
 }
-
-/** `tightBounds`: false once rows are marked as deleted, for other statistics may then be those of deleted rows. */
-export function formatStats(numRecords: number, tightBounds: boolean): string {
-  return JSON.stringify({ numRecords, tightBounds });
-}

@@ -5,6 +5,7 @@ import { type DuckDbSession, literal, parquet } from "../duckdb-session";
 import { type Action, actionSchema } from "./actions";
 import { damaged, flush, listLog, logFolder, replaceFile } from "./delta-log";
 import type { DeltaSnapshot } from "./delta-snapshot";
+import { fileRetentionMs } from "./retention";
 
 /** Columns of a classic checkpoint, as the protocol's "Checkpoint Schema" has them. */
 const vectorType =
@@ -19,27 +20,55 @@ const columnTypes = {
     "STRUCT(minReaderVersion INTEGER, minWriterVersion INTEGER, readerFeatures VARCHAR[], writerFeatures VARCHAR[])",
 } as const;
 
-/** How long removed files stay in checkpoints: the protocol's default of delta.deletedFileRetentionDuration. */
-const tombstoneRetentionMs = 7 * 24 * 3600 * 1000;
+/** Actions in one file of a checkpoint. */
+const partActionsMax = 100_000;
 
-const checkpointName = (version: number) => `${String(version).padStart(20, "0")}.checkpoint.parquet`;
+const digits = (value: number, length: number) => String(value).padStart(length, "0");
 
-/** Writes a checkpoint of the snapshot's version, then the hint that names it. Readers need none: a failure harms not. */
+function checkpointName(version: number, part: number, parts: number): string {
+  const middle = parts === 1 ? "" : `.${digits(part, 10)}.${digits(parts, 10)}`;
+  return `${digits(version, 20)}.checkpoint${middle}.parquet`;
+}
+
+/**
+ * Writes a checkpoint of the snapshot's version, in several files when it is large, then the hint that names it. Readers
+ * need none: a failure harms not, and files of an unfinished one aren't read.
+ */
 export async function writeCheckpoint(
   tablePath: string,
   snapshot: DeltaSnapshot,
   session: DuckDbSession,
   nowMs = Date.now(),
+  actionsMax = partActionsMax,
 ): Promise<void> {
   const actions: Action[] = [];
   if (snapshot.protocol !== null) actions.push({ protocol: snapshot.protocol });
   if (snapshot.metaData !== null) actions.push({ metaData: snapshot.metaData });
   for (const txn of snapshot.txns.values()) actions.push({ txn });
   for (const add of snapshot.files.values()) actions.push({ add: { ...add, dataChange: false } });
+  const keptMs = fileRetentionMs(snapshot.metaData?.configuration);
   for (const remove of snapshot.tombstones.values()) {
-    if ((remove.deletionTimestamp ?? 0) < nowMs - tombstoneRetentionMs) continue;
+    if ((remove.deletionTimestamp ?? 0) < nowMs - keptMs) continue;
     actions.push({ remove: { ...remove, dataChange: false } });
   }
+  const parts = Math.max(1, Math.ceil(actions.length / actionsMax));
+  for (let part = 1; part <= parts; part++) {
+    const content = actions.slice((part - 1) * actionsMax, part * actionsMax);
+    await writePart(tablePath, checkpointName(snapshot.version, part, parts), content, session);
+  }
+  const folder = logFolder(tablePath);
+  await flush(folder);
+  const hint = {
+    version: snapshot.version,
+    size: actions.length,
+    ...(parts === 1 ? {} : { parts }),
+    numOfAddFiles: snapshot.files.size,
+  };
+  await replaceFile(join(folder, "_last_checkpoint"), JSON.stringify(hint));
+  await flush(folder);
+}
+
+async function writePart(tablePath: string, name: string, actions: Action[], session: DuckDbSession): Promise<void> {
   const folder = logFolder(tablePath);
   const lines = join(folder, `.${randomUUID()}.ndjson.tmp`);
   const temporary = join(folder, `.${randomUUID()}.parquet.tmp`);
@@ -54,13 +83,10 @@ export async function writeCheckpoint(
         maximum_object_size = ${lineBytesMax})) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION snappy)`,
     );
     await flush(temporary);
-    await rename(temporary, join(folder, checkpointName(snapshot.version)));
+    await rename(temporary, join(folder, name));
   } finally {
     await Promise.all([rm(lines, { force: true }), rm(temporary, { force: true })]);
   }
-  const hint = { version: snapshot.version, size: actions.length, numOfAddFiles: snapshot.files.size };
-  await replaceFile(join(folder, "_last_checkpoint"), JSON.stringify(hint));
-  await flush(folder);
 }
 
 export interface CheckpointFiles {
@@ -73,27 +99,34 @@ export async function findCheckpoint(
   tablePath: string,
   versionMax = Number.POSITIVE_INFINITY,
 ): Promise<CheckpointFiles | null> {
-  const found = new Map<number, { names: string[]; parts: number }>();
-  for (const name of await listLog(tablePath)) {
+  const newest = wholeCheckpoints(await listLog(tablePath)).filter(({ version }) => version <= versionMax)[0];
+  if (newest === undefined) return null;
+  const { version, names } = newest;
+  return { version, paths: names.map((name) => join(logFolder(tablePath), name)) };
+}
+
+/** Pure: the whole checkpoints among the names in a log's folder, newest first. */
+export function wholeCheckpoints(logNames: string[]): { version: number; names: string[] }[] {
+  const found = new Map<string, { version: number; parts: number; names: string[] }>();
+  for (const name of logNames) {
     const match = /^(\d{20})\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet$/.exec(name);
     if (match === null) continue;
-    const version = Number(match[1]);
-    if (version > versionMax) continue;
-    const parts = Number(match[2] ?? 1);
-    const known = found.get(version);
-    if (known === undefined || parts === 1) found.set(version, { names: [name], parts });
-    else if (known.parts === parts) known.names.push(name);
+    const key = `${match[1]}.${match[2] ?? ""}`;
+    const known = found.get(key) ?? { version: Number(match[1]), parts: Number(match[2] ?? 1), names: [] };
+    found.set(key, known);
+    known.names.push(name);
   }
-  const whole = [...found].filter(([, { names, parts }]) => names.length === parts).sort(([a], [b]) => b - a);
-  if (whole.length === 0) return null;
-  const [version, { names }] = whole[0];
-  return { version, paths: names.map((name) => join(logFolder(tablePath), name)) };
+  return [...found.values()].filter(({ names, parts }) => names.length === parts).sort((a, b) => b.version - a.version);
 }
 
 /** @throws SluiceError `destination` when it is damaged */
 export async function readCheckpoint(checkpoint: CheckpointFiles, session: DuckDbSession): Promise<Action[]> {
   const source = parquet(checkpoint.paths);
-  const present = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`);
+  const present = await session
+    .rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`)
+    .catch((cause: unknown) => {
+      throw damaged(checkpoint.paths[0], cause);
+    });
   const names = present.map(({ column_name }) => column_name).filter((name) => name in columnTypes);
   const actions: Action[] = [];
   for (const name of names) {

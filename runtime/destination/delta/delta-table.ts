@@ -3,8 +3,10 @@ import { SluiceError } from "../../errors";
 import type { DuckDbSession } from "../duckdb-session";
 import type { Action, AddFile } from "./actions";
 import { findCheckpoint, readCheckpoint, writeCheckpoint } from "./checkpoint";
-import { damaged, listCommits, logFolder, putDeltaCommit, readDeltaCommit } from "./delta-log";
+import { damaged, listCommits, listLog, logFolder, putDeltaCommit, readDeltaCommit } from "./delta-log";
 import { DeltaSnapshot } from "./delta-snapshot";
+import { cleanLog } from "./log-cleanup";
+import { logRetentionMs } from "./retention";
 
 /** Features of the protocol that this writer keeps to. */
 const knownFeatures = new Set(["columnMapping", "deletionVectors", "timestampNtz", "appendOnly", "invariants"]);
@@ -35,6 +37,7 @@ export class DeltaTable {
     const newest = (await listCommits(path)).at(-1) ?? snapshot.version;
     await table.refresh();
     if (snapshot.version < newest) {
+      await table.refuseNewerCheckpoints();
       throw damaged(logFolder(path), new Error(`version ${snapshot.version + 1} is missing`));
     }
     await table.findOwnCommit();
@@ -95,8 +98,10 @@ export class DeltaTable {
     return this.snapshot.version > 0 && this.snapshot.version % checkpointInterval === 0;
   }
 
-  writeCheckpoint(): Promise<void> {
-    return writeCheckpoint(this.path, this.snapshot, this.session);
+  /** Also removes what of the log no version within its retention needs. */
+  async writeCheckpoint(): Promise<void> {
+    await writeCheckpoint(this.path, this.snapshot, this.session);
+    await cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
   }
 
   filePath(file: AddFile): string {
@@ -111,6 +116,18 @@ export class DeltaTable {
       if (actions === null) return;
       for (const { commitInfo } of actions) if (commitInfo?.sluice) snapshot.newestOwn = commitInfo.sluice;
     }
+  }
+
+  /** Checkpoints of the protocol's second kind (named by a uuid) may hold what the log has no more. */
+  private async refuseNewerCheckpoints(): Promise<void> {
+    const found = (await listLog(this.path)).find((name) =>
+      /^\d{20}\.checkpoint\.[\da-f-]{36}\.(json|parquet)$/.test(name),
+    );
+    if (found === undefined) return;
+    throw new SluiceError("unsupported", `Delta table ${this.path} has checkpoints of the kind v2 (${found})`, {
+      remedy:
+        "Set delta.checkpointPolicy to classic and drop the feature v2Checkpoint, or choose another destination path.",
+    });
   }
 
   private checkProtocol(): void {

@@ -24,8 +24,12 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
 }
 
 /** Keeps features that the table has already, here or at its former place. */
-export function buildProtocol(columns: ColumnSchema[], ...previous: (Protocol | null)[]): Protocol {
-  const needed = ["columnMapping", "deletionVectors"];
+export function buildProtocol(
+  columns: ColumnSchema[],
+  deletionVectors: boolean,
+  ...previous: (Protocol | null)[]
+): Protocol {
+  const needed = ["columnMapping", ...(deletionVectors ? ["deletionVectors"] : [])];
   if (columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
   const join = (of: (protocol: Protocol | null) => string[] | null | undefined) =>
     [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...needed])].sort();

@@ -306,6 +306,34 @@ describe("runApplier", () => {
     expect(await content("~2E.~2Fsales ~5B1~5D")).toEqual(["2|null|null", "3|null|null"]);
   });
 
+  it("looks only into files that can hold a changed key", async () => {
+    for (let file = 0; file < 6; file++) {
+      const rows = [1, 2, 3].map((id) => ({ op: 0 as const, row: { id: String(file * 10 + id), name: "'x'" } }));
+      if (file === 0) await log.snapshot(orders, []);
+      await log.changes(orders, rows);
+      await log.commit();
+      await apply();
+    }
+    const path = pathOf("orders");
+    const { files } = await openDelta(path);
+    const [lost] = files;
+    const content = readFileSync(join(path, lost.path));
+    const ids = (await readDeltaRows(path)).map(({ id }) => Number(id));
+    expect(ids.sort((a, b) => a - b)[0]).toBe(1);
+    rmSync(join(path, lost.path));
+    await log.changes(orders, [
+      { op: 1, row: { id: "42", name: "'y'" } },
+      { op: 2, row: { id: "53" } },
+      { op: 1, row: { id: "51" }, unchanged: ["name"] },
+    ]);
+    await log.commit();
+    await apply();
+    writeFileSync(join(path, lost.path), content);
+    const rows = (await readDeltaRows(path)).map(({ id, name }) => `${id} ${name}`).sort();
+    expect(rows).toHaveLength(17);
+    expect(rows).toEqual(expect.arrayContaining(["1 x", "42 y", "51 x"]));
+  });
+
   it("writes checkpoints that say what the log says", async () => {
     const types = tableSchema("400", "types", {
       id: "long*",

@@ -150,6 +150,34 @@ describe("a destination option", () => {
   });
 });
 
+describe("deletionVectors: false", () => {
+  it("writes files with deleted rows anew, those of before too", async () => {
+    await log.snapshot(people, [person, { ...person, id: "2" }, { ...person, id: "3" }]);
+    await log.changes(people, [{ op: 2, row: { id: "1" } }]);
+    await log.commit();
+    await apply({ name: "people" });
+    const path = pathOf("public", "people");
+    expect((await openDelta(path)).files.map(({ deleted }) => deleted)).toEqual([1]);
+    await log.changes(people, [{ op: 0, row: { ...person, id: "4" } }]);
+    await log.commit();
+    await apply({ name: "people", deletionVectors: false });
+    await log.changes(people, [
+      { op: 2, row: { id: "2" } },
+      { op: 1, row: { ...person, id: "4" } },
+    ]);
+    await log.commit();
+    await apply({ name: "people", deletionVectors: false });
+    const { files, properties } = await openDelta(path);
+    expect(files.every(({ deleted }) => deleted === 0)).toBe(true);
+    expect(properties["delta.enableDeletionVectors"]).toBe("false");
+    expect((await readDeltaRows(path)).map(({ id }) => id).sort()).toEqual([3n, 4n]);
+    await log.snapshot({ ...people, tableId: "105", name: "plain" }, [person]);
+    await apply({ name: "plain", deletionVectors: false });
+    const text = readFileSync(join(pathOf("public", "plain"), "_delta_log", `${"0".repeat(20)}.json`), "utf8");
+    expect(text).not.toContain('"deletionVectors"');
+  });
+});
+
 describe("a change of options", () => {
   it("goes on in place where rows of before can, else asks for a new snapshot", async () => {
     await log.snapshot(people, [person]);

@@ -1,10 +1,20 @@
 // Contract: the log is what the Delta protocol says: put-if-absent commits, gaps and damage refused, unknown features
 // refused, a snapshot from a checkpoint equal to one from the whole log.
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Action } from "../../../../runtime/destination/delta/actions";
+import { writeCheckpoint } from "../../../../runtime/destination/delta/checkpoint";
 import { commitName, putDeltaCommit, readDeltaCommit } from "../../../../runtime/destination/delta/delta-log";
 import { DeltaTable } from "../../../../runtime/destination/delta/delta-table";
 import { DuckDbSession } from "../../../../runtime/destination/duckdb-session";
@@ -109,6 +119,62 @@ describe("DeltaTable", () => {
     mkdirSync(join(path, "_delta_log"), { recursive: true });
     writeFileSync(join(path, "_delta_log", commitName(0)), '{"add":{"path":');
     await expect(DeltaTable.open(path, session)).rejects.toMatchObject({ kind: "destination" });
+  });
+
+  it("reads a checkpoint of several files, and none of an unfinished one", async () => {
+    const table = await DeltaTable.open(path, session);
+    await table.commit([...start, ...Array.from({ length: 9 }, (_, index) => add(`f${index}`))]);
+    await writeCheckpoint(path, table.snapshot, session, Date.now(), 4);
+    const folder = join(path, "_delta_log");
+    const parts = readdirSync(folder).filter((name) => name.includes(".checkpoint."));
+    expect(parts.sort()).toEqual(
+      [1, 2, 3].map((part) => `${"0".repeat(20)}.checkpoint.000000000${part}.0000000003.parquet`),
+    );
+    expect(JSON.parse(readFileSync(join(folder, "_last_checkpoint"), "utf8"))).toMatchObject({
+      version: 0,
+      size: 11,
+      parts: 3,
+    });
+    await table.commit([add("last")]);
+    copyFileSync(join(folder, parts[0]), join(folder, `${"0".repeat(19)}1.checkpoint.0000000001.0000000002.parquet`));
+    rmSync(join(folder, commitName(0)));
+    expect([...(await DeltaTable.open(path, session)).snapshot.files.keys()]).toHaveLength(10);
+  });
+
+  it("refuses a damaged checkpoint, and one of a kind that it doesn't know", async () => {
+    const table = await DeltaTable.open(path, session);
+    for (const actions of [start, [add("a")], [add("b")]]) await table.commit(actions);
+    const folder = join(path, "_delta_log");
+    rmSync(join(folder, commitName(0)));
+    writeFileSync(join(folder, `${"0".repeat(19)}1.checkpoint.80a083e8-7026-4e79-81be-64bd76c43a11.json`), "{}");
+    await expect(DeltaTable.open(path, session)).rejects.toMatchObject({ kind: "unsupported" });
+    writeFileSync(join(folder, `${"0".repeat(19)}1.checkpoint.parquet`), "PAR1");
+    await expect(DeltaTable.open(path, session)).rejects.toMatchObject({
+      kind: "destination",
+      message: expect.stringContaining("checkpoint.parquet is damaged"),
+    });
+  });
+
+  it("keeps of its log what versions within the retention need", async () => {
+    const table = await DeltaTable.open(path, session);
+    const configuration = { "delta.logRetentionDuration": "interval 2 days" };
+    const metaData = { ...(start[1].metaData as NonNullable<Action["metaData"]>), configuration };
+    await table.commit([start[0], { metaData }]);
+    const age = (version: number, days: number) => {
+      const at = new Date(Date.now() - days * 86_400_000);
+      utimesSync(join(path, "_delta_log", commitName(version)), at, at);
+    };
+    for (let version = 1; version <= 6; version++) {
+      await table.commit([add(`f${version}`)]);
+      if (version % 2 === 0) await table.writeCheckpoint();
+      age(version, [9, 8, 7, 6, 1, 1][version - 1]);
+    }
+    age(0, 10);
+    await table.writeCheckpoint();
+    const names = readdirSync(join(path, "_delta_log")).filter((name) => name.endsWith(".json"));
+    expect(names.sort()).toEqual([4, 5, 6].map(commitName));
+    expect((await DeltaTable.open(path, session)).snapshot.files.size).toBe(6);
+    expect((await DeltaTable.openVersion(path, 5, session)).snapshot.files.size).toBe(5);
   });
 
   it("refuses features that it doesn't know", async () => {
