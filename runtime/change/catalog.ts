@@ -6,6 +6,7 @@ import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
 import { ddlCaptureNames } from "../postgres/table-description";
+import { membershipSql } from "./publication-membership";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { keptAs, moneyOid } from "./types";
 
@@ -15,6 +16,8 @@ export interface CatalogTable {
   rowsEstimate: number;
   /** the publication's condition on rows, with all names qualified; null for all rows */
   rowFilter: string | null;
+  /** see membershipSql */
+  membership: string;
   /** columns of the merge key's index, published or not; 0 without a key */
   keyLength: number;
 }
@@ -26,6 +29,7 @@ interface ColumnRow {
   replicaIdentity: "d" | "f" | "i" | "n";
   rowsEstimate: number;
   rowFilter: string | null;
+  membership: string;
   /** columns of the key's index; null without one */
   keyLength: number | null;
   attributeNumber: number;
@@ -73,7 +77,8 @@ export async function readTableSchemas(
          JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
      )
      SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name, c.relreplident::text AS "replicaIdentity",
-            c.reltuples::float8 AS "rowsEstimate", ${filter} AS "rowFilter", key.length AS "keyLength",
+            c.reltuples::float8 AS "rowsEstimate", ${filter} AS "rowFilter",
+            ${membershipSql(version, "$1", "c.oid")} AS membership, key.length AS "keyLength",
             a.attnum::int AS "attributeNumber", a.attname AS column,
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
             pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
@@ -112,13 +117,14 @@ export async function readTableSchemas(
   for (const row of rows) {
     let table = tables.get(row.tableId);
     if (table === undefined) {
-      const { tableId, schema, name, replicaIdentity, rowsEstimate, rowFilter } = row;
+      const { tableId, schema, name, replicaIdentity, rowsEstimate, rowFilter, membership } = row;
       const { fileNode, primaryKeyOid, attributeCount, ddlCapture } = row;
       const origin = { fileNode, primaryKeyOid, attributeCount, columnXids: {}, ddlCapture };
       table = {
         schema: { version: 1, tableId, schema, name, replicaIdentity, columns: [], origin },
         rowsEstimate,
         rowFilter,
+        membership,
         keyLength: row.keyLength ?? 0,
       };
       tables.set(tableId, table);

@@ -73,6 +73,8 @@ export class CapturedTable {
   private cutSchema: TableSchema | null = null;
   /** condition that the publication puts on its rows, as of its newest snapshot */
   rowFilter: string | null = null;
+  /** its membership in the publication as of its newest snapshot; null when an earlier version took it */
+  membership: string | null = null;
   /** of a partitioned table: file node of each leaf whose rows its newest snapshot holds, by oid; else null */
   leaves: ReadonlyMap<string, string> | null = null;
   readonly unrepresentable: Record<string, number> = {};
@@ -139,6 +141,7 @@ export class CapturedTable {
       snapshots: this.snapshots,
       ...(this.snapshot === null ? {} : { snapshot: toStaged(this.snapshot) }),
       ...(this.rowFilter === null ? {} : { rowFilter: this.rowFilter }),
+      ...(this.membership === null ? {} : { membership: this.membership }),
       ...(this.leaves === null ? {} : { leaves: Object.fromEntries(this.leaves) }),
     };
   }

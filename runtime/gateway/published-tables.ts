@@ -1,7 +1,9 @@
 import type { Client } from "pg";
+import { membershipSql } from "../change/publication-membership";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { quoteIdentifier } from "../postgres/identifier";
+import { readServerVersion } from "../postgres/server-version";
 import type { Capture } from "./capture";
 import { CapturedTable } from "./captured-table";
 
@@ -9,6 +11,8 @@ export interface PublishedTable {
   tableId: string;
   schema: string;
   name: string;
+  /** see membershipSql */
+  membership: string;
   rowsEstimate: number;
   bytes: number;
 }
@@ -19,10 +23,12 @@ export async function readPublishedTables(client: Client, publication: string): 
     oid: string | null;
     schema: string;
     name: string;
+    membership: string;
     rows: number;
     bytes: string;
   }>(
-    `SELECT c.oid::text, n.nspname AS schema, c.relname AS name, greatest(c.reltuples, 0)::float8 AS rows,
+    `SELECT c.oid::text, n.nspname AS schema, c.relname AS name,
+            ${membershipSql(await readServerVersion(client), "$1", "c.oid")} AS membership, greatest(c.reltuples, 0)::float8 AS rows,
             pg_catalog.pg_relation_size(c.oid)::text AS bytes
        FROM pg_catalog.pg_publication p
        LEFT JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t ON true
@@ -42,12 +48,16 @@ export async function readPublishedTables(client: Client, publication: string): 
       tableId: row.oid as string,
       schema: row.schema,
       name: row.name,
+      membership: row.membership,
       rowsEstimate: row.rows,
       bytes: Number(row.bytes),
     }));
 }
 
-/** Tables that joined the publication become pending; the estimates of all are taken over. */
+/**
+ * Tables that joined the publication become pending, and those that left it and came back unseen: of what was written
+ * between, the stream says nothing. The estimates of all are taken over.
+ */
 export function addPublished(capture: Capture, published: PublishedTable[]): void {
   for (const found of published) {
     let table = capture.tables.get(Number(found.tableId));
@@ -58,7 +68,18 @@ export function addPublished(capture: Capture, published: PublishedTable[]): voi
     }
     table.rowsEstimate = found.rowsEstimate;
     table.bytesEstimate = found.bytes;
+    copyAgainIfRejoined(capture, table, found);
   }
+}
+
+function copyAgainIfRejoined(capture: Capture, table: CapturedTable, found: PublishedTable): void {
+  capture.atBoundary(() => {
+    if (table.capture.kind !== "capturing" || table.membership === null) return;
+    if (table.membership === found.membership) return;
+    const reason = "it left the publication and came back, or what is published of it changed: a new snapshot follows";
+    log("warning", "table-rejoined", { table: `${found.schema}.${found.name}`, reason });
+    capture.drop(table, () => table.await(reason));
+  });
 }
 
 /** Tables that left the publication are told to the destination, which keeps their rows. */

@@ -43,6 +43,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
       const schema = await readTableSchema(store, tableId, known.schemaId);
       table.schemaId = known.schemaId;
       table.rowFilter = known.rowFilter ?? null;
+      table.membership = known.membership ?? null;
       table.leaves = known.leaves === undefined ? null : new Map(Object.entries(known.leaves));
       const progress = known.snapshot && fromStaged(known.snapshotId, known.snapshot, Date.now());
       const kept = progress !== undefined && (progress.resumable || progress.copiedAtMs !== null);

@@ -291,6 +291,7 @@ export class TableSnapshot {
     table.snapshots++;
     table.snapshot = progress;
     table.rowFilter = opened.table.rowFilter;
+    table.membership = opened.table.membership;
     table.leaves = isPartitioned(schema, opened) ? leavesOf(opened) : null;
     table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
     const { tableId } = table;

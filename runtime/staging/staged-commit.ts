@@ -146,6 +146,8 @@ export const stagedCommitSchema = z.strictObject({
       snapshot: stagedSnapshotSchema.optional(),
       /** condition that the publication puts on rows, as pg_get_expr() writes it */
       rowFilter: z.string().optional(),
+      /** tells this membership in the publication from an earlier or later one */
+      membership: z.string().optional(),
       /** of a partitioned table published by its root: pg_relation_filenode() of each leaf whose rows it holds, by oid */
       leaves: z.record(z.string(), z.string()).optional(),
     }),
