@@ -83,6 +83,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         sslMode: setting("sslMode"),
         sslRootCertFile: setting("sslRootCertFile"),
         connectTimeoutMs: setting("connectTimeoutMs"),
+        failoverHosts: setting("failoverHosts"),
         allowStandby: args.allowStandby,
         preflight,
       },

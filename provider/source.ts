@@ -27,6 +27,11 @@ export interface Source {
   sslRootCertFile?: string;
   /** Milliseconds; default 10,000. */
   connectTimeoutMs?: number;
+  /**
+   * Further servers of the same cluster, in the order in which they are tried when `host` doesn't answer or isn't the
+   * primary: after a failover the promoted one is found. Not needed where `host` moves with the primary.
+   */
+  failoverHosts?: { host: string; port?: number }[];
 }
 
 /** A table: `"schema.name"`, or `{ schema, name }` where a name has a dot. Names are case-sensitive. */

@@ -16,6 +16,17 @@ export const sourceSchema = z.strictObject({
   sslRootCertFile: z.string().optional(),
   /** default 10,000 */
   connectTimeoutMs: z.int().min(100).max(300_000).default(10_000),
+  /**
+   * further servers of the same cluster, in the order in which they are tried when `host` doesn't answer or isn't the
+   * primary: after a failover the one that was promoted is found (as libpq's list of hosts with
+   * target_session_attrs=read-write)
+   */
+  failoverHosts: z
+    .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
+    .max(32)
+    .optional(),
+  /** a server in recovery is read from too; else one is waited with until it is promoted */
+  allowStandby: z.boolean().optional(),
 });
 export type SourceConfig = z.infer<typeof sourceSchema>;
 

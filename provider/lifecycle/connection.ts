@@ -22,12 +22,12 @@ const shape = {
   allowStandby: z.boolean().default(false),
 };
 
-const sourceKeys = Object.keys(sourceSchema.shape);
+const sourceKeys = Object.keys(sourceSchema.shape).filter((key) => key !== "allowStandby");
 
 /** Pure: inputs with defaults and `source`, the settings as one object for the other resources. */
 export function checkConnection(news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
-  inputs.source = pick(inputs, sourceKeys);
+  inputs.source = { ...pick(inputs, sourceKeys), ...(inputs.allowStandby === true ? { allowStandby: true } : {}) };
   return { inputs, failures: failures.map(withoutValue) };
 }
 

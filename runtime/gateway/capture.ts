@@ -62,6 +62,7 @@ export class Capture implements PgoutputHandler {
   private items: BatchItem[] = [];
   /** snapshot events and removals: kept when the stream is read again from the last staged position */
   private control: StagedEvent[] = [];
+  private readonly takeBacks = new Map<StagedEvent, () => void>();
   private pendingRows = 0;
   private pendingBytes = 0;
   /** when the batch got its first item; null while it is empty */
@@ -136,13 +137,18 @@ export class Capture implements PgoutputHandler {
     else this.boundaryActions.push(action);
   }
 
-  /** A snapshot event of a table; `snapshot-begin` never shares a record with what came before it. */
-  pushSnapshotEvent(table: CapturedTable, event: StagedEvent): void {
+  /**
+   * A snapshot event of a table; `snapshot-begin` never shares a record with what came before it.
+   * @param takeBack for an event that holds at the position reached: when the connection is lost before it is cut, the
+   *   stream goes back, and so does it
+   */
+  pushSnapshotEvent(table: CapturedTable, event: StagedEvent, takeBack?: () => void): void {
     if (event.kind === "snapshot-begin") {
       this.separate(table);
       table.markCut();
     }
     this.control.push(event);
+    if (takeBack !== undefined) this.takeBacks.set(event, takeBack);
     this.touch();
   }
 
@@ -168,6 +174,9 @@ export class Capture implements PgoutputHandler {
       if (table.capture.kind === "capturing") table.capture.spool.seal();
       table.restoreCut();
     }
+    for (const takeBack of this.takeBacks.values()) takeBack();
+    this.control = this.control.filter((event) => !this.takeBacks.has(event));
+    this.takeBacks.clear();
     this.pendingRows = 0;
     this.pendingBytes = 0;
     if (this.control.length === 0 && !this.statesChanged) this.oldestMs = null;
@@ -184,6 +193,15 @@ export class Capture implements PgoutputHandler {
     // What is told of snapshots under way is void; none of them may end.
     this.control = this.control.filter(({ kind }) => kind === "removed");
     for (const table of this.tables.values()) table.await(reason);
+  }
+
+  /** Snapshots that aren't complete are void: each is taken again. Only while detached. */
+  restartSnapshots(reason: string): void {
+    for (const table of this.tables.values()) {
+      if (table.capture.kind !== "capturing" || table.snapshotComplete) continue;
+      this.control = this.control.filter(({ kind, tableId }) => tableId !== table.tableId || kind === "removed");
+      table.await(reason);
+    }
   }
 
   /** Whether no table goes on from what is staged: then nothing of the past is missed. */
@@ -372,6 +390,7 @@ export class Capture implements PgoutputHandler {
     const events: BatchItem[] = this.control.map((event) => ({ kind: "event", event }));
     const items = [...events, ...this.items];
     this.control = [];
+    this.takeBacks.clear();
     this.items = [];
     this.pendingRows = 0;
     this.pendingBytes = 0;

@@ -113,6 +113,7 @@ export class Gateway {
     });
     this.streamLoop = new StreamLoop({
       config,
+      store,
       follower: this.follower,
       capture,
       stager,

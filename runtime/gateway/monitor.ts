@@ -19,6 +19,7 @@ import { readServerState } from "./slot-query";
 import type { SnapshotScheduler } from "./snapshot-scheduler";
 import { parseSnapshot } from "./snapshot-visibility";
 import { startPosition } from "./start-position";
+import { assertPrimary } from "./stream-start";
 
 export interface MonitorContext {
   config: GatewayConfig;
@@ -99,6 +100,7 @@ export class Monitor {
   private async look(client: Client): Promise<void> {
     const { config, capture, scheduler, schemaPoll } = this.context;
     const { slot, walLsn, inRecovery } = await readServerState(client, config.slot);
+    assertPrimary({ ...config.source, host: client.host, port: client.port }, inRecovery);
     const nowMs = Date.now();
     this.walLsn = walLsn;
     this.lag.sample(walLsn, nowMs);

@@ -27,6 +27,7 @@ const createTimeoutMs = 60_000;
  * 2. a slot that is invalidated is dropped, one that is gone is made anew under its name; one that merely leads stays;
  * 3. a record goes on from the slot's position. The log's sequence goes on, and what the destination has stays readable.
  * The stream is detached and staging is drained.
+ * @param failover whether the slot was kept on standbys when it was last seen
  * @returns from where to stream
  * @throws SluiceError `name-taken` when the slot of that name isn't ours, `timeout` when transactions hold its creation
  */
@@ -34,6 +35,7 @@ export async function recoverLostSlot(
   client: Client,
   slot: SlotState | null,
   reason: SluiceError,
+  failover: boolean,
   context: SlotRecoveryContext,
 ): Promise<Lsn> {
   const { config, capture, stager } = context;
@@ -47,7 +49,7 @@ export async function recoverLostSlot(
     failpoint("gateway.after-slot-dropped");
     await createSlot(client, config.slot, slot.health.failover === true);
   } else if (slot === null) {
-    await createSlot(client, config.slot, false);
+    await createSlot(client, config.slot, failover);
   }
   failpoint("gateway.after-slot-created");
   const made = (await readServerState(client, config.slot)).slot?.position.confirmedFlushLsn ?? null;

@@ -142,12 +142,12 @@ export class SnapshotScheduler {
       table.snapshotComplete = true;
       table.snapshotRows = snapshot.rows;
       table.waitingFor = undefined;
-      capture.pushSnapshotEvent(table, {
-        kind: "snapshot-end",
-        tableId: table.tableId,
-        schemaId: table.schemaId,
-        snapshotId: snapshot.snapshotId,
-        rows: snapshot.rows,
+      const { tableId, schemaId } = table;
+      const { snapshotId, rows } = snapshot;
+      capture.pushSnapshotEvent(table, { kind: "snapshot-end", tableId, schemaId, snapshotId, rows }, () => {
+        if (table.snapshotId !== snapshotId || !table.snapshotComplete) return;
+        table.snapshot = snapshot;
+        table.snapshotComplete = false;
       });
       failpoint("gateway.after-snapshot-end");
     }

@@ -1,3 +1,4 @@
+import { z } from "zod";
 import { TableSpool } from "../change/spool";
 import { isKeptAs } from "../change/types";
 import type { TypeOptions } from "../config";
@@ -9,6 +10,38 @@ import { CapturedTable } from "./captured-table";
 import { fromStaged } from "./snapshot-resume";
 
 const idleKey = "progress/gateway.json";
+const sourceKey = "progress/source.json";
+
+const followedSourceSchema = z.strictObject({
+  version: z.literal(1),
+  systemIdentifier: z.string().min(1),
+  timeline: z.int().min(1),
+  /** of our slot, when it was last seen */
+  failover: z.boolean(),
+});
+
+/** The server that staging follows: its LSNs mean something in this cluster and on this timeline only. */
+export type FollowedSource = Omit<z.infer<typeof followedSourceSchema>, "version">;
+
+/** `null` before the first stream. */
+export async function readFollowedSource(store: ObjectStore): Promise<FollowedSource | null> {
+  const content = await store.get(sourceKey);
+  if (content === null) return null;
+  try {
+    const { version: _version, ...followed } = followedSourceSchema.parse(JSON.parse(content.toString("utf8")));
+    return followed;
+  } catch (cause) {
+    throw new SluiceError("staging", `staging: ${sourceKey} in ${store.location} is damaged`, {
+      remedy: "Restore the file from a backup, or replace the ReplicationSlot to take new snapshots of all tables.",
+      cause,
+    });
+  }
+}
+
+/** Before anything of that server is staged. */
+export async function writeFollowedSource(store: ObjectStore, followed: FollowedSource): Promise<void> {
+  await store.put(sourceKey, JSON.stringify({ version: 1, ...followed }));
+}
 
 /** What a starting gateway finds in staging. */
 export interface StagingState {

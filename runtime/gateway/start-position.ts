@@ -30,7 +30,7 @@ export function startPosition(
     'Changes are lost: replace the ReplicationSlot (pulumi up --replace <urn of the slot>), or set the gateway\'s onSlotLost to "resnapshot"; either takes new snapshots of all tables.';
   if (slot === null) {
     throw new SluiceError("slot-lost", `the replication slot ${slotName} does not exist`, {
-      remedy: `${remedy} To see what the provider knows of it, run pulumi refresh.`,
+      remedy: `${remedy} To see what the provider knows of it, run pulumi refresh. After a failover: a standby keeps the slot only with failover: true on the ReplicationSlot and sync_replication_slots = on on the standby (PostgreSQL 17).`,
     });
   }
   if (slot.plugin !== "pgoutput") {

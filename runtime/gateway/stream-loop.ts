@@ -1,40 +1,24 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Client } from "pg";
-import { readTableSchemas } from "../change/catalog";
-import { hasBinaryForm } from "../change/types";
-import type { GatewayConfig } from "../config";
-import { describeError, isTransient, SluiceError } from "../errors";
+import { describeError, isTransient, type SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { connectSource } from "../postgres/client";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
 import { PgoutputReader } from "../postgres/pgoutput";
 import { ReplicationStream } from "../postgres/replication-stream";
-import { readServerVersion } from "../postgres/server-version";
 import { toSourceError } from "../postgres/source-error";
 import type { ProcessState } from "../status";
-import type { Capture } from "./capture";
 import { MessageGate } from "./message-gate";
-import { addPublished, readPublishedTables } from "./published-tables";
 import type { SchemaFollower } from "./schema-follower";
-import { readServerState, type SlotState } from "./slot-query";
-import { recoverLostSlot, restartAt } from "./slot-recovery";
 import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
-import type { Stager } from "./stager";
-import type { IdlePosition } from "./staging-state";
-import { startPosition } from "./start-position";
+import { prepareStream, type StreamStartContext } from "./stream-start";
 
 /** pgoutput's message that commits a transaction streamed before its end */
 const streamCommitTag = 99;
 /** How long a stop waits for the end of the transaction that is being received. */
 const stopWaitMs = 3_000;
 
-export interface StreamContext {
-  config: GatewayConfig;
-  capture: Capture;
+export interface StreamContext extends StreamStartContext {
   follower: SchemaFollower;
-  stager: Stager;
   scheduler: SnapshotScheduler;
-  idle: IdlePosition;
   /** aborted by SIGTERM, or when something failed for good */
   signal: AbortSignal;
   /** whether something failed for good: then nothing more is staged */
@@ -83,7 +67,7 @@ export class StreamLoop {
 
   /** The slot was found lost, be it while snapshots run: by policy the end, or a new beginning. */
   slotLost(error: SluiceError): void {
-    if (this.recovers) this.stream?.abandon(error);
+    if (this.recovers) this.stream?.fail(error);
     else this.context.fail(error);
   }
 
@@ -111,7 +95,7 @@ export class StreamLoop {
   /** One connection, from the check of the slot to its loss or the stop. */
   private async streamOnce(): Promise<void> {
     const { config, capture, stager, idle } = this.context;
-    const { startLsn, serverVersion, binary } = await this.prepare();
+    const { source, startLsn, serverVersion, binary, verify } = await prepareStream(this.context);
     const { follower } = this.context;
     const reader = new PgoutputReader(capture, capture.streamed);
     const gate = new MessageGate(
@@ -130,13 +114,14 @@ export class StreamLoop {
       },
     );
     const stream = new ReplicationStream({
-      source: config.source,
+      source,
       applicationName: `sluice ${config.id} stream`,
       slot: config.slot,
       publication: config.publication,
       startLsn,
       serverVersion,
       binary,
+      verify,
       onMessage: (buffer, start, end) => gate.receive(buffer, start, end),
       onKeepalive: (lsn) => {
         if (gate.isOpen) this.keepalive(lsn);
@@ -165,45 +150,6 @@ export class StreamLoop {
       this.stream = null;
       await stream.stop();
     }
-  }
-
-  /** Looks at slot and publication before a stream; returns from where to stream, from what server, in what form. */
-  private async prepare(): Promise<{ startLsn: Lsn; serverVersion: number; binary: boolean }> {
-    const { config, capture, stager, idle } = this.context;
-    const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
-    try {
-      const serverVersion = await readServerVersion(client);
-      const { slot } = await readServerState(client, config.slot);
-      addPublished(capture, await readPublishedTables(client, config.publication));
-      // The server makes and sends binary values in half the time. A form for all: one column without it decides.
-      const schemas = await readTableSchemas(client, config.publication, config.types);
-      const binary = schemas.every(({ schema }) => hasBinaryForm(schema.columns));
-      await stager.drained();
-      const known = maxLsn(stager.stagedLsn, idle.durableLsn);
-      const startLsn = await this.startLsn(client, slot, known === lsnZero ? null : known);
-      return { startLsn, serverVersion, binary };
-    } finally {
-      await client.end().catch(() => {});
-    }
-  }
-
-  private async startLsn(client: Client, slot: SlotState | null, known: Lsn | null): Promise<Lsn> {
-    const { config, capture, stager, idle } = this.context;
-    let startLsn: Lsn;
-    try {
-      startLsn = startPosition(slot?.position ?? null, config.slot, known, capture.startsAnew);
-    } catch (thrown) {
-      const isLost = thrown instanceof SluiceError && thrown.kind === "slot-lost";
-      if (!isLost || !this.recovers) throw thrown;
-      return recoverLostSlot(client, slot, thrown, this.context);
-    }
-    if (known === null) {
-      stager.restart(startLsn);
-      await idle.advance(startLsn);
-    } else if (startLsn > known) {
-      await restartAt(startLsn, "the slot leads: a new snapshot follows", this.context);
-    }
-    return startLsn;
   }
 
   /** SIGTERM: the transaction being received is read to its end if that is near; all before is staged and acknowledged. */

@@ -69,10 +69,39 @@ class SourceClient extends Client {
 }
 
 /**
- * An open connection with pinned session settings; the caller ends it.
+ * An open connection with pinned session settings; the caller ends it. With `failoverHosts` it leads to the first server
+ * that answers and is a primary (or any, with `allowStandby`); `client.host` and `client.port` tell which.
  * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
  */
 export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
+  const addresses = [{ host: source.host, port: source.port }, ...(source.failoverHosts ?? [])];
+  if (addresses.length === 1) return connectAddress(source, options);
+  const failures: SluiceError[] = [];
+  for (const { host, port } of addresses) {
+    try {
+      const client = await connectAddress({ ...source, host, port }, options);
+      if (source.allowStandby === true || !(await isStandby(client))) return client;
+      await client.end().catch(() => {});
+      failures.push(new SluiceError("unreachable", `${host}:${port} is a standby`));
+    } catch (error) {
+      failures.push(toSourceError(error, "connecting", { ...source, host, port }));
+    }
+  }
+  const reasons = failures.map(({ message }) => message).join("; ");
+  // What will not pass by itself is told only when no server may come back.
+  const worst = failures.find(({ kind }) => kind === "unreachable") ?? failures[0];
+  throw new SluiceError(worst.kind, `connecting: no primary among ${addresses.length} servers: ${reasons}`, {
+    remedy: worst.remedy ?? "Promote a standby, or correct host and failoverHosts.",
+    sqlState: worst.sqlState,
+  });
+}
+
+async function isStandby(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ standby: boolean }>("SELECT pg_is_in_recovery() AS standby");
+  return rows[0].standby;
+}
+
+async function connectAddress(source: SourceConfig, options: ConnectOptions): Promise<Client> {
   const { lc_monetary: _setLater, ...settings } = pinnedSessionSettings;
   const client = new SourceClient({ ...clientConfig(source, options), options: sessionOptions(settings) });
   // Without a listener a connection that dies while idle would end the process; the next query reports it.

@@ -21,6 +21,8 @@ export interface StreamOptions {
   serverVersion: number;
   /** values in binary form, where their type has one */
   binary: boolean;
+  /** Looks at the server on this very connection before replication starts; throws when it isn't the one expected. */
+  verify?: (client: Client) => Promise<void>;
   /** A message of pgoutput, `buffer[start, end)`; its bytes may be reused after the call. */
   onMessage: (buffer: Buffer, start: number, end: number) => void;
   /** All that commits at or before `lsn` has been given to `onMessage`. */
@@ -71,6 +73,7 @@ class PgoutputPlugin {
   }
 
   async start(client: Client, slotName: string, startLsn: string): Promise<unknown> {
+    await this.stream.verify?.(client);
     await pinSession(client);
     this.connection = (client as unknown as { connection: NonNullable<PgoutputPlugin["connection"]> }).connection;
     new ReplicationFrames(this.connection.stream as Socket, this.frames);
@@ -190,11 +193,6 @@ export class ReplicationStream {
     this.sendStatus(false);
     this.finish();
     await Promise.race([this.service.destroy(), new Promise((resolve) => setTimeout(resolve, 3_000).unref())]);
-  }
-
-  /** Ends the connection as if the server had failed so. */
-  abandon(error: SluiceError): void {
-    this.fail(error);
   }
 
   private finish(): void {

@@ -54,6 +54,8 @@ export interface PostgresOptions {
   passwordEnv?: string;
   /** variables of the server's own environment */
   environment?: Record<string, string>;
+  /** a cluster that is made otherwise than by initdb, with the password of its user postgres */
+  cluster?: { password: string; make(dataFolder: string): Promise<void> };
 }
 
 const defaults: Record<string, string> = {
@@ -78,28 +80,9 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   const native = reachableBinaries(owner, options.detached ? folder : null);
   const dataFolder = join(folder, "data");
   if (owner.uid !== undefined && owner.gid !== undefined) chownSync(folder, owner.uid, owner.gid);
-  const password = randomBytes(12).toString("hex");
-  const passwordFile = join(folder, "password");
-  writeFileSync(passwordFile, password);
-  if (owner.uid !== undefined && owner.gid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
-  execFileSync(
-    join(native, "bin", "initdb"),
-    [
-      "-D",
-      dataFolder,
-      "-U",
-      "postgres",
-      `--pwfile=${passwordFile}`,
-      "-A",
-      "scram-sha-256",
-      "-E",
-      "UTF8",
-      "--locale=C.UTF-8",
-      "--no-sync",
-    ],
-    { ...owner, cwd: folder, stdio: "pipe", timeout: 60_000, env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8" } },
-  );
-  rmSync(passwordFile);
+  const password = options.cluster?.password ?? randomBytes(12).toString("hex");
+  if (options.cluster === undefined) initCluster(native, folder, owner, password);
+  else await options.cluster.make(dataFolder);
 
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
@@ -113,6 +96,31 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
     // Another process may have taken the port between the look and the start.
     if (attempt === 3) throw new Error(`PostgreSQL did not start: ${problem}`);
   }
+}
+
+/** Makes `data` in the folder. */
+function initCluster(native: string, folder: string, owner: Owner, password: string): void {
+  const passwordFile = join(folder, "password");
+  writeFileSync(passwordFile, password);
+  if (owner.uid !== undefined && owner.gid !== undefined) chownSync(passwordFile, owner.uid, owner.gid);
+  execFileSync(
+    join(native, "bin", "initdb"),
+    [
+      "-D",
+      join(folder, "data"),
+      "-U",
+      "postgres",
+      `--pwfile=${passwordFile}`,
+      "-A",
+      "scram-sha-256",
+      "-E",
+      "UTF8",
+      "--locale=C.UTF-8",
+      "--no-sync",
+    ],
+    { ...owner, cwd: folder, stdio: "pipe", timeout: 60_000, env: { PATH: process.env.PATH, LC_ALL: "C.UTF-8" } },
+  );
+  rmSync(passwordFile);
 }
 
 /** As root PostgreSQL refuses to run: it gets the `postgres` user, made where it is missing. */

@@ -34,7 +34,12 @@ export class GatewayUnderTest {
     this.staging = process.config.role === "gateway" ? process.config.stagingPath : "";
   }
 
-  static async create(postgres: TestPostgres, changes: Partial<GatewayInput> = {}): Promise<GatewayUnderTest> {
+  /** @param slotArguments further arguments of pg_create_logical_replication_slot */
+  static async create(
+    postgres: TestPostgres,
+    changes: Partial<GatewayInput> | ((database: string) => Partial<GatewayInput>) = {},
+    slotArguments = "",
+  ): Promise<GatewayUnderTest> {
     const folder = mkdtempSync(join(tmpdir(), "sluice-gateway-"));
     const database = `g${databases++}`;
     const admin = await postgres.client();
@@ -42,7 +47,9 @@ export class GatewayUnderTest {
     await admin.end();
     const client = await postgres.client(database);
     await client.query("CREATE TABLE item (id int PRIMARY KEY, name text); CREATE PUBLICATION p FOR TABLE item");
-    await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [`slot_${database}`]);
+    await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput'${slotArguments})`, [
+      `slot_${database}`,
+    ]);
     const process = new RuntimeProcess<GatewayStatus>(folder, {
       version: 1,
       role: "gateway",
@@ -54,7 +61,7 @@ export class GatewayUnderTest {
       statusPath: join(folder, "gateway-status.json"),
       batch: { ageMsMax: 50, rowsMax: 5_000 },
       pollMs: 200,
-      ...changes,
+      ...(typeof changes === "function" ? changes(database) : changes),
     });
     return new GatewayUnderTest(postgres, database, client, folder, process);
   }

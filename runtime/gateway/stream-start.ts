@@ -1,0 +1,134 @@
+import type { Client } from "pg";
+import { readTableSchemas } from "../change/catalog";
+import { hasBinaryForm } from "../change/types";
+import type { GatewayConfig, SourceConfig } from "../config";
+import { SluiceError } from "../errors";
+import { log } from "../operate/log";
+import { connectSource } from "../postgres/client";
+import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
+import { readServerVersion } from "../postgres/server-version";
+import { identifySystem, readIdentity, type SourceIdentity } from "../postgres/source-identity";
+import type { ObjectStore } from "../staging/object-store";
+import type { Capture } from "./capture";
+import { addPublished, readPublishedTables } from "./published-tables";
+import { readServerState, type SlotState } from "./slot-query";
+import { recoverLostSlot, restartAt } from "./slot-recovery";
+import { lineageOf, lineageProblem } from "./source-lineage";
+import type { Stager } from "./stager";
+import { type FollowedSource, type IdlePosition, readFollowedSource, writeFollowedSource } from "./staging-state";
+import { startPosition } from "./start-position";
+
+export interface StreamStartContext {
+  config: GatewayConfig;
+  store: ObjectStore;
+  capture: Capture;
+  stager: Stager;
+  idle: IdlePosition;
+}
+
+export interface StreamStart {
+  /** with the address of the server that was looked at */
+  source: SourceConfig;
+  serverVersion: number;
+  /** whether values are streamed in binary form */
+  binary: boolean;
+  startLsn: Lsn;
+  /** Throws when another server answers than the one that was looked at. */
+  verify(client: Client): Promise<void>;
+}
+
+/**
+ * Looks at server, slot and publication before a stream, and decides from where to stream. What is found of a gap is
+ * passed by policy only; then, and after a failover, staging says so before anything else is staged.
+ * @throws SluiceError `slot-lost`, `config` (another cluster), `unreachable` (a standby, a former primary)
+ */
+export async function prepareStream(context: StreamStartContext): Promise<StreamStart> {
+  const { config, store, capture, stager, idle } = context;
+  const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
+  try {
+    const source = { ...config.source, host: client.host, port: client.port, failoverHosts: undefined };
+    const serverVersion = await readServerVersion(client);
+    const { slot, inRecovery } = await readServerState(client, config.slot);
+    assertPrimary(source, inRecovery);
+    const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
+    addPublished(capture, await readPublishedTables(client, config.publication));
+    // The server makes and sends binary values in half the time. A form for all: one column without it decides.
+    const schemas = await readTableSchemas(client, config.publication, config.types);
+    const binary = schemas.every(({ schema }) => hasBinaryForm(schema.columns));
+    await stager.drained();
+    const known = maxLsn(stager.stagedLsn, idle.durableLsn);
+    const stagedLsn = known === lsnZero ? null : known;
+    const followed = await readFollowedSource(store);
+    const lineage = lineageOf(followed, identity, history, stagedLsn);
+    const problem = lineageProblem(lineage, followed, identity, stagedLsn);
+    if (lineage.kind === "promoted") {
+      const { fromTimeline, switchLsn } = lineage;
+      log("warning", "failover-followed", {
+        server: `${source.host}:${source.port}`,
+        fromTimeline,
+        timeline: identity.timeline,
+        switchLsn: formatLsn(switchLsn),
+      });
+      // A snapshot of the former primary may hold what the new one never had.
+      capture.restartSnapshots("the source failed over during its snapshot: a new one follows");
+      await stager.commit([], stager.stagedLsn, capture.stagedTables());
+    }
+    const startLsn = await decideStart(client, slot, stagedLsn, problem, followed?.failover ?? false, context);
+    await follow(store, followed, { ...identity, failover: slot?.health.failover ?? followed?.failover ?? false });
+    return { source, serverVersion, binary, startLsn, verify: (stream) => verifyIdentity(stream, identity, source) };
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** @throws SluiceError `unreachable`: a standby is waited with until it is promoted, or another server is found */
+export function assertPrimary(source: SourceConfig, inRecovery: boolean): void {
+  if (!inRecovery || source.allowStandby === true) return;
+  throw new SluiceError("unreachable", `${source.host}:${source.port} is a standby (in recovery)`, {
+    remedy: "Promote it, or point host or failoverHosts to the primary; or set allowStandby to read from a standby.",
+  });
+}
+
+async function decideStart(
+  client: Client,
+  slot: SlotState | null,
+  stagedLsn: Lsn | null,
+  problem: SluiceError | null,
+  failover: boolean,
+  context: StreamStartContext,
+): Promise<Lsn> {
+  const { config, capture, stager, idle } = context;
+  let startLsn: Lsn;
+  try {
+    if (problem !== null) throw problem;
+    startLsn = startPosition(slot?.position ?? null, config.slot, stagedLsn, capture.startsAnew);
+  } catch (thrown) {
+    const isLost = thrown instanceof SluiceError && thrown.kind === "slot-lost";
+    if (!isLost || config.onSlotLost === "fail") throw thrown;
+    return recoverLostSlot(client, slot, thrown, failover, context);
+  }
+  if (stagedLsn === null) {
+    stager.restart(startLsn);
+    await idle.advance(startLsn);
+  } else if (startLsn > stagedLsn) {
+    await restartAt(startLsn, "the slot leads: a new snapshot follows", context);
+  }
+  return startLsn;
+}
+
+async function follow(store: ObjectStore, followed: FollowedSource | null, found: FollowedSource): Promise<void> {
+  const isSame =
+    followed?.systemIdentifier === found.systemIdentifier &&
+    followed.timeline === found.timeline &&
+    followed.failover === found.failover;
+  if (!isSame) await writeFollowedSource(store, found);
+}
+
+async function verifyIdentity(client: Client, expected: SourceIdentity, source: SourceConfig): Promise<void> {
+  const found = await identifySystem(client);
+  if (found.systemIdentifier === expected.systemIdentifier && found.timeline === expected.timeline) return;
+  throw new SluiceError(
+    "unreachable",
+    `${source.host}:${source.port} led to another server, or was promoted, between two connections`,
+  );
+}
