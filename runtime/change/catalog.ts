@@ -5,7 +5,7 @@ import { encodingProblem } from "../postgres/encoding";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
-import { ddlCaptureNames } from "../postgres/table-description";
+import { ddlCaptureNames, fileNodeSql } from "../postgres/table-description";
 import { membershipSql } from "./publication-membership";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { keptAs, moneyOid } from "./types";
@@ -83,7 +83,7 @@ export async function readTableSchemas(
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
             pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
             base.base_oid::int8::float8 AS "baseTypeOid", base.base_modifier AS "baseTypeModifier",
-            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal", c.relfilenode::int8::float8 AS "fileNode",
+            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal", (${fileNodeSql})::float8 AS "fileNode",
             coalesce((SELECT o.oid::int8::float8 FROM pg_catalog.pg_constraint o
                        WHERE o.conrelid = c.oid AND o.contype = 'p' AND NOT o.condeferrable), 0) AS "primaryKeyOid",
             c.relnatts::int AS "attributeCount", a.xmin::text::float8 AS xid,

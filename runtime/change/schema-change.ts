@@ -221,6 +221,7 @@ function newColumnProblem(known: TableSchema, attribute: AttributeDescription, r
     return "it was there before, but not published";
   }
   if (attribute.dropped) return "it was added and dropped meanwhile";
+  if (attribute.missingDiffers) return "older rows have different values in it in different partitions";
   if (attribute.missing !== null) return null;
   return rewritten ? "the table was rewritten, so what older rows have in it isn't known" : null;
 }

@@ -50,7 +50,7 @@ export type ColumnSchema = z.infer<typeof columnSchema>;
  * nothing can be proven.
  */
 export const tableOriginSchema = z.strictObject({
-  /** pg_class.relfilenode: another one means that all rows were written anew */
+  /** pg_class.relfilenode, of a partitioned table the sum of its partitions': another one means that all rows were written anew */
   fileNode: z.int().nullable(),
   /** pg_constraint.oid of the primary key, 0 when there is none; another one means another key */
   primaryKeyOid: z.int().nullable(),

@@ -40,7 +40,9 @@ export class SchemaPoll {
 
   /** Reads what has changed since the last look; `settle` carries it out. */
   async look(client: Client): Promise<void> {
-    const captured = [...this.capture.tables.values()].filter((table) => schemaOf(table) !== null);
+    const captured = [...this.capture.tables.values()].filter(
+      (table) => schemaOf(table) !== null && table.snapshot === null,
+    );
     const signatures = await readSignatures(client, this.config.publication, captured);
     const waiting = new Set(this.expected.map(({ table }) => table.tableId));
     const changed = captured

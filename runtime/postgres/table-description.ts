@@ -23,6 +23,8 @@ const attributeSchema = z.object({
   xid: z.int(),
   /** value of rows that are older than the column (pg_attribute.attmissingval), as text */
   missing: z.string().nullable(),
+  /** partitions have different ones */
+  missingDiffers: z.boolean(),
   /** 1-based position in the primary key, and in the index of REPLICA IDENTITY USING INDEX */
   primaryKeyOrdinal: z.int().nullable(),
   identityOrdinal: z.int().nullable(),
@@ -42,6 +44,16 @@ export const tableDescriptionSchema = z.object({
 });
 export type TableDescription = z.infer<typeof tableDescriptionSchema>;
 
+/** SQL: the tables that hold the rows of the table c: itself, or its partitions. */
+const leavesSql = `WITH RECURSIVE tree AS (
+      SELECT c.oid AS relid
+      UNION ALL
+      SELECT i.inhrelid FROM tree JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.relid WHERE c.relkind = 'p')
+    SELECT l.oid, l.relfilenode FROM tree JOIN pg_catalog.pg_class l ON l.oid = tree.relid WHERE l.relkind <> 'p'`;
+
+/** SQL: a number that is another one when the rows of the table c were written anew. */
+export const fileNodeSql = `SELECT coalesce(sum(l.relfilenode::int8), 0)::int8 FROM (${leavesSql}) l`;
+
 /**
  * SELECT of one json column, a row for each table. For sessions with search_path pg_catalog; takes no lock on the table,
  * which somebody may be altering for an hour. Serves every server version from 14 on: what a version doesn't have is
@@ -53,7 +65,7 @@ export type TableDescription = z.infer<typeof tableDescriptionSchema>;
 export function describeTablesSql(publication: string, triggers: string, tables: string): string {
   return `SELECT json_build_object(
     'tableId', c.oid::text, 'schema', n.nspname, 'name', c.relname, 'replicaIdentity', c.relreplident,
-    'fileNode', c.relfilenode::int8, 'attributeCount', c.relnatts,
+    'fileNode', (${fileNodeSql}), 'attributeCount', c.relnatts,
     'primaryKeyOid', coalesce((SELECT k.oid::int8 FROM pg_constraint k
                                 WHERE k.conrelid = c.oid AND k.contype = 'p' AND NOT k.condeferrable), 0),
     'ddlCapture', (SELECT string_agg(e.oid::text || ':' || e.xmin::text, ',' ORDER BY e.oid) FROM pg_event_trigger e
@@ -71,7 +83,7 @@ export function describeTablesSql(publication: string, triggers: string, tables:
           'typeName', coalesce(format_type(nullif(a.atttypid, 0), a.atttypmod), ''),
           'baseType', (${baseTypeSql("a.atttypid")}),
           'layout', concat_ws(',', a.attlen, a.attbyval, a.attalign), 'xid', a.xmin::text::int8,
-          'missing', CASE WHEN a.atthasmissing THEN (a.attmissingval::text::text[])[1] END,
+          'missing', m.text, 'missingDiffers', m.kinds > 1,
           'primaryKeyOrdinal', (
             SELECT u.ordinal FROM pg_index i, LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS u (number, ordinal)
              WHERE i.indrelid = c.oid AND i.indisprimary AND i.indimmediate AND i.indisvalid
@@ -81,7 +93,14 @@ export function describeTablesSql(publication: string, triggers: string, tables:
              WHERE i.indrelid = c.oid AND i.indisreplident AND i.indisvalid
                AND u.ordinal <= i.indnkeyatts AND u.number = a.attnum)
         ) ORDER BY a.attnum)
-        FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0), '[]')) AS description
+        FROM pg_attribute a
+        CROSS JOIN LATERAL (
+          SELECT min(v.text) AS text, count(DISTINCT concat(v.present, v.text)) AS kinds
+            FROM (SELECT s.atthasmissing AS present,
+                         CASE WHEN s.atthasmissing THEN (s.attmissingval::text::text[])[1] END AS text
+                    FROM (${leavesSql}) l JOIN pg_attribute s ON s.attrelid = l.oid
+                   WHERE s.attname = a.attname AND NOT s.attisdropped) v) m
+        WHERE a.attrelid = c.oid AND a.attnum > 0), '[]')) AS description
   FROM pg_class c
   JOIN pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN LATERAL (

@@ -1,0 +1,114 @@
+// Contract: whatever users do to tables and rows, in whatever transactions, and whatever of the gateway is killed when,
+// the destination equals the source: column by column and row by row, read by an independent reader (invariants 3 and
+// 4). Random histories; `SLUICE_HISTORIES` (default 1), `SLUICE_HISTORY_STEPS` (default 40) and `SLUICE_SEED` set how
+// many, how long and which.
+import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { installDdlCapture } from "../../../provider/postgres/ddl-capture-statements";
+import { tablePath } from "../../../runtime/destination/table-path";
+import type { ApplierStatus } from "../../../runtime/status";
+import { CapturedSource } from "../../support/captured-source";
+import { openDelta } from "../../support/delta-reader";
+import { compareTable, describeDifference } from "../../support/equality";
+import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { Random } from "../../support/random";
+import { RuntimeProcess } from "../../support/runtime-process";
+import { SchemaHistory } from "../../support/schema-history";
+
+const histories = Number(process.env.SLUICE_HISTORIES ?? 1);
+const steps = Number(process.env.SLUICE_HISTORY_STEPS ?? 40);
+const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+
+let postgres: TestPostgres;
+
+beforeAll(async () => {
+  postgres = await startPostgres({ settings: { logical_decoding_work_mem: "64kB" } });
+});
+afterAll(async () => {
+  await postgres?.stop();
+});
+
+/** Waits until the condition holds, or gives up: a history goes on either way. */
+async function mayWait(random: Random, source: CapturedSource): Promise<void> {
+  switch (random.between(0, 3)) {
+    case 0:
+      await pause(random.between(1, 300));
+      return;
+    case 1:
+      if (source.gateway.alive) await source.caughtUp(60_000);
+      return;
+    default:
+      return;
+  }
+}
+
+async function differences(source: CapturedSource, history: SchemaHistory, destination: string): Promise<string[]> {
+  const found: string[] = [];
+  for (const place of await history.places()) {
+    const delta = await openDelta(tablePath(destination, place));
+    const equality = await compareTable(source.client, place, delta);
+    found.push(...equality.differences.map(describeDifference));
+    if (!equality.equal && equality.differences.length === 0)
+      found.push(`${place.name}: ${equality.differing} rows differ`);
+  }
+  return found;
+}
+
+it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
+  "history of seed %i",
+  async (seed) => {
+    const random = new Random(seed);
+    const announced = seed % 2 === 0;
+    const source = await CapturedSource.open(postgres, `history_${seed}`, "SELECT 1");
+    const session = await source.session();
+    const history = new SchemaHistory(session, random);
+    const destination = join(source.folder, "lake");
+    const applier = new RuntimeProcess<ApplierStatus>(source.folder, {
+      version: 1,
+      role: "applier",
+      id: `history_${seed}`,
+      stagingPath: source.stagingPath,
+      statusPath: join(source.folder, "applier-status.json"),
+      destination: { kind: "local", path: destination },
+      trigger: { kind: "once" },
+    });
+    const apply = async () => {
+      applier.start();
+      expect((await applier.exited(60_000)).code, applier.output.slice(-3_000)).toBe(0);
+    };
+    try {
+      await history.setUp();
+      if (announced) for (const statement of installDdlCapture("p", "test")) await session.query(statement);
+      source.gateway.start();
+      await source.caughtUp();
+      let kills = 0;
+      for (let step = 0; step < steps; step++) {
+        await history.transaction();
+        await mayWait(random, source);
+        if (random.next() < 0.06) {
+          await source.gateway.kill();
+          kills++;
+        }
+        if (!source.gateway.alive && random.next() < 0.4) source.gateway.start();
+        if (random.next() < 0.04) await apply();
+      }
+      if (!source.gateway.alive) source.gateway.start();
+      const deadlineMs = Date.now() + 60_000;
+      let found: string[];
+      do {
+        await source.caughtUp(60_000);
+        await apply();
+        found = await differences(source, history, destination);
+      } while (found.length > 0 && Date.now() < deadlineMs && (await pause(300, true)));
+      const told = { seed, announced, kills, snapshots: source.snapshots() };
+      if (process.env.SLUICE_HISTORIES !== undefined) console.log(JSON.stringify(told));
+      const log = source.gateway.output.split("\n").filter((line) => /copied-again|followed/.test(line));
+      expect(found, [JSON.stringify(told), ...history.statements.slice(-400), ...log].join("\n")).toEqual([]);
+    } finally {
+      await session.end().catch(() => {});
+      await source.close();
+    }
+  },
+  240_000,
+);
