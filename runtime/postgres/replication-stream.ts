@@ -140,17 +140,23 @@ export class ReplicationStream {
         failed(error);
       },
     );
-    await Promise.race([
-      starting,
-      running.then(() => {
-        throw this.failure ?? new SluiceError("unreachable", `${doing}: the connection ended`);
-      }),
-      deadline(this.options.source.connectTimeoutMs + 20_000, () => {
-        const error = new SluiceError("timeout", `${doing}: replication did not start in time`);
-        this.fail(error);
-        return error;
-      }),
-    ]);
+    const timer = setTimeout(
+      () => this.fail(new SluiceError("timeout", `${doing}: replication did not start in time`)),
+      this.options.source.connectTimeoutMs + 20_000,
+    );
+    try {
+      await Promise.race([
+        starting,
+        this.done.then(() => {
+          throw new SluiceError("unreachable", `${doing}: the connection ended`);
+        }),
+        running.then(() => {
+          throw this.failure ?? new SluiceError("unreachable", `${doing}: the connection ended`);
+        }),
+      ]);
+    } finally {
+      clearTimeout(timer);
+    }
     this.timer = setInterval(() => this.tick(), this.options.statusMs ?? 1_000);
   }
 
@@ -211,10 +217,4 @@ export class ReplicationStream {
     this.settle.reject(error);
     this.service.destroy().catch(() => {});
   }
-}
-
-function deadline(ms: number, error: () => Error): Promise<never> {
-  return new Promise((_, reject) => {
-    setTimeout(() => reject(error()), ms).unref();
-  });
 }
