@@ -101,7 +101,10 @@ export function tableProblem(table: TableName, facts: TableFacts | null, user: s
     case "r":
       break;
     case "p":
-      return unsupported("a partitioned table", "Name its partitions instead.");
+      return unsupported(
+        "a partitioned table",
+        "Name its partitions instead; or make a publication by hand, WITH (publish_via_partition_root = true), and give the gateway its name.",
+      );
     case "v":
     case "m":
       return unsupported("a view", "Name the tables that it reads.");

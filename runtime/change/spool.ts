@@ -130,7 +130,9 @@ export class TableSpool {
     if (oldKind === "O") {
       // A whole old row holds what was not sent again.
       for (let index = 0; index < newAt.length; index++) {
-        if (newLength[index] !== lengthUnchanged) continue;
+        // A value not sent is never NULL: the old row of a partition whose identity isn't FULL, though its root's is, has
+        // its key only.
+        if (newLength[index] !== lengthUnchanged || oldLength[index] < 0) continue;
         newAt[index] = oldAt[index];
         newLength[index] = oldLength[index];
       }

@@ -12,6 +12,7 @@ import { alertChanges, assessHealth, levelsOf } from "./health-alerts";
 import { Heartbeat } from "./heartbeat";
 import { readHoldingTransactions } from "./holding-transactions";
 import { LagClock } from "./lag-clock";
+import { followPublishedRows } from "./published-rows";
 import { addPublished, readPublishedTables, removeUnpublished } from "./published-tables";
 import type { SchemaPoll } from "./schema-poll";
 import { SlotForecast } from "./slot-forecast";
@@ -110,9 +111,11 @@ export class Monitor {
     // A lost slot is found here even while snapshots run and nothing is streamed.
     startPosition(slot?.position ?? null, config.slot, null);
     this.holding = await readHoldingTransactions(client);
+    const before = new Map([...capture.tables.values()].map((table) => [table.tableId, table.snapshotId]));
     const published = await readPublishedTables(client, config.publication);
     addPublished(capture, published);
     removeUnpublished(capture, published);
+    await followPublishedRows(client, capture, published, before);
     const { rows } = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
     const { xmin } = parseSnapshot(rows[0].text, lsnZero);
     capture.forgetDroppedBelow((xid) => BigInt.asIntN(32, BigInt(xid) - xmin) < 0n);

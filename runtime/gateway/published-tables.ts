@@ -7,6 +7,16 @@ import { readServerVersion } from "../postgres/server-version";
 import type { Capture } from "./capture";
 import { CapturedTable } from "./captured-table";
 
+/** A partition that holds rows. */
+export interface Leaf {
+  relationId: string;
+  /** `"schema"."name"` */
+  name: string;
+  fileNode: string;
+  /** it was made as a partition: every row that it ever had was streamed as one of its root */
+  isBorn: boolean;
+}
+
 export interface PublishedTable {
   tableId: string;
   schema: string;
@@ -15,25 +25,46 @@ export interface PublishedTable {
   membership: string;
   rowsEstimate: number;
   bytes: number;
+  /** condition that the publication puts on rows; null for all rows */
+  rowFilter: string | null;
+  /** of a partitioned table published by its root; else null */
+  leaves: Leaf[] | null;
 }
 
 /** @throws SluiceError `missing-object` when the publication is gone */
 export async function readPublishedTables(client: Client, publication: string): Promise<PublishedTable[]> {
-  const { rows } = await client.query<{
-    oid: string | null;
-    schema: string;
-    name: string;
-    membership: string;
-    rows: number;
-    bytes: string;
-  }>(
-    `SELECT c.oid::text, n.nspname AS schema, c.relname AS name,
-            ${membershipSql(await readServerVersion(client), "$1", "c.oid")} AS membership, greatest(c.reltuples, 0)::float8 AS rows,
-            pg_catalog.pg_relation_size(c.oid)::text AS bytes
+  const version = await readServerVersion(client);
+  // Row filters came with PostgreSQL 15.
+  const filter = version >= 150_000 ? "pg_catalog.pg_get_expr(t.qual, t.relid)" : "NULL::text";
+  // Not by pg_partition_tree(), which waits for locks.
+  const { rows } = await client.query<
+    Omit<PublishedTable, "tableId" | "bytes"> & { tableId: string | null; bytes: string }
+  >(
+    `SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name,
+            ${membershipSql(version, "$1", "c.oid")} AS membership,
+            greatest(coalesce(tree.rows, c.reltuples), 0)::float8 AS "rowsEstimate",
+            coalesce(tree.bytes, pg_catalog.pg_relation_size(c.oid))::text AS bytes,
+            ${filter} AS "rowFilter", CASE WHEN c.relkind = 'p' THEN coalesce(tree.leaves, '[]') END AS leaves
        FROM pg_catalog.pg_publication p
        LEFT JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t ON true
        LEFT JOIN pg_catalog.pg_class c ON c.oid = t.relid
        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+       LEFT JOIN LATERAL (
+         WITH RECURSIVE below AS (
+           SELECT i.inhrelid, i.xmin AS attached FROM pg_catalog.pg_inherits i
+            WHERE i.inhparent = c.oid AND c.relkind = 'p'
+           UNION ALL
+           SELECT i.inhrelid, i.xmin FROM below JOIN pg_catalog.pg_inherits i ON i.inhparent = below.inhrelid
+         )
+         SELECT sum(greatest(l.reltuples, 0)) AS rows, sum(pg_catalog.pg_relation_size(l.oid)) AS bytes,
+                json_agg(json_build_object('relationId', l.oid::text, 'name', pg_catalog.format('%I.%I', ln.nspname, l.relname),
+                  'fileNode', pg_catalog.pg_relation_filenode(l.oid)::text, 'isBorn', lt.xmin::text = below.attached::text)) AS leaves
+           FROM below
+           JOIN pg_catalog.pg_class l ON l.oid = below.inhrelid AND l.relkind = 'r'
+           JOIN pg_catalog.pg_namespace ln ON ln.oid = l.relnamespace
+           -- Its row type is as old as the table; its own row in pg_class is written anew by ATTACH.
+           JOIN pg_catalog.pg_type lt ON lt.oid = l.reltype
+       ) tree ON true
       WHERE p.pubname = $1`,
     [publication],
   );
@@ -42,16 +73,9 @@ export async function readPublishedTables(client: Client, publication: string): 
       remedy: "Run pulumi refresh and pulumi up: the Publication is made again. Its slot must be replaced then.",
     });
   }
-  return rows
-    .filter((row) => row.oid !== null)
-    .map((row) => ({
-      tableId: row.oid as string,
-      schema: row.schema,
-      name: row.name,
-      membership: row.membership,
-      rowsEstimate: row.rows,
-      bytes: Number(row.bytes),
-    }));
+  return rows.flatMap(({ tableId, bytes, ...row }) =>
+    tableId === null ? [] : [{ ...row, tableId, bytes: Number(bytes) }],
+  );
 }
 
 /**
