@@ -23,6 +23,8 @@ export interface PostgresIngestionArgs {
   slotName?: pulumi.Input<string>;
   /** Event triggers that announce changes of tables' definitions; default false. See `PublicationArgs.captureDdl`. */
   captureDdl?: pulumi.Input<boolean>;
+  /** Standbys keep the slot too; PostgreSQL 17 and newer; default false. In place. See `ReplicationSlot`. */
+  failover?: pulumi.Input<boolean>;
   /** Accept a source in recovery; default false. */
   allowStandby?: pulumi.Input<boolean>;
   /** When source and machine are looked at; default `preview`. */
@@ -98,7 +100,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const { publicationName, pipelineId } = this.publication;
     this.slot = new ReplicationSlot(
       name,
-      { source, publicationName, pipelineId, slotName: args.slotName, preflight },
+      { source, publicationName, pipelineId, slotName: args.slotName, failover: args.failover, preflight },
       child,
     );
     const { slotName, incarnation } = this.slot;

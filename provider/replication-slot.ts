@@ -11,6 +11,13 @@ export interface ReplicationSlotArgs {
   pipelineId: pulumi.Input<string>;
   /** Default `dbx_{database oid}_{pipelineId}`. Replaces. */
   slotName?: pulumi.Input<string>;
+  /**
+   * Standbys keep the slot too, so that a promoted one goes on without new snapshots; PostgreSQL 17 and newer; default
+   * false. In place: the gateway's connection is ended for it and comes back. The standbys need
+   * `sync_replication_slots = on`, `hot_standby_feedback = on`, `primary_slot_name` and a dbname in `primary_conninfo`;
+   * the primary `synchronized_standby_slots`.
+   */
+  failover?: pulumi.Input<boolean>;
   /** How long creation may wait for open transactions to end, in milliseconds; default 60,000. */
   createTimeoutMs?: pulumi.Input<number>;
   /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */

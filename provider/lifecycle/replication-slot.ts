@@ -4,11 +4,12 @@ import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { findSlotShortage, readDatabaseOid, readSourceFacts } from "../postgres/preflight";
 import { readPublication } from "../postgres/publication-statements";
+import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
 import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
 import { compare } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
-import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import {
   identifierSchema,
   isRandomPipelineId,
@@ -17,7 +18,7 @@ import {
   slotNameOf,
   slotNameSchema,
 } from "./names";
-import { isOwn, rememberOwn } from "./own-names";
+import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { withManualSql } from "./publication";
 import { containsUnknown } from "./unknown-value";
 
@@ -26,6 +27,7 @@ const shape = {
   publicationName: identifierSchema,
   pipelineId: pipelineIdSchema,
   slotName: slotNameSchema.optional(),
+  failover: z.boolean().optional(),
   createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
   deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   preflight: z.enum(["preview", "up"]).default("preview"),
@@ -48,6 +50,7 @@ export function diffReplicationSlot(olds: Properties, news: Properties): DiffRes
       publicationName: "replace",
       pipelineId: "replace",
       slotName: "replace",
+      failover: "update",
       createTimeoutMs: "update",
       deleteTimeoutMs: "update",
       preflight: "update",
@@ -78,6 +81,26 @@ function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean 
   return generated && slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
 }
 
+async function checkFailover(source: SourceConfig): Promise<CheckFailure[]> {
+  try {
+    const problems = findFailoverProblems(await withCheck(source, "checking failover", readFailoverFacts));
+    const failures: CheckFailure[] = [];
+    for (const { severity, message, remedy } of problems) {
+      if (severity === "error") failures.push({ property: "failover", reason: `${message}\n  remedy: ${remedy}` });
+      else printOnce(`warning: ${serverOf(source)}: ${message}. ${remedy}`);
+    }
+    return failures;
+  } catch (error) {
+    return [sourceFailure(error, nestedSource)];
+  }
+}
+
+/** What the server says, where that differs: an update then repairs it. */
+function failoverFound(props: Properties, slot: SlotFacts): Properties {
+  if (slot.failover === null || slot.failover === (props.failover === true)) return {};
+  return { failover: slot.failover };
+}
+
 const serverOf = (source: SourceConfig) => `${source.host}:${source.port}`;
 const serverSlot = (source: SourceConfig, name: unknown) => `${serverOf(source)}/${name}`;
 
@@ -90,6 +113,10 @@ export const replicationSlot: Lifecycle = {
       const old = olds.source as SourceConfig;
       rememberOwn("slot", serverSlot(old, olds.slotName));
       rememberOwn("slot place", serverOf(old));
+    }
+    const asksFailover = inputs.failover === true && olds.failover !== true;
+    if (failures.length === 0 && asksFailover && inputs.preflight === "preview" && !containsUnknown(inputs.source)) {
+      failures.push(...(await checkFailover(inputs.source as SourceConfig)));
     }
     const known = pick(inputs, ["source", "pipelineId", "slotName"]);
     const settled = existing && inputs.slotName !== undefined;
@@ -139,7 +166,8 @@ export const replicationSlot: Lifecycle = {
       }
       return { name: wanted, databaseOid: oid };
     });
-    const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number);
+    const failover = inputs.failover === true;
+    const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number, failover);
     rememberOwn("slot", serverSlot(source, name));
     return { id: name, outs: { ...inputs, slotName: name, databaseOid, consistentPoint, lost: false } };
   },
@@ -152,12 +180,17 @@ export const replicationSlot: Lifecycle = {
     if (slot === null || slot.plugin !== "pgoutput" || slot.database !== source.database) return { id: "" };
     return {
       id: name,
-      props: { ...props, lost: slot.walStatus === "lost" },
+      props: { ...props, ...failoverFound(props, slot), lost: slot.walStatus === "lost" },
       inputs: pick(props, [...Object.keys(shape), "incarnation"]),
     };
   },
 
   async update(_id, olds, news) {
+    const failover = news.failover === true;
+    if ((olds.failover === true) !== failover) {
+      const timeoutMs = (news.deleteTimeoutMs as number | undefined) ?? 30_000;
+      await alterSlotFailover(news.source as SourceConfig, olds.slotName as string, failover, timeoutMs);
+    }
     return { outs: { ...pick(olds, ["slotName", "databaseOid", "consistentPoint"]), ...news, lost: false } };
   },
 

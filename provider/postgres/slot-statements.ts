@@ -4,6 +4,8 @@ import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { toSourceError } from "../../runtime/postgres/client";
 import { quoteLiteral } from "../../runtime/postgres/identifier";
+import { readServerVersion } from "../../runtime/postgres/server-version";
+import { createSlotSql } from "../../runtime/postgres/slot-creation";
 import { withAdmin } from "./admin-session";
 
 export interface SlotFacts {
@@ -12,12 +14,15 @@ export interface SlotFacts {
   activePid: number | null;
   /** reserved, extended, unreserved or lost */
   walStatus: string | null;
+  /** whether standbys keep it too; null before PostgreSQL 17 */
+  failover: boolean | null;
 }
 
 export async function readSlotFacts(client: Client, name: string): Promise<SlotFacts | null> {
   const { rows } = await client.query<SlotFacts>(
-    `SELECT plugin, database, active_pid AS "activePid", wal_status AS "walStatus"
-       FROM pg_catalog.pg_replication_slots WHERE slot_name = $1`,
+    `SELECT plugin, database, active_pid AS "activePid", wal_status AS "walStatus",
+            (to_jsonb(s) ->> 'failover')::boolean AS failover
+       FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1`,
     [name],
   );
   return rows[0] ?? null;
@@ -59,7 +64,12 @@ async function findBlockers(client: Client, exceptPid: number): Promise<Blocker[
  * end, at most `timeoutMs`; then it says who blocks, and nothing half-made is left.
  * @throws SluiceError `timeout`, `name-taken`, `source-setting` (no free slot), `permission`
  */
-export async function createSlot(source: SourceConfig, name: string, timeoutMs: number): Promise<string> {
+export async function createSlot(
+  source: SourceConfig,
+  name: string,
+  timeoutMs: number,
+  failover = false,
+): Promise<string> {
   const doing = `creating replication slot ${name}`;
   // The wait obeys lock_timeout; statement_timeout bounds the rest, and a wait for many transactions in turn.
   return withAdmin(
@@ -72,10 +82,8 @@ export async function createSlot(source: SourceConfig, name: string, timeoutMs: 
       );
       const deadline = setTimeout(() => void cancel(source, own[0].pid), timeoutMs + 2_000);
       try {
-        const { rows } = await client.query<{ lsn: string }>(
-          "SELECT lsn::text FROM pg_create_logical_replication_slot($1, 'pgoutput')",
-          [name],
-        );
+        const sql = createSlotSql(await readServerVersion(client), failover);
+        const { rows } = await client.query<{ lsn: string }>(sql, [name]);
         return rows[0].lsn;
       } catch (error) {
         const failure = toSourceError(error, doing, source);

@@ -12,6 +12,7 @@ import {
   replicationSlot,
 } from "../../../provider/lifecycle/replication-slot";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
+import { findFailoverProblems } from "../../../provider/postgres/slot-failover";
 import { until } from "../../support/conditions";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
@@ -215,5 +216,36 @@ describe("delete", () => {
       kind: "unreachable",
       remedy: expect.stringContaining(`SELECT pg_drop_replication_slot('${id}')`),
     });
+  });
+});
+
+describe("failover", () => {
+  const facts = { versionNumber: 180_000, version: "18.0", inRecovery: false, synchronizedStandbySlots: "standby_1" };
+  it.each([
+    ["everything is there", facts, []],
+    ["no standby is waited for", { ...facts, synchronizedStandbySlots: "" }, ["warning"]],
+    ["the server is too old", { ...facts, versionNumber: 160_000, synchronizedStandbySlots: null }, ["error"]],
+    ["the server is a standby", { ...facts, inRecovery: true }, ["error"]],
+  ])("is judged when %s", (_name, given, severities) => {
+    const problems = findFailoverProblems(given);
+    expect(problems.map(({ severity }) => severity)).toEqual(severities);
+    for (const { remedy } of problems) expect(remedy.length).toBeGreaterThan(20);
+  });
+
+  it("is set at create, changed in place under a reader, and seen by refresh", async ({ skip }) => {
+    const version = Number((await client.query("SHOW server_version_num")).rows[0].server_version_num);
+    if (version < 170_000) skip("failover slots need PostgreSQL 17");
+    const { id, outs } = await created({ failover: true });
+    const actual = async () =>
+      (await client.query("SELECT failover FROM pg_replication_slots WHERE slot_name = $1", [id])).rows[0].failover;
+    expect(await actual()).toBe(true);
+    const { inputs } = await replicationSlot.check(outs, { ...news({ pipelineId: outs.pipelineId }) });
+    expect(diffReplicationSlot(outs, inputs)).toMatchObject({ changes: true, replaces: [] });
+    await consume(id);
+    const updated = await replicationSlot.update(id, outs, inputs);
+    expect(await actual()).toBe(false);
+    const read = await replicationSlot.read(id, { ...updated.outs, failover: true });
+    expect(read.props?.failover).toBe(false);
+    expect(diffReplicationSlot(read.props as Properties, { ...inputs, failover: true }).changes).toBe(true);
   });
 });
