@@ -10,6 +10,11 @@ export interface BatchArgs {
   rowsMax?: pulumi.Input<number>;
   /** Milliseconds; default 1,000. */
   ageMsMax?: pulumi.Input<number>;
+  /**
+   * A row of more bytes stops its table alone; default 128 MiB. The gateway takes up to eight times as much memory, the
+   * applier four times.
+   */
+  rowBytesMax?: pulumi.Input<number>;
 }
 
 /** How values are kept where there is a choice. A change copies the tables concerned again. */

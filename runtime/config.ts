@@ -99,6 +99,15 @@ export const gatewayConfigSchema = z.strictObject({
       rowsMax: z.int().min(1).default(500_000),
       /** default 1,000 */
       ageMsMax: z.int().min(10).default(1_000),
+      /**
+       * a row (or a change with its old row) of more bytes stops its table, in the stream and in a copy; default 128 MiB.
+       * The gateway takes up to eight times as much memory, the applier four times (see its `memoryBytesMax`).
+       */
+      rowBytesMax: z
+        .int()
+        .min(1024)
+        .max(1024 * 1024 * 1024)
+        .default(128 * 1024 * 1024),
     })
     .prefault({}),
   snapshot: z
