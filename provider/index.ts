@@ -4,6 +4,7 @@ export {
   type DestinationArgs,
   IngestionPipeline,
   type IngestionPipelineArgs,
+  type MaintenanceArgs,
   type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";

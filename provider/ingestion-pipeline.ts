@@ -38,6 +38,20 @@ export interface TableOptionsArgs {
   onChange?: "refuse" | "refresh";
 }
 
+/** What the process does between batches to keep tables and staging small. Durations in milliseconds. */
+export interface MaintenanceArgs {
+  /** Small files, and files with many deleted rows, are written anew; default true. */
+  compaction?: boolean;
+  /** Files are removed that no version within the retention has; default true. */
+  vacuum?: boolean;
+  /** How long removed files stay, where the table has no `delta.deletedFileRetentionDuration`; default 7 days. */
+  fileRetentionMs?: number;
+  /** Staged commits stay so long at least, and until they are applied; default 7 days. */
+  stagingRetentionMs?: number;
+  /** Of compaction at a time, when nothing is to be applied; default 2,000. */
+  budgetMs?: number;
+}
+
 export interface IngestionPipelineArgs extends ProcessArgs {
   /** `gateway.deploymentId`. Replaces. */
   deploymentId: pulumi.Input<string>;
@@ -51,6 +65,8 @@ export interface IngestionPipelineArgs extends ProcessArgs {
   trigger?: pulumi.Input<TriggerArgs>;
   /** Tables that aren't copied as they are. Restarts the process; what rows of before can't follow is refused. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
+  /** Restarts the process. */
+  maintenance?: pulumi.Input<MaintenanceArgs>;
   /** Memory for finding the rows that a batch changes, in bytes; default 1 GiB. Restarts the process. */
   memoryBytesMax?: pulumi.Input<number>;
 }

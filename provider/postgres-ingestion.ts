@@ -1,7 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
 import { type BatchArgs, Gateway, type HealthArgs, type SchemaChangeArgs, type TypeArgs } from "./gateway";
-import { type DestinationArgs, IngestionPipeline, type TableOptionsArgs, type TriggerArgs } from "./ingestion-pipeline";
+import {
+  type DestinationArgs,
+  IngestionPipeline,
+  type MaintenanceArgs,
+  type TableOptionsArgs,
+  type TriggerArgs,
+} from "./ingestion-pipeline";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
 import type { Inputs, Preflight, Source, Table } from "./source";
@@ -47,6 +53,7 @@ export interface PostgresIngestionArgs {
   applier?: {
     httpPort?: pulumi.Input<number>;
     trigger?: pulumi.Input<TriggerArgs>;
+    maintenance?: pulumi.Input<MaintenanceArgs>;
     memoryBytesMax?: pulumi.Input<number>;
   };
 }

@@ -158,6 +158,28 @@ export const gatewayConfigSchema = z.strictObject({
 });
 export type GatewayConfig = z.infer<typeof gatewayConfigSchema>;
 
+export const maintenanceSchema = z
+  .strictObject({
+    /** small files, and files with many deleted rows, are written anew; default true */
+    compaction: z.boolean().default(true),
+    /** files are removed that no version within the retention has; default true */
+    vacuum: z.boolean().default(true),
+    /** how long removed files stay, where the table has no `delta.deletedFileRetentionDuration`; default 7 days */
+    fileRetentionMs: z
+      .int()
+      .min(0)
+      .default(7 * 86_400_000),
+    /** staged commits stay so long at least, and until every applier has them; default 7 days */
+    stagingRetentionMs: z
+      .int()
+      .min(0)
+      .default(7 * 86_400_000),
+    /** of compaction at a time, when nothing is to be applied; a file that is begun is finished; default 2,000 */
+    budgetMs: z.int().min(10).default(2_000),
+  })
+  .prefault({});
+export type MaintenanceConfig = z.infer<typeof maintenanceSchema>;
+
 export const applierConfigSchema = z.strictObject({
   ...common,
   role: z.literal("applier"),
@@ -174,6 +196,7 @@ export const applierConfigSchema = z.strictObject({
       z.strictObject({ kind: z.literal("once") }),
     ])
     .prefault({ kind: "continuous" }),
+  maintenance: maintenanceSchema,
   /** tables that aren't as the defaults have them; default [] */
   tables: tableOptionsListSchema,
   /** DuckDB's memory limit; default 1 GiB */

@@ -15,6 +15,7 @@ export const failpoints = [
   "gateway.after-slot-created",
   "applier.after-rewritten-file",
   "applier.after-data-files",
+  "applier.after-compacted-files",
   "applier.before-commit",
   "applier.after-commit",
 ] as const;

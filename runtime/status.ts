@@ -129,6 +129,16 @@ export interface GatewayStatus extends ProcessStatus {
   tables: GatewayTableStatus[];
 }
 
+/** Of this process's life. */
+export interface TableMaintenanceStatus {
+  compactions: number;
+  /** files that were written anew, as fewer or without deleted rows */
+  filesCompacted: number;
+  bytesWritten: number;
+  /** files removed that no version within the retention has */
+  filesVacuumed: number;
+}
+
 export interface ApplierTableStatus {
   tableId: string;
   schema: string;
@@ -151,6 +161,10 @@ export interface ApplierTableStatus {
   durationMs: number;
   /** sequence of the last staged commit that the table holds */
   appliedSequence: number;
+  /** data files of the newest version, and their bytes */
+  files: number;
+  bytes: number;
+  maintenance: TableMaintenanceStatus;
   /** version of the Delta log */
   deltaVersion: number | null;
   path: string;
@@ -164,6 +178,8 @@ export interface ApplierStatus extends ProcessStatus {
   appliedSequence: number;
   /** `endLsn` of that staged commit */
   appliedLsn: string;
+  /** staged commits, and their files, that this process removed: applied, and older than the retention */
+  purged: { records: number; files: number };
   tables: ApplierTableStatus[];
 }
 

@@ -44,6 +44,7 @@ const shape = {
   destination: destinationSchema,
   trigger: applierConfigSchema.shape.trigger,
   tableOptions: tableOptionsInputSchema,
+  maintenance: applierConfigSchema.shape.maintenance,
   memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
 };
 
@@ -63,6 +64,7 @@ export function diffIngestionPipeline(olds: Properties, news: Properties): DiffR
       destination: "update",
       trigger: "update",
       tableOptions: "update",
+      maintenance: "update",
       memoryBytesMax: "update",
       httpPort: "update",
       startTimeoutMs: "update",
@@ -89,7 +91,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
       tables: namedOptions(inputs.tableOptions),
-      ...pick(inputs, ["trigger", "memoryBytesMax"]),
+      ...pick(inputs, ["trigger", "maintenance", "memoryBytesMax"]),
     },
     secretVariables: [],
     startTimeoutMs: inputs.startTimeoutMs as number,

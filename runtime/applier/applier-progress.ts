@@ -45,3 +45,39 @@ export async function readProgress(store: ObjectStore, id: string, logId: string
 export async function writeProgress(store: ObjectStore, id: string, progress: ApplierProgress): Promise<void> {
   await store.put(keyOf(id), JSON.stringify(progress));
 }
+
+/**
+ * What all appliers of a log have written; null when one of them can't be read, as then nobody knows what it needs.
+ * (`progress/gateway.json` is the gateway's.)
+ */
+export async function readAllProgress(store: ObjectStore, logId: string): Promise<ApplierProgress[] | null> {
+  const found: ApplierProgress[] = [];
+  for (const key of await store.list("progress")) {
+    if (!key.endsWith(".json") || key === "progress/gateway.json") continue;
+    const content = await store.get(key);
+    if (content === null) continue;
+    const parsed = progressSchema.safeParse(parseOrNull(content.toString("utf8")));
+    if (!parsed.success) return null;
+    if (parsed.data.logId === logId) found.push(parsed.data);
+  }
+  return found;
+}
+
+function parseOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** Pure: no applier needs a record up to here; 0 when that isn't known. */
+export function neededAfter(all: ApplierProgress[] | null): number {
+  if (all === null || all.length === 0) return 0;
+  return Math.min(
+    ...all.flatMap(({ scannedSequence, tables }) => [
+      scannedSequence,
+      ...Object.values(tables).map(({ sequence }) => sequence),
+    ]),
+  );
+}

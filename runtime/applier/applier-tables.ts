@@ -1,12 +1,17 @@
 import { isDeepStrictEqual } from "node:util";
-import { SluiceError } from "../errors";
+import { describeError, SluiceError } from "../errors";
+import { log } from "../operate/log";
 import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
 import { readLogIdentity } from "../staging/staging-log";
+import { purgeStaged } from "../staging/staging-purge";
 import type { ApplierTableStatus } from "../status";
-import { type ApplierProgress, readProgress, writeProgress } from "./applier-progress";
+import { type ApplierProgress, neededAfter, readAllProgress, readProgress, writeProgress } from "./applier-progress";
 import { StagedRecords } from "./staged-records";
 import { TableApplier, type TableContext } from "./table-applier";
+import { isSamePlace } from "./table-home";
+
+const purgeMs = 10_000;
 
 /** The hint is written that often at most. */
 const progressMs = 1_000;
@@ -19,6 +24,8 @@ export class ApplierTables {
   /** what the gateway says of a quiet source: read before the head, so all before it is staged up to the head */
   private idleLsn: Lsn = lsnZero;
   private written: ApplierProgress | null = null;
+  readonly purged = { records: 0, files: 0 };
+  private purgeAfterMs = 0;
   private writtenMs = 0;
 
   private constructor(
@@ -80,6 +87,8 @@ export class ApplierTables {
     }
     this.idleLsn = await readIdleLsn(this.store);
     await records.refreshHead();
+    // Every table that is only in purged records has left, or is known from its later ones.
+    if (this.scannedSequence === 0) this.scannedSequence = (await records.tail()) - 1;
     while (this.scannedSequence < records.head) {
       const record = await records.read(this.scannedSequence + 1);
       for (const [tableId, { schema, name }] of Object.entries(record.tables)) {
@@ -101,6 +110,35 @@ export class ApplierTables {
     if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
   }
 
+  /** What keeps tables and staging small, between batches. Never throws. */
+  async maintain(signal: AbortSignal): Promise<void> {
+    const deadlineMs = Date.now() + this.context.maintenance.budgetMs;
+    const tables = [...this.tables.values()];
+    for (const table of tables) {
+      if (signal.aborted || Date.now() >= deadlineMs) break;
+      const isShared = tables.some(
+        (other) => other !== table && other.isPresent && isSamePlace(other.place, table.place),
+      );
+      await table.maintain(deadlineMs, !isShared);
+    }
+    if (Date.now() < this.purgeAfterMs) return;
+    this.purgeAfterMs = Date.now() + purgeMs;
+    await this.purge().catch((error: unknown) => {
+      log("warning", "purge-failed", { staging: this.store.location, error: describeError(error) });
+    });
+  }
+
+  /** Only what every applier of this log has said, durably, to need no more. */
+  private async purge(): Promise<void> {
+    const { logId, records, maintenance } = this.context;
+    await this.writeProgress();
+    const appliedSequence = neededAfter(await readAllProgress(this.store, logId));
+    const beforeMs = Date.now() - maintenance.stagingRetentionMs;
+    const { records: count, files } = await purgeStaged(this.store, { appliedSequence, head: records.head, beforeMs });
+    this.purged.records += count;
+    this.purged.files += files;
+  }
+
   async close(): Promise<void> {
     await this.writeProgress();
   }
@@ -111,7 +149,7 @@ export class ApplierTables {
 
   private async updateLsn(): Promise<void> {
     const sequence = this.appliedSequence;
-    const endLsn = sequence === 0 ? lsnZero : parseLsn((await this.context.records.read(sequence)).endLsn);
+    const endLsn = sequence === 0 ? lsnZero : parseLsn(await this.context.records.endLsn(sequence));
     const isCaughtUp = sequence === this.stagedSequence;
     this.appliedLsn = formatLsn(isCaughtUp ? maxLsn(endLsn, this.idleLsn) : endLsn);
   }

@@ -42,6 +42,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     stagedSequence: tables?.stagedSequence ?? 0,
     appliedSequence: tables?.appliedSequence ?? 0,
     appliedLsn: tables?.appliedLsn ?? "0/0",
+    purged: { ...(tables?.purged ?? { records: 0, files: 0 }) },
     tables: tables?.status() ?? [],
   });
   const status = await startStatus({
@@ -65,6 +66,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
         session,
         destinationPath: config.destination.path,
         tables: config.tables,
+        maintenance: config.maintenance,
         engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });
@@ -125,8 +127,9 @@ async function applyUntilDone(tables: ApplierTables, config: ApplierConfig, sign
     await tables.applyDue(signal);
     if (config.trigger.kind === "once") {
       if (tables.failed !== null) throw tables.failed;
-      if (tables.appliedSequence >= goal) return;
+      if (tables.appliedSequence >= goal) return tables.maintain(signal);
     } else {
+      if (!tables.isDue) await tables.maintain(signal);
       if (!tables.isDue) await delay(config.trigger.intervalMs, undefined, { signal }).catch(() => {});
       await tables.look();
     }

@@ -1,7 +1,7 @@
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedCommit, StagedEvent } from "../staging/staged-commit";
-import { readCommit, readHead } from "../staging/staging-log";
+import { readCommit, readHead, readTail } from "../staging/staging-log";
 
 /** A staged commit with its events sorted by table. */
 export interface StagedRecord {
@@ -28,6 +28,17 @@ export class StagedRecords {
     if (head < this.head)
       throw new SluiceError("staging", `staging: the log in ${this.store.location} has become shorter`);
     this.head = head;
+  }
+
+  /** The oldest record that isn't purged; 1 when there is none. */
+  async tail(): Promise<number> {
+    return (await readTail(this.store)) || 1;
+  }
+
+  /** Of a record that may be purged: where the next one starts. */
+  async endLsn(sequence: number): Promise<string> {
+    if (sequence < this.head) return (await this.read(sequence + 1)).startLsn;
+    return (await this.read(sequence)).endLsn;
   }
 
   async read(sequence: number): Promise<StagedRecord> {

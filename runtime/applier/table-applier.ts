@@ -1,3 +1,4 @@
+import type { MaintenanceConfig } from "../config";
 import {
   afterApply,
   foldRecord,
@@ -6,7 +7,7 @@ import {
   sinceSnapshot,
   startPlan,
 } from "../destination/apply-plan";
-import { liveRows } from "../destination/delta/delta-snapshot";
+import { liveBytes, liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan, needsSnapshot } from "../destination/table-apply";
@@ -18,6 +19,7 @@ import type { ApplierTableStatus } from "../status";
 import { compareOptions, type NamedTableOptions, type OptionsChange } from "../table-options";
 import type { ApplierProgress } from "./applier-progress";
 import type { StagedRecords } from "./staged-records";
+import { displaced, needsPurged, toSluiceError } from "./table-errors";
 import {
   assertOwned,
   findHome,
@@ -28,6 +30,7 @@ import {
   type TableHome,
   type TableOwner,
 } from "./table-home";
+import { TableMaintenance } from "./table-maintenance";
 import { TableTargets } from "./table-targets";
 
 export interface TableContext {
@@ -37,6 +40,7 @@ export interface TableContext {
   destinationPath: string;
   /** options of tables that aren't as the defaults have them */
   tables: NamedTableOptions[];
+  maintenance: MaintenanceConfig;
   engineInfo: string;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
@@ -55,6 +59,7 @@ export class TableApplier {
   private running = false;
   private failure: { error: SluiceError; count: number; retryAtMs: number } | null = null;
   private readonly targets: TableTargets;
+  private readonly maintenance: TableMaintenance;
   private readonly owner: TableOwner;
   private rows = 0;
 
@@ -64,7 +69,8 @@ export class TableApplier {
     private known: KnownTable,
     private readonly context: TableContext,
   ) {
-    const { logId, records, tables } = context;
+    const { logId, records, tables, session, engineInfo } = context;
+    this.maintenance = new TableMaintenance(session, context.maintenance, engineInfo);
     this.targets = new TableTargets(tableId, records.store, tables);
     this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
   }
@@ -104,6 +110,12 @@ export class TableApplier {
     }
   }
 
+  /** Between batches; `mayVacuum`: no other table needs files of this one's place. */
+  async maintain(deadlineMs: number, mayVacuum: boolean): Promise<void> {
+    if (this.home === null || this.failure !== null || this.known.removed) return;
+    await this.maintenance.run(this.home, this.label, deadlineMs, mayVacuum);
+  }
+
   private async fold(): Promise<PlanState> {
     const { records, batchBytesMax } = this.context;
     let plan = this.plan ?? this.newPlan(await this.startSequence(), this.known.removed);
@@ -131,7 +143,8 @@ export class TableApplier {
   /** The table's own position decides; what is known beside it only when the two agree. */
   private async startSequence(): Promise<number> {
     const { heldSequence, sequence } = this.known;
-    const { head } = this.context.records;
+    const { records } = this.context;
+    const { head } = records;
     this.setHome(await findHome(await this.places(), this.owner, this.context));
     const held = this.held();
     if (held !== null && held > head) {
@@ -139,8 +152,11 @@ export class TableApplier {
         remedy: "Staging was set back: restore it, or replace the gateway to take new snapshots of all tables.",
       });
     }
-    if (held === null) return heldSequence === null ? sequence : 0;
-    return held >= (heldSequence ?? 0) ? Math.max(held, sequence) : held;
+    const known = held === null ? (heldSequence === null ? sequence : 0) : held;
+    const start = held !== null && held >= (heldSequence ?? 0) ? Math.max(held, sequence) : known;
+    // What is purged was in every table: this one was set back, or removed by hand.
+    if (start < head && start + 1 < (await records.tail())) throw needsPurged(this.label, start);
+    return start;
   }
 
   /** Where the table may be: where it was, or where the newest record says. */
@@ -154,7 +170,13 @@ export class TableApplier {
     ];
   }
 
-  private get place(): Place {
+  /** Still in the publication. */
+  get isPresent(): boolean {
+    return !this.known.removed;
+  }
+
+  /** Where its rows are, or will be. */
+  get place(): Place {
     return this.known.place ?? this.targets.placeOf(this.known);
   }
 
@@ -268,6 +290,9 @@ export class TableApplier {
       failPercent: 0,
       durationMs: own?.durationMs ?? 0,
       appliedSequence: this.known.sequence,
+      files: delta?.snapshot.files.size ?? 0,
+      bytes: delta === undefined ? 0 : liveBytes(delta.snapshot),
+      maintenance: { ...this.maintenance.status },
       deltaVersion: delta?.exists ? delta.snapshot.version : null,
       path: tablePath(this.context.destinationPath, this.place),
     };
@@ -282,17 +307,4 @@ export class TableApplier {
     if (this.known.removed) return { kind: "removed" };
     return this.home?.delta.exists ? { kind: "idle" } : { kind: "waiting" };
   }
-}
-
-function displaced({ place, delta }: TableHome): SluiceError {
-  const label = `${place.schema}.${place.name}`;
-  return new SluiceError("conflict", `${label}: another table of that name has ${delta.path} now`, {
-    remedy: "The table goes on as soon as its new name is staged: it was renamed at the source, or dropped.",
-  });
-}
-
-function toSluiceError(thrown: unknown, label: string): SluiceError {
-  if (thrown instanceof SluiceError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new SluiceError("internal", `${label}: ${message}`, { cause: thrown });
 }

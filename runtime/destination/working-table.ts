@@ -89,9 +89,13 @@ export class WorkingTable {
   }
 
   setTarget(target: TargetTable): void {
-    this.columns = targetColumns(target);
-    this.types = new Map(this.columns.map((column) => [column.physicalName, column.deltaType]));
+    this.setColumns(targetColumns(target));
     this.stored = target.stored;
+  }
+
+  setColumns(columns: ColumnSchema[]): void {
+    this.columns = columns;
+    this.types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
   }
 
   /** Of each of `paths`, as the log has them; null where it has none. */
@@ -191,20 +195,23 @@ export class WorkingTable {
     return added;
   }
 
-  /** Writes what is missing and returns the actions that make the changes visible; everything is durable then. */
-  async finish(nowMs: number): Promise<Action[]> {
+  /**
+   * Writes what is missing and returns the actions that make the changes visible; everything is durable then.
+   * `dataChange`: whether readers get other rows.
+   */
+  async finish(nowMs: number, { dataChange } = { dataChange: true }): Promise<Action[]> {
     const removes: Action[] = [];
     const adds: { file: WorkingFile; vector: DeletionVectorDescriptor | null }[] = [];
     const rewritten: WorkingFile[] = [];
     for (const file of this.files) {
       const isEmpty = file.changed && (file.deleted as RowSet).size === file.records;
       const isNew = file.changed || file.active === null || file.add === null || !sameFile(file.active, file.add);
-      if (file.active !== null && isNew) removes.push(removeAction(file.active, nowMs));
+      if (file.active !== null && isNew) removes.push(removeAction(file.active, nowMs, dataChange));
       if (isEmpty) continue;
       if (file.changed) rewritten.push(file);
       else if (isNew) adds.push({ file, vector: file.add?.deletionVector ?? null });
     }
-    for (const { active } of this.dropped) if (active !== null) removes.push(removeAction(active, nowMs));
+    for (const { active } of this.dropped) if (active !== null) removes.push(removeAction(active, nowMs, dataChange));
     const { descriptors, fileName } = await writeDeletionVectors(
       this.table.path,
       rewritten.map((file) => file.deleted as RowSet),
@@ -216,7 +223,10 @@ export class WorkingTable {
     await flush(this.table.path);
     return [
       ...removes,
-      ...adds.map(({ file, vector }) => addAction(file, vector, statistics?.get(file.path) ?? file.add?.stats, nowMs)),
+      ...adds.map(({ file, vector }) => {
+        const stats = statistics?.get(file.path) ?? file.add?.stats;
+        return addAction(file, vector, stats, nowMs, dataChange);
+      }),
     ];
   }
 
@@ -243,6 +253,7 @@ function addAction(
   vector: DeletionVectorDescriptor | null,
   stats: string | null | undefined,
   nowMs: number,
+  dataChange: boolean,
 ): Action {
   return {
     add: {
@@ -250,20 +261,24 @@ function addAction(
       partitionValues: file.add?.partitionValues ?? {},
       size: file.bytes,
       modificationTime: file.add?.modificationTime ?? nowMs,
-      dataChange: true,
+      dataChange,
       stats: withTightBounds(stats ?? JSON.stringify({ numRecords: file.records }), vector === null),
       ...(vector === null ? {} : { deletionVector: vector }),
     },
   };
 }
 
-function removeAction({ path, partitionValues, size, deletionVector }: AddFile, nowMs: number): Action {
+function removeAction(
+  { path, partitionValues, size, deletionVector }: AddFile,
+  nowMs: number,
+  dataChange: boolean,
+): Action {
   const vector = deletionVector ? { deletionVector } : {};
   return {
     remove: {
       path,
       deletionTimestamp: nowMs,
-      dataChange: true,
+      dataChange,
       extendedFileMetadata: true,
       partitionValues,
       size,

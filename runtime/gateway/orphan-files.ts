@@ -1,6 +1,6 @@
 import type { ObjectStore } from "../staging/object-store";
-import type { StagedCommit } from "../staging/staged-commit";
-import { readCommit } from "../staging/staging-log";
+import { namedFiles } from "../staging/staged-commit";
+import { readCommit, readTail } from "../staging/staging-log";
 
 /** Records looked through for the names of files, newest first; older epochs' orphans stay until another start. */
 const recordsMax = 20_000;
@@ -14,14 +14,6 @@ const startedMs = (epoch: string): number => Number.parseInt(epoch, 36);
 
 export function newEpoch(nowMs: number, pid: number): string {
   return `${nowMs.toString(36)}-${pid}`;
-}
-
-/** Files that a record names. */
-export function namedFiles(commit: StagedCommit): string[] {
-  return commit.events.flatMap((event) => {
-    if ("files" in event) return event.files.map(({ path }) => path);
-    return event.kind === "schema" && event.fill !== undefined ? [event.fill.path] : [];
-  });
 }
 
 /**
@@ -42,12 +34,13 @@ export async function removeOrphans(store: ObjectStore, epoch: string, sequence:
   }
   const orphans: string[] = [];
   let scanned = 0;
-  for (let at = sequence; at > 0 && candidates.size > 0 && scanned < recordsMax; at--, scanned++) {
+  const tail = candidates.size === 0 ? sequence : await readTail(store);
+  for (let at = sequence; at >= tail && at > 0 && candidates.size > 0 && scanned < recordsMax; at--, scanned++) {
     const commit = await readCommit(store, at);
     for (const path of namedFiles(commit)) candidates.get(epochOf(path) ?? "")?.delete(path);
     // Records older than an epoch name none of its files.
     for (const [writer, files] of candidates) {
-      if (at > 1 && Date.parse(commit.stagedAt) >= startedMs(writer) - clockSkewMs) continue;
+      if (at > tail && Date.parse(commit.stagedAt) >= startedMs(writer) - clockSkewMs) continue;
       orphans.push(...files);
       candidates.delete(writer);
     }

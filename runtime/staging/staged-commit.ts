@@ -162,3 +162,11 @@ export function logKey(sequence: number): string {
 export function schemaKey(tableId: string, schemaId: number): string {
   return `schema/${tableId}/${schemaId}.json`;
 }
+
+/** Files that a record names. */
+export function namedFiles(commit: StagedCommit): string[] {
+  return commit.events.flatMap((event) => {
+    if ("files" in event) return event.files.map(({ path }) => path);
+    return event.kind === "schema" && event.fill !== undefined ? [event.fill.path] : [];
+  });
+}

@@ -26,11 +26,24 @@ export async function readLogIdentity(store: ObjectStore): Promise<string | null
 
 const identitySchema = z.object({ version: z.literal(1), logId: z.string().min(1) });
 
-/** Sequence of the newest staged commit, 0 when there is none. `from`: a sequence known to exist. */
+/**
+ * Sequence of the newest staged commit, 0 when there is none. `from`: a sequence known to exist; the log is then looked at
+ * from there on only, as it may be long.
+ */
 export async function readHead(store: ObjectStore, from = 0): Promise<number> {
-  const keys = await store.list("log", from === 0 ? undefined : logKey(from));
-  const last = keys.at(-1);
-  return last === undefined ? from : sequenceOf(last);
+  if (from === 0) {
+    const last = (await store.list("log")).at(-1);
+    return last === undefined ? 0 : sequenceOf(last);
+  }
+  let head = from;
+  while ((await store.get(logKey(head + 1))) !== null) head++;
+  return head;
+}
+
+/** Sequence of the oldest staged commit that isn't purged, 0 when there is none. */
+export async function readTail(store: ObjectStore): Promise<number> {
+  const [first] = await store.list("log");
+  return first === undefined ? 0 : sequenceOf(first);
 }
 
 function sequenceOf(key: string): number {

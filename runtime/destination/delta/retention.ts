@@ -20,6 +20,6 @@ export function logRetentionMs(configuration?: Record<string, string>): number {
 }
 
 /** delta.deletedFileRetentionDuration: how long files stay that were removed from the table; default 7 days. */
-export function fileRetentionMs(configuration?: Record<string, string>): number {
-  return retentionMs(configuration, "delta.deletedFileRetentionDuration", 7 * unitsMs.day);
+export function fileRetentionMs(configuration?: Record<string, string>, defaultMs = unitsMs.week): number {
+  return retentionMs(configuration, "delta.deletedFileRetentionDuration", defaultMs);
 }

@@ -3,7 +3,7 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { ApplierConfig } from "../../../runtime/config";
+import { type ApplierConfig, maintenanceSchema } from "../../../runtime/config";
 import type { ApplierStatus } from "../../../runtime/status";
 import { defaultTableOptions, tableModeSchema } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
@@ -225,4 +225,23 @@ describe("a table of each mode", () => {
       models = kept;
     },
   );
+});
+
+describe("maintenance", () => {
+  it("that is killed amid a compaction changes nothing, and is done by the next", async () => {
+    const maintenance = maintenanceSchema.parse({ stagingRetentionMs: 0 });
+    const once = applier("once", { maintenance });
+    let kills = 0;
+    for (let round = 0; round < 9; round++) {
+      await work(round * 5);
+      const { signal } = await once.start({ SLUICE_FAILPOINT: "applier.after-compacted-files:1" }).exited();
+      if (signal === "SIGKILL") kills++;
+    }
+    expect(kills).toBeGreaterThan(0);
+    await finish();
+    expect(await once.start().exited()).toEqual({ code: 0, signal: null });
+    await expectEqual();
+    const compactions = once.status()?.tables.map(({ maintenance: done }) => done.compactions) ?? [];
+    expect(Math.max(...compactions)).toBeGreaterThan(0);
+  });
 });

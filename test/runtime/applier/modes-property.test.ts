@@ -4,6 +4,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
+import { maintenanceSchema } from "../../../runtime/config";
 import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
 import { replayModes } from "./mode-replay";
@@ -42,7 +43,10 @@ describe("a table of each mode", () => {
           (mode): NamedTableOptions => ({ ...defaultTableOptions, schema: "public", name: `t_${mode}`, mode }),
         );
         const apply = () =>
-          runApplier(log.config({ tables }), { signal: new AbortController().signal, version: "0.0.0" });
+          runApplier(log.config({ tables, maintenance: maintenanceSchema.parse({ fileRetentionMs: 0 }) }), {
+            signal: new AbortController().signal,
+            version: "0.0.0",
+          });
         const expectEqual = async () => {
           await apply();
           const replayed = await replayModes(log.config().stagingPath);

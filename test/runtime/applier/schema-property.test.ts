@@ -6,6 +6,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
+import { maintenanceSchema } from "../../../runtime/config";
 import { readDeltaRows } from "../../support/delta-reader";
 import { replayStaging } from "../../support/staging-replay";
 import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "./schema-model";
@@ -39,7 +40,8 @@ const steps = fc.array(
 );
 
 async function expectEqual(log: StagedLog, models: SchemaModel[]): Promise<void> {
-  await runApplier(log.config(), { signal: new AbortController().signal, version: "0.0.0" });
+  const maintenance = maintenanceSchema.parse({ fileRetentionMs: 0 });
+  await runApplier(log.config({ maintenance }), { signal: new AbortController().signal, version: "0.0.0" });
   for (const { schema, visible } of models) {
     if (visible === null) {
       expect(existsSync(join(log.destination, "public", schema.name))).toBe(false);

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { DeltaType, TableSchema } from "../../../runtime/change/table-schema";
-import type { ApplierConfig } from "../../../runtime/config";
+import { type ApplierConfig, maintenanceSchema } from "../../../runtime/config";
 import { duckDbType } from "../../../runtime/destination/delta/table-metadata";
 import { formatLsn, type Lsn } from "../../../runtime/postgres/lsn";
 import { openFolderStore } from "../../../runtime/staging/folder-store";
@@ -69,6 +69,7 @@ export class StagedLog {
       destination: { kind: "local", path: this.destination },
       trigger: { kind: "once" },
       tables: [],
+      maintenance: maintenanceSchema.parse({}),
       memoryBytesMax: 256 * 1024 * 1024,
       ...changes,
     };

@@ -1,0 +1,23 @@
+import { SluiceError } from "../errors";
+import type { TableHome } from "./table-home";
+
+/** A table that was set back behind what staging keeps. */
+export function needsPurged(label: string, sequence: number): SluiceError {
+  return new SluiceError("staging", `${label} lacks staged commits after ${sequence}, which are no longer kept`, {
+    remedy: `The table was set back or removed. Take a new snapshot of it: sluice resync ${label}`,
+  });
+}
+
+/** Another table has its place, and no new one is known. */
+export function displaced({ place, delta }: TableHome): SluiceError {
+  const label = `${place.schema}.${place.name}`;
+  return new SluiceError("conflict", `${label}: another table of that name has ${delta.path} now`, {
+    remedy: "The table goes on as soon as its new name is staged: it was renamed at the source, or dropped.",
+  });
+}
+
+export function toSluiceError(thrown: unknown, label: string): SluiceError {
+  if (thrown instanceof SluiceError) return thrown;
+  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  return new SluiceError("internal", `${label}: ${message}`, { cause: thrown });
+}

@@ -1,0 +1,68 @@
+import { readdir, rm, stat } from "node:fs/promises";
+import { join, relative } from "node:path";
+import type { AddFile, RemoveFile } from "./actions";
+import { deletionVectorPath } from "./deletion-vector-store";
+import { failed, isAbsent } from "./delta-log";
+import type { DeltaSnapshot } from "./delta-snapshot";
+
+export interface StoredFile {
+  /** below the table's folder */
+  path: string;
+  /** when it was written here, or got its name here */
+  modifiedMs: number;
+}
+
+/**
+ * Pure: files of a table that no version within the retention has: neither active, nor removed since `cutoffMs`, nor
+ * so young that a writer may still be about to commit them.
+ */
+export function unneededFiles(files: StoredFile[], needed: ReadonlySet<string>, cutoffMs: number): string[] {
+  return files.filter(({ path, modifiedMs }) => modifiedMs < cutoffMs && !needed.has(path)).map(({ path }) => path);
+}
+
+/** Paths, below the table's folder, of data files and deletion vectors that versions since `cutoffMs` have. */
+export function neededFiles(tablePath: string, snapshot: DeltaSnapshot, cutoffMs: number): Set<string> {
+  const needed = new Set<string>();
+  const take = (file: AddFile | RemoveFile) => {
+    needed.add(decodeURIComponent(file.path));
+    const vector = file.deletionVector ? deletionVectorPath(tablePath, file.deletionVector) : null;
+    if (vector !== null) needed.add(relative(tablePath, vector));
+  };
+  for (const add of snapshot.files.values()) take(add);
+  for (const remove of snapshot.tombstones.values()) {
+    // One without a time may have been removed just now.
+    if ((remove.deletionTimestamp ?? Number.POSITIVE_INFINITY) >= cutoffMs) take(remove);
+  }
+  return needed;
+}
+
+/** Removes a table's unneeded data files and deletion vectors; of other kinds of files none. Returns how many. */
+export async function vacuumTable(tablePath: string, snapshot: DeltaSnapshot, retentionMs: number): Promise<number> {
+  const cutoffMs = Date.now() - retentionMs;
+  const unneeded = unneededFiles(await listFiles(tablePath, ""), neededFiles(tablePath, snapshot, cutoffMs), cutoffMs);
+  for (const path of unneeded) {
+    await rm(join(tablePath, path), { force: true }).catch((error: unknown) => {
+      throw failed(join(tablePath, path), "removed", error);
+    });
+  }
+  return unneeded.length;
+}
+
+/** Data files and deletion vectors; hidden folders (as `_delta_log`) aren't looked into. */
+async function listFiles(tablePath: string, folder: string): Promise<StoredFile[]> {
+  const files: StoredFile[] = [];
+  try {
+    for (const entry of await readdir(join(tablePath, folder), { withFileTypes: true })) {
+      const path = join(folder, entry.name);
+      if (entry.isDirectory()) {
+        if (!/^[._]/.test(entry.name)) files.push(...(await listFiles(tablePath, path)));
+      } else if (entry.isFile() && /\.parquet(\..*\.tmp)?$|^deletion_vector_.*\.bin$/.test(entry.name)) {
+        const { mtimeMs, ctimeMs } = await stat(join(tablePath, path));
+        files.push({ path, modifiedMs: Math.max(mtimeMs, ctimeMs) });
+      }
+    }
+  } catch (error) {
+    if (!isAbsent(error)) throw failed(join(tablePath, folder), "listed", error);
+  }
+  return files;
+}

@@ -1,0 +1,185 @@
+// Contract: between batches tables and staging are kept small: few files, few deleted rows, nothing that no reader within
+// the retention needs; no row changes by it, and nothing unapplied is ever purged (invariant 3).
+import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { runApplier } from "../../../runtime/applier/applier";
+import { neededAfter } from "../../../runtime/applier/applier-progress";
+import { type MaintenanceConfig, maintenanceSchema } from "../../../runtime/config";
+import { planCompaction } from "../../../runtime/destination/compaction-plan";
+import { unneededFiles } from "../../../runtime/destination/delta/vacuum";
+import type { ApplierStatus } from "../../../runtime/status";
+import { openDelta, readDeltaRows } from "../../support/delta-reader";
+import { StagedLog, tableSchema } from "./staged-log";
+
+const orders = tableSchema("100", "orders", { id: "long*", name: "string" });
+let log: StagedLog;
+beforeEach(async () => {
+  log = await StagedLog.open();
+});
+afterEach(() => log.close());
+
+const status = () => JSON.parse(readFileSync(log.config().statusPath, "utf8")) as ApplierStatus;
+const path = () => join(log.destination, "public", "orders");
+const names = (folder: string) => readdirSync(folder).filter((name) => !name.startsWith("_"));
+const apply = (maintenance: Partial<MaintenanceConfig> = {}, id = "test") =>
+  runApplier(log.config({ id, maintenance: maintenanceSchema.parse(maintenance) }), {
+    signal: new AbortController().signal,
+    version: "0.0.0",
+  });
+
+async function insert(from: number, count: number): Promise<void> {
+  const ids = Array.from({ length: count }, (_, index) => String(from + index));
+  await log.changes(
+    orders,
+    ids.map((id) => ({ op: 0, row: { id, name: `'n${id}'` } })),
+  );
+  await log.commit();
+}
+
+describe("compaction", () => {
+  it("makes one file of many small ones, without a change to any row", async () => {
+    await log.snapshot(orders, []);
+    for (let batch = 0; batch < 9; batch++) {
+      await insert(batch * 10, 10);
+      await apply({ compaction: false });
+    }
+    await log.changes(orders, [{ op: 2, row: { id: "5" } }]);
+    await log.commit();
+    await apply({ compaction: false });
+    const before = await openDelta(path());
+    expect(before.files).toHaveLength(9);
+    const rows = (await readDeltaRows(path())).map(({ id, name }) => `${id} ${name}`).sort();
+    await apply();
+    const after = await openDelta(path());
+    expect(after.files.map(({ deleted }) => deleted)).toEqual([0]);
+    expect(after.txns).toEqual(before.txns);
+    expect((await readDeltaRows(path())).map(({ id, name }) => `${id} ${name}`).sort()).toEqual(rows);
+    const commit = readFileSync(join(path(), "_delta_log", `${String(after.version).padStart(20, "0")}.json`), "utf8");
+    expect(commit).not.toContain('"dataChange":true');
+    expect(status().tables[0]).toMatchObject({
+      rows: 89,
+      upserted: 90,
+      files: 1,
+      maintenance: { compactions: 1, filesCompacted: 9 },
+    });
+    // Readers of the version before still find its files; later batches go on.
+    expect(await readDeltaRows(path(), before.version)).toHaveLength(89);
+    await insert(200, 1);
+    await apply();
+    expect(await readDeltaRows(path())).toHaveLength(90);
+  });
+
+  const file = (megabytes: number, deleted = 0) => ({ bytes: megabytes * 1024 * 1024, records: 100, deleted });
+  it.each([
+    ["few small files", Array.from({ length: 7 }, () => file(0.1)), []],
+    [
+      "many of one tier, not those of others",
+      [...Array.from({ length: 8 }, () => file(0.1)), file(10), file(100)],
+      [[0, 1, 2, 3, 4, 5, 6, 7]],
+    ],
+    ["a file with many deleted rows", [file(100, 10), file(100, 40)], [[1]]],
+    [
+      "files that are small by what lives in them",
+      Array.from({ length: 8 }, () => file(2, 60)),
+      [[0, 1, 2, 3, 4, 5, 6, 7]],
+    ],
+    [
+      "so many that one file would be too large",
+      Array.from({ length: 10 }, () => file(20)),
+      [
+        [0, 1, 2, 3],
+        [4, 5, 6, 7],
+      ],
+    ],
+  ])("plans %s", (_, files, groups) => expect(planCompaction(files)).toEqual(groups));
+});
+
+describe("vacuum", () => {
+  it("keeps what versions within the retention have, and removes the rest", async () => {
+    await log.snapshot(orders, [{ id: "1" }, { id: "2" }]);
+    await apply();
+    const first = names(path());
+    await log.snapshot(orders, [{ id: "3" }], "second");
+    await apply();
+    expect(names(path())).toEqual(expect.arrayContaining(first));
+    expect(await readDeltaRows(path(), 0)).toHaveLength(2);
+    await apply({ fileRetentionMs: 0 });
+    const { files } = await openDelta(path());
+    expect(names(path())).toEqual(files.map((each) => each.path));
+    expect(status().tables[0].maintenance.filesVacuumed).toBe(1);
+    expect(await readDeltaRows(path())).toHaveLength(1);
+  });
+
+  it("leaves a table alone whose rows another table's place still holds", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply({ fileRetentionMs: 0 });
+    // Its name is taken before its own new name is staged.
+    const rival = tableSchema("200", "orders", { id: "long*" });
+    await log.snapshot(rival, [{ id: "7" }]);
+    await apply({ fileRetentionMs: 0 });
+    await apply({ fileRetentionMs: 0 });
+    const renamed = { ...orders, schemaId: 2, name: "renamed" };
+    await log.schemaChange(renamed);
+    await log.commit();
+    await apply({ fileRetentionMs: 0 });
+    expect((await readDeltaRows(join(log.destination, "public", "renamed"))).map(({ id }) => id)).toEqual([1n]);
+    expect((await readDeltaRows(path())).map(({ id }) => id)).toEqual([7n]);
+  });
+
+  it("removes only what is old and in no version", () => {
+    const files = ["active", "young", "old"].map((each) => ({ path: each, modifiedMs: each === "young" ? 100 : 10 }));
+    expect(unneededFiles(files, new Set(["active"]), 50)).toEqual(["old"]);
+  });
+});
+
+describe("the staging purge", () => {
+  const data = () => readdirSync(join(log.folder, "staging", "data"));
+  const records = () => readdirSync(join(log.folder, "staging", "log")).length;
+
+  it("removes what is applied and older than the retention, and applying goes on", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    for (let id = 2; id < 6; id++) await insert(id, 1);
+    await apply();
+    expect(records()).toBe(5);
+    await apply({ stagingRetentionMs: 0 });
+    expect({ records: records(), data: data().length, purged: status().purged }).toEqual({
+      records: 1,
+      data: 1,
+      purged: { records: 4, files: 4 },
+    });
+    await insert(6, 1);
+    await log.store.delete("progress/test.json");
+    await apply({ stagingRetentionMs: 0 });
+    expect(await readDeltaRows(path())).toHaveLength(6);
+    // A table that is lost with what staging no longer has is told, not made anew with holes.
+    rmSync(path(), { recursive: true });
+    await insert(7, 1);
+    await expect(apply()).rejects.toMatchObject({ remedy: expect.stringContaining("sluice resync public.orders") });
+    expect(existsSync(path())).toBe(false);
+  });
+
+  it("keeps what an unfinished snapshot, a failed table or another applier needs", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply({ stagingRetentionMs: 86_400_000 }, "other");
+    await log.schema(tableSchema("200", "slow", { id: "long*" }));
+    log.begin(tableSchema("200", "slow", { id: "long*" }), "s");
+    await log.commit();
+    await insert(2, 1);
+    await insert(3, 1);
+    await apply({ stagingRetentionMs: 0 });
+    expect(records()).toBe(3);
+    await apply({ stagingRetentionMs: 0 }, "other");
+    expect(records()).toBe(3);
+    await log.store.put("progress/unreadable.json", "{");
+    log.end(tableSchema("200", "slow", { id: "long*" }), "s");
+    await log.commit();
+    await apply({ stagingRetentionMs: 0 });
+    expect(records()).toBe(4);
+  });
+
+  it("knows nothing where an applier's progress can't be read", () => {
+    expect(neededAfter(null)).toBe(0);
+    expect(neededAfter([])).toBe(0);
+  });
+});
