@@ -124,9 +124,11 @@ describe("a database's encoding", () => {
       {},
       "ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
     );
-    await pipeline.start().settled();
-    expect(pipeline.table("t").state).toMatchObject({
+    pipeline.gateway.start();
+    expect((await pipeline.gateway.exited()).code).not.toBe(0);
+    expect(pipeline.gateway.status()?.state).toMatchObject({
       kind: "failed",
+      errorKind: "unsupported",
       message: "the database's encoding is SQL_ASCII: its texts can't be told as UTF-8",
     });
     const facts = await readSourceFacts(pipeline.client);
