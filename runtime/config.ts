@@ -101,7 +101,7 @@ export const gatewayConfigSchema = z.strictObject({
       ageMsMax: z.int().min(10).default(1_000),
       /**
        * a row (or a change with its old row) of more bytes stops its table, in the stream and in a copy; default 128 MiB.
-       * The gateway takes up to eight times as much memory, the applier four times (see its `memoryBytesMax`).
+       * Gateway and applier take about eight times as much memory (the applier for all such rows of a batch).
        */
       rowBytesMax: z
         .int()
