@@ -226,7 +226,10 @@ export class TableSpool {
 
   /** All rows since the last seal; null when there are none. */
   seal(): SealedRows | null {
-    if (this.rows === 0) return null;
+    if (this.rows === 0) {
+      this.clear();
+      return null;
+    }
     const { schema, rows, bytes, inserts, updates, deletes } = this;
     const unrepresentable: Record<string, number> = {};
     const columns: SealedColumn[] = this.meta.map((buffer, index) => ({ ...metaColumns[index], buffer }));
@@ -235,10 +238,15 @@ export class TableSpool {
       columns.push({ name: physicalName, duckdbType: this.types[index].duckdbType, buffer });
       if (buffer.unrepresentable > 0) unrepresentable[name] = buffer.unrepresentable;
     }
+    this.clear();
+    return { schema, columns, rows, inserts, updates, deletes, bytes, unrepresentable };
+  }
+
+  /** What a row that was refused in its middle has left goes too: it would stand before the next row's values. */
+  private clear(): void {
     this.rows = this.bytes = this.inserts = this.updates = this.deletes = this.capacity = 0;
     this.meta = [];
     this.columns = [];
-    return { schema, columns, rows, inserts, updates, deletes, bytes, unrepresentable };
   }
 
   private writeTuple(

@@ -3,6 +3,7 @@
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasShape } from "../../../runtime/change/schema-change";
+import { TableSpool } from "../../../runtime/change/spool";
 import type { Relation } from "../../../runtime/postgres/pgoutput";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
 import { readBack, schemaOf, streamedRows } from "../../support/decoded-changes";
@@ -135,6 +136,40 @@ describe("spool", () => {
               count(DISTINCT _commit_lsn)::INT, max(abs(epoch(_commit_time) - epoch(now()::TIMESTAMP))) < 100 FROM $file`,
     );
     expect(rows).toEqual([[10_000, 10_000, 9_999, 245_000, true, 1, true]]);
+  });
+
+  it("keeps nothing of a row that was refused in its middle, when its transaction comes again", async () => {
+    await client.query("CREATE TABLE refused (id int PRIMARY KEY, body text, n numeric)");
+    const spool = new TableSpool(await schemaOf(client, "spool", "refused"), "changes");
+    const meta = { commitLsn: 1n, commitTimeMicros: 0n, nextOrdinal: 0, isOpen: false };
+    const tuple = (values: [kind: "t" | "b", value: Buffer][]) =>
+      Buffer.concat([
+        Buffer.from([0, values.length]),
+        ...values.map(([kind, value]) => {
+          const head = Buffer.alloc(5, kind);
+          head.writeInt32BE(value.length, 1);
+          return Buffer.concat([head, value]);
+        }),
+      ]);
+    const [id, body] = [Buffer.from("1"), Buffer.from("once")];
+    // The last column is no numeric in binary form.
+    const refused = tuple([
+      ["t", id],
+      ["t", body],
+      ["b", Buffer.from([1])],
+    ]);
+    expect(() => spool.appendInsert(refused, 0, refused.length, meta)).toThrow();
+    expect(spool.seal()).toBeNull();
+    const sound = tuple([
+      ["t", id],
+      ["t", body],
+      ["t", Buffer.from("2.5")],
+    ]);
+    spool.appendInsert(sound, 0, sound.length, meta);
+    const sealed = spool.seal();
+    if (sealed === null) throw new Error("nothing was spooled");
+    const { rows } = await readBack(sealed, "SELECT c1, c2, c3::VARCHAR FROM $file");
+    expect(rows).toEqual([[1, "once", "2.500000000000000000"]]);
   });
 
   it("tells a relation of another shape", async () => {
