@@ -5,8 +5,6 @@ import type { Inputs, Preflight, Source } from "./source";
 export interface ConnectionArgs extends Inputs<Source> {
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
-  /** Accept a server in recovery; default false. */
-  allowStandby?: pulumi.Input<boolean>;
 }
 
 const provider = new StoredProvider("Connection");

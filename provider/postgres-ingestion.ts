@@ -31,8 +31,6 @@ export interface PostgresIngestionArgs {
   captureDdl?: pulumi.Input<boolean>;
   /** Standbys keep the slot too; PostgreSQL 17 and newer; default false. In place. See `ReplicationSlot`. */
   failover?: pulumi.Input<boolean>;
-  /** Accept a source in recovery; default false. */
-  allowStandby?: pulumi.Input<boolean>;
   /** When source and machine are looked at; default `preview`. */
   preflight?: pulumi.Input<Preflight>;
   /** Settings of the gateway: each restarts it in place, but `stagingPath`, which replaces it. */
@@ -93,7 +91,6 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         sslRootCertFile: setting("sslRootCertFile"),
         connectTimeoutMs: setting("connectTimeoutMs"),
         failoverHosts: setting("failoverHosts"),
-        allowStandby: args.allowStandby,
         preflight,
       },
       child,

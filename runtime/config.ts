@@ -25,8 +25,6 @@ export const sourceSchema = z.strictObject({
     .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
     .max(32)
     .optional(),
-  /** a server in recovery is read from too; else one is waited with until it is promoted */
-  allowStandby: z.boolean().optional(),
 });
 export type SourceConfig = z.infer<typeof sourceSchema>;
 

@@ -19,21 +19,20 @@ const shape = {
   ...sourceSchema.shape,
   password: passwordReference.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
-  allowStandby: z.boolean().default(false),
 };
 
-const sourceKeys = Object.keys(sourceSchema.shape).filter((key) => key !== "allowStandby");
+const sourceKeys = Object.keys(sourceSchema.shape);
 
 /** Pure: inputs with defaults and `source`, the settings as one object for the other resources. */
 export function checkConnection(news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
-  inputs.source = { ...pick(inputs, sourceKeys), ...(inputs.allowStandby === true ? { allowStandby: true } : {}) };
+  inputs.source = pick(inputs, sourceKeys);
   return { inputs, failures: failures.map(withoutValue) };
 }
 
 /** Pure. Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
 export function diffConnection(olds: Properties, news: Properties): DiffResult {
-  const updates = [...sourceKeys, "preflight", "allowStandby"].map((key) => [key, "update"] as const);
+  const updates = [...sourceKeys, "preflight"].map((key) => [key, "update"] as const);
   return withDrift(compare({ ...Object.fromEntries(updates), database: "replace" }, olds, news), olds);
 }
 
@@ -45,7 +44,6 @@ function withoutValue(failure: CheckFailure): CheckFailure {
 
 interface Preflight {
   needsSlot: boolean;
-  allowStandby: boolean;
 }
 
 async function inspect(source: SourceConfig, options: Preflight, check: boolean) {
@@ -61,7 +59,7 @@ const describe = (finding: Finding) => `${finding.message}\n  remedy: ${finding.
 
 async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properties> {
   const source = inputs.source as SourceConfig;
-  const options = { needsSlot, allowStandby: inputs.allowStandby === true };
+  const options = { needsSlot };
   const { facts, systemIdentifier, findings } = await inspect(source, options, false);
   const errors = errorsOf(findings);
   if (errors.length > 0) {
@@ -93,7 +91,7 @@ export const connection: Lifecycle = {
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
     try {
       const needsSlot = !existing && !isOwn("server", server);
-      const { findings } = await inspect(source, { needsSlot, allowStandby: inputs.allowStandby === true }, true);
+      const { findings } = await inspect(source, { needsSlot }, true);
       for (const finding of findings) {
         if (finding.severity === "error") failures.push({ property: finding.property, reason: describe(finding) });
         else printOnce(`warning: ${server}: ${finding.message}. ${finding.remedy}`);
@@ -115,7 +113,7 @@ export const connection: Lifecycle = {
   async read(id, props) {
     const source = props.source as SourceConfig;
     try {
-      const options = { needsSlot: false, allowStandby: props.allowStandby === true };
+      const options = { needsSlot: false };
       const { facts, systemIdentifier, findings } = await inspect(source, options, false);
       const drift = errorsOf(findings).map(describe);
       if ((systemIdentifier ?? "") !== props.systemIdentifier || facts.databaseOid !== props.databaseOid) {

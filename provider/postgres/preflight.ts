@@ -39,7 +39,6 @@ export interface Finding {
 export interface FindingOptions {
   /** count free slots and walsenders; false when ours exist already */
   needsSlot: boolean;
-  allowStandby: boolean;
 }
 
 /** Pure: what stands against replicating from such a source, worst first. */
@@ -61,8 +60,12 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       "Run ALTER SYSTEM SET wal_level = 'logical' and restart PostgreSQL (RDS and Aurora: set rds.logical_replication = 1 in the parameter group; Cloud SQL: the flag cloudsql.logical_decoding; Azure: wal_level in the server parameters).",
     );
   }
-  if (facts.inRecovery && !options.allowStandby) {
-    error("host", "the server is a standby (in recovery)", "Give the primary's host, or set allowStandby: true.");
+  if (facts.inRecovery) {
+    error(
+      "host",
+      "the server is a standby (in recovery): its snapshots don't tell which transactions they see",
+      "Give the primary's host; name standbys that may be promoted in failoverHosts.",
+    );
   }
   if (!facts.superuser && !facts.replication && !facts.rdsReplication) {
     error(

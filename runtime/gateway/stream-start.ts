@@ -52,9 +52,7 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
     assertPrimary(source, inRecovery);
     const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
     addPublished(capture, await readPublishedTables(client, config.publication));
-    // The server makes and sends binary values in half the time. A form for all: one column without it decides.
-    const schemas = await readTableSchemas(client, config.publication, config.types);
-    const binary = schemas.every(({ schema }) => hasBinaryForm(schema.columns));
+    const binary = await allHaveBinaryForm(client, config);
     await stager.drained();
     const known = maxLsn(stager.stagedLsn, idle.durableLsn);
     const stagedLsn = known === lsnZero ? null : known;
@@ -81,11 +79,21 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
   }
 }
 
-/** @throws SluiceError `unreachable`: a standby is waited with until it is promoted, or another server is found */
+/** The server makes and sends binary values in half the time. A form for all: one column without it decides. */
+async function allHaveBinaryForm(client: Client, { publication, types }: GatewayConfig): Promise<boolean> {
+  const tables = await readTableSchemas(client, publication, types);
+  return tables.every(({ schema }) => hasBinaryForm(schema.columns));
+}
+
+/**
+ * A standby can't be the source, though PostgreSQL 16 decodes there: in recovery the running transactions are kept apart
+ * and pg_current_snapshot() leaves them out, so a snapshot doesn't tell which transactions it sees.
+ * @throws SluiceError `unreachable`: a standby is waited with until it is promoted, or another server is found
+ */
 export function assertPrimary(source: SourceConfig, inRecovery: boolean): void {
-  if (!inRecovery || source.allowStandby === true) return;
+  if (!inRecovery) return;
   throw new SluiceError("unreachable", `${source.host}:${source.port} is a standby (in recovery)`, {
-    remedy: "Promote it, or point host or failoverHosts to the primary; or set allowStandby to read from a standby.",
+    remedy: "Promote it, or point host or failoverHosts to the primary: a standby can't be read from.",
   });
 }
 

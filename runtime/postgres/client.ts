@@ -70,7 +70,7 @@ class SourceClient extends Client {
 
 /**
  * An open connection with pinned session settings; the caller ends it. With `failoverHosts` it leads to the first server
- * that answers and is a primary (or any, with `allowStandby`); `client.host` and `client.port` tell which.
+ * that answers and is a primary; `client.host` and `client.port` tell which.
  * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
  */
 export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
@@ -80,7 +80,7 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
   for (const { host, port } of addresses) {
     try {
       const client = await connectAddress({ ...source, host, port }, options);
-      if (source.allowStandby === true || !(await isStandby(client))) return client;
+      if (!(await isStandby(client))) return client;
       await client.end().catch(() => {});
       failures.push(new SluiceError("unreachable", `${host}:${port} is a standby`));
     } catch (error) {

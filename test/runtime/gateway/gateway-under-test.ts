@@ -84,13 +84,21 @@ export class GatewayUnderTest {
   /** Waits until all tables stream and what the server has now is acknowledged. */
   async caughtUp(client = this.client): Promise<GatewayStatus> {
     const { rows } = await client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
-    return this.process.untilStatus(
+    const status = await this.process.untilStatus(
       "caught up",
-      (status) =>
-        status.tables.length > 0 &&
-        status.tables.every((table) => table.state.kind === "streaming") &&
-        lsnOf(status.acknowledgedLsn) >= lsnOf(rows[0].lsn),
+      ({ tables, acknowledgedLsn }) =>
+        tables.length > 0 &&
+        tables.every((table) => table.state.kind === "streaming") &&
+        lsnOf(acknowledgedLsn) >= lsnOf(rows[0].lsn),
     );
+    // A snapshot's end is told a moment before it is durable.
+    await until("every snapshot is staged", () => {
+      const newest = this.records().at(-1);
+      return newest !== undefined && Object.values(newest.tables).every((table) => table.snapshotComplete)
+        ? true
+        : null;
+    });
+    return status;
   }
 
   /** Staging, replayed, against the source's rows: nothing lost, nothing twice. */
