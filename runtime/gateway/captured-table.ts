@@ -29,6 +29,11 @@ export interface SnapshotProgress {
   visibility: SnapshotVisibility;
   /** of the newest snapshot: the stream must pass it before the end is staged */
   lastHorizonLsn: Lsn;
+  /**
+   * End of flushed WAL, read so long after the newest snapshot that all commits which it sees are flushed: passing it is
+   * as good as passing the horizon, which on an idle server may stay unflushed. null until then
+   */
+  settledLsn: Lsn | null;
   startedAt: string;
   /** of the ranges that are done */
   rows: number;

@@ -148,7 +148,7 @@ export class Gateway {
   /** Until the stop or a failure for good, which it throws. */
   async run(): Promise<void> {
     const cutTimer = setInterval(() => {
-      this.scheduler.stageEnds(false);
+      this.scheduler.stageEnds();
       this.schemaPoll.settle();
       this.capture.cutIfDue();
     }, cutTickMs);

@@ -100,11 +100,14 @@ export class Monitor {
 
   private async look(client: Client): Promise<void> {
     const { config, capture, scheduler, schemaPoll } = this.context;
-    const { slot, walLsn, inRecovery } = await readServerState(client, config.slot);
+    const readAtMs = Date.now();
+    const server = await readServerState(client, config.slot);
+    const { slot, walLsn, inRecovery } = server;
     assertPrimary({ ...config.source, host: client.host, port: client.port }, inRecovery);
     const nowMs = Date.now();
     this.walLsn = walLsn;
     this.lag.sample(walLsn, nowMs);
+    scheduler.serverSeen(server, readAtMs);
     const lossMs = this.forecast.add(nowMs, slot?.health.safeWalBytes ?? null);
     this.slot = slot === null ? null : { ...slot.health, lossMs };
     this.walSenderPid = slot?.activePid ?? null;

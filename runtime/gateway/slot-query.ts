@@ -14,6 +14,7 @@ export interface ServerState {
   /** end of the WAL that can be streamed now: flushed on a primary, replayed on a standby */
   walLsn: Lsn;
   inRecovery: boolean;
+  walWriterDelayMs: number;
   /** null when there is no such slot in this server */
   slot: SlotState | null;
 }
@@ -27,17 +28,24 @@ export async function readServerState(client: Client, name: string): Promise<Ser
   const { rows } = await client.query<{
     wal: string;
     recovery: boolean;
+    delay: number;
     retained: string | null;
     slot: Record<string, string | number | boolean | null> | null;
   }>(
-    `SELECT now.wal::text, now.recovery, pg_wal_lsn_diff(now.wal, s.restart_lsn)::text AS retained, to_jsonb(s) AS slot
+    `SELECT now.wal::text, now.recovery,
+            (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_writer_delay') AS delay, pg_wal_lsn_diff(now.wal, s.restart_lsn)::text AS retained, to_jsonb(s) AS slot
        FROM (SELECT pg_is_in_recovery() AS recovery,
                     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS wal) now
        LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $1`,
     [name],
   );
-  const { wal, recovery, retained, slot } = rows[0];
-  return { walLsn: parseLsn(wal), inRecovery: recovery, slot: slot === null ? null : slotState(name, slot, retained) };
+  const { wal, recovery, delay, retained, slot } = rows[0];
+  return {
+    walLsn: parseLsn(wal),
+    inRecovery: recovery,
+    walWriterDelayMs: delay,
+    slot: slot === null ? null : slotState(name, slot, retained),
+  };
 }
 
 function slotState(

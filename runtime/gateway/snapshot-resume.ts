@@ -57,6 +57,7 @@ export function fromStaged(snapshotId: string, staged: StagedSnapshot, nowMs: nu
     rowsEstimate: staged.rowsEstimate,
     parts,
     copiedAtMs: isCopied(parts) ? nowMs : null,
+    settledLsn: null,
     resumedAtMs: nowMs,
     shareAtResume: 0,
   };

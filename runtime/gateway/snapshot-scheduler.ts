@@ -1,9 +1,11 @@
 import { describeForLog, isTransient, type SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
+import type { Lsn } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
 import { type CapturedTable, secondsLeft } from "./captured-table";
 import { isCopied } from "./copy-ranges";
+import type { ServerState } from "./slot-query";
 import { Blocked } from "./snapshot-session";
 import { type SnapshotContext, TableSnapshot } from "./table-snapshot";
 
@@ -90,7 +92,7 @@ export class SnapshotScheduler {
       if (!(await snapshot.lead())) return;
       table.failures = 0;
       log("info", "snapshot-copied", { table: name, rows: table.snapshot?.rows });
-      this.stageEnds(false);
+      this.stageEnds();
     } catch (thrown) {
       if (this.context.signal.aborted) return;
       if (thrown instanceof Blocked) {
@@ -125,18 +127,31 @@ export class SnapshotScheduler {
   }
 
   /**
-   * Stages the end of each copied snapshot that the stream has passed, so that no record shows more than its `endLsn`
-   * (invariant 4). `idle`: the server has nothing more to send; then after 3 s nothing can come any more.
+   * What the monitor has seen of the server. Commits that a snapshot sees may not be flushed yet (synchronous_commit
+   * off), but are within three rounds of the WAL writer (PostgreSQL documentation, section 28.4).
+   * @param readAtMs before it was read
    */
-  stageEnds(idle: boolean): void {
+  serverSeen({ walLsn, walWriterDelayMs }: ServerState, readAtMs: number): void {
+    for (const { snapshot } of this.context.capture.tables.values()) {
+      if (snapshot === null || snapshot.settledLsn !== null) continue;
+      if (readAtMs - snapshot.resumedAtMs > 1_000 + 3 * walWriterDelayMs) snapshot.settledLsn = walLsn;
+    }
+    this.stageEnds();
+  }
+
+  /**
+   * Stages the end of each copied snapshot that the stream has passed, so that no record shows more than its `endLsn`
+   * (invariant 4).
+   */
+  stageEnds(): void {
     const { capture } = this.context;
     if (!capture.streaming) return;
     for (const table of capture.tables.values()) {
       const { snapshot } = table;
       if (snapshot?.copiedAtMs == null) continue;
-      const passed =
-        capture.boundaryLsn >= snapshot.lastHorizonLsn || (idle && this.now() - snapshot.copiedAtMs > 3_000);
-      if (!passed) continue;
+      const { lastHorizonLsn, settledLsn } = snapshot;
+      const isPassed = (lsn: Lsn) => capture.boundaryLsn >= lsn;
+      if (!isPassed(lastHorizonLsn) && (settledLsn === null || !isPassed(settledLsn))) continue;
       failpoint("gateway.before-snapshot-end");
       table.snapshot = null;
       table.snapshotComplete = true;

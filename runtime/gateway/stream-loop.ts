@@ -170,7 +170,7 @@ export class StreamLoop {
     const { capture, scheduler, idle } = this.context;
     capture.keepalive(lsn);
     if (!capture.idle) return;
-    scheduler.stageEnds(true);
+    scheduler.stageEnds();
     if (capture.idle) {
       idle.advance(capture.boundaryLsn).then(
         () => this.acknowledge(),

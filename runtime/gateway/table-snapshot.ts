@@ -190,6 +190,7 @@ export class TableSnapshot {
     const places = new Map(opened.parts.map((part) => [part.relationId, part]));
     for (const part of progress.parts) Object.assign(part, pickPlace(places.get(part.relationId)));
     progress.lastHorizonLsn = maxLsn(progress.lastHorizonLsn, opened.visibility.horizonLsn);
+    progress.settledLsn = null;
     progress.resumedAtMs = Date.now();
     progress.shareAtResume = copiedShare(progress.parts);
     log("info", "snapshot-resumed", { table: this.name, rows: progress.rows, left: rangesLeft(progress.parts).length });
@@ -270,6 +271,7 @@ export class TableSnapshot {
       rowsEstimate: Math.max(table.rowsEstimate, 0),
       parts: parts.map((part) => planPart(part, this.context.config.snapshot.rangeBytes)),
       copiedAtMs: parts.length === 0 ? nowMs : null,
+      settledLsn: null,
       resumedAtMs: nowMs,
       shareAtResume: 0,
     };

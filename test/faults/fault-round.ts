@@ -259,7 +259,7 @@ export class FaultRound {
         lost += equality.sourceOnly;
         doubled += equality.destinationOnly;
         rows += equality.rows;
-        this.problems.push(...equality.differences.slice(0, 5).map(describeDifference));
+        this.problems.push(...equality.differences.slice(0, 5).map((one) => shortened(describeDifference(one))));
       }
     } catch (error) {
       this.problems.push((error as Error).message);
@@ -323,6 +323,8 @@ function aborted(signal: AbortSignal): Promise<void> {
     else signal.addEventListener("abort", () => done(), { once: true });
   });
 }
+
+const shortened = (line: string) => (line.length > 400 ? `${line.slice(0, 300)} … ${line.slice(-100)}` : line);
 
 function lsnOf(text: string): bigint {
   const [high, low] = text.split("/").map((part) => BigInt(`0x${part}`));
