@@ -8,6 +8,7 @@ export const failpoints = [
   "gateway.after-range-done",
   "gateway.before-snapshot-end",
   "gateway.after-snapshot-end",
+  "gateway.after-schema-file",
   "gateway.before-record",
   "gateway.after-record",
   "gateway.after-slot-loss-recorded",

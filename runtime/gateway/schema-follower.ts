@@ -13,6 +13,7 @@ import { TableSpool } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
 import { moneyOid } from "../change/types";
 import type { GatewayConfig } from "../config";
+import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
 import { ddlMessagePrefix, readDdlMessage } from "../postgres/ddl-message";
 import { lsnZero } from "../postgres/lsn";
@@ -174,6 +175,7 @@ export class SchemaFollower {
       storeTableSchema(this.context.store, schema, table.schemaId),
       this.writeFill(schema, fill),
     ]);
+    failpoint("gateway.after-schema-file");
     return { kind: "evolve", schema: stored, fill: file, changes };
   }
 

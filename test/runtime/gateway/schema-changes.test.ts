@@ -244,6 +244,37 @@ describe.each([false, true])("with changes announced by event triggers: %s", (an
   });
 });
 
+describe("killed while it follows", () => {
+  it.each(["gateway.after-schema-file", "gateway.before-record", "gateway.after-record"])(
+    "at %s, the gateway goes on without a new copy",
+    async (failpoint) => {
+      const source = await CapturedSource.open(
+        postgres,
+        `schema_${failpoint.replace(/\W/g, "_")}`,
+        "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (2, 2); CREATE PUBLICATION p FOR TABLE t",
+      );
+      try {
+        source.gateway.start();
+        await source.caughtUp();
+        await source.gateway.stop();
+        source.gateway.start({ SLUICE_FAILPOINT: failpoint });
+        await source.caughtUp();
+        await source.client.query(
+          "BEGIN; UPDATE t SET a = 3 WHERE id = 1; ALTER TABLE t ADD b text DEFAULT 'x', DROP a; COMMIT",
+        );
+        await source.client.query("INSERT INTO t (id) VALUES (3)");
+        expect((await source.gateway.exited()).signal).toBe("SIGKILL");
+        source.gateway.start();
+        await source.caughtUp();
+        await expect.poll(() => source.differences(), { timeout: 10_000 }).toEqual([]);
+        expect(source.snapshots()).toEqual({ t: 1 });
+      } finally {
+        await source.close();
+      }
+    },
+  );
+});
+
 function setUp(announced: boolean): string {
   const tables = identities.flatMap((identity) =>
     cases.map((_, index) => ({ identity, name: tableOf(index, identity) })),
