@@ -11,6 +11,8 @@ const usage = `sluice ${version}: PostgreSQL into Delta tables
 
   sluice gateway --config FILE     snapshots and WAL into staging, until SIGTERM
   sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
+  sluice resync --config FILE [--json] SCHEMA.TABLE …
+                                   new snapshots of tables, whose rows of now stay readable until then
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice --version
 `;
@@ -21,7 +23,12 @@ const exitNeedsHelp = 78;
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { config: { type: "string" }, version: { type: "boolean" }, help: { type: "boolean" } },
+    options: {
+      config: { type: "string" },
+      json: { type: "boolean" },
+      version: { type: "boolean" },
+      help: { type: "boolean" },
+    },
   });
   if (values.version === true) {
     process.stdout.write(`${version}\n`);
@@ -37,6 +44,18 @@ async function main(): Promise<number> {
         throw new SluiceError("config", `${values.config} configures a ${config.role}, not a ${command}`);
       }
       await run(config);
+      return 0;
+    }
+    case "resync": {
+      const tables = positionals.slice(1);
+      if (values.config === undefined || tables.length === 0) {
+        throw new SluiceError(
+          "config",
+          "sluice resync: --config FILE (of gateway or applier) and SCHEMA.TABLE are needed",
+        );
+      }
+      const { resyncTables } = await import("./commands/resync.js");
+      await resyncTables(readConfig(values.config), tables, values.json === true);
       return 0;
     }
     case "supervise": {

@@ -19,7 +19,8 @@ const allowed: Record<string, string[]> = {
   gateway: ["postgres", "change", "staging", "operate"],
   applier: ["postgres", "change", "staging", "destination", "operate"],
   supervisor: ["operate"],
-  main: ["gateway", "applier", "operate", "supervisor"],
+  commands: ["postgres", "change", "staging", "operate"],
+  main: ["gateway", "applier", "commands", "operate", "supervisor"],
   index: [],
 };
 

@@ -51,6 +51,8 @@ type KnownTable = ApplierProgress["tables"][string];
 /** Records folded in one turn, so that tables take turns. */
 const recordsMax = 500;
 const attemptsMax = 5;
+/** So often a table that keeps its history is tried with all of its changes, before a new snapshot heals it without. */
+const failuresBeforeHealing = 3;
 
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
 export class TableApplier {
@@ -60,6 +62,8 @@ export class TableApplier {
   private failure: { error: SluiceError; count: number; retryAtMs: number } | null = null;
   private readonly targets: TableTargets;
   private readonly maintenance: TableMaintenance;
+  /** staging no longer has what comes after the table's position: only a new snapshot helps */
+  private lacksPurged = false;
   private readonly owner: TableOwner;
   private rows = 0;
 
@@ -85,6 +89,11 @@ export class TableApplier {
     return this.failure?.error ?? null;
   }
 
+  /** In a row. */
+  private get failures(): number {
+    return this.failure?.count ?? 0;
+  }
+
   isDue(nowMs: number): boolean {
     if (this.failure !== null) return this.failure.retryAtMs <= nowMs;
     return this.plan === null || this.doneSequence < this.context.records.head;
@@ -96,6 +105,7 @@ export class TableApplier {
     try {
       const plan = await this.fold();
       if (plan.ready.steps.length > 0) await this.apply(plan);
+      else if (this.lacksPurged) throw needsPurged(this.label, plan.baseSequence);
       this.failure = null;
     } catch (thrown) {
       const count = (this.failure?.count ?? 0) + 1;
@@ -119,10 +129,10 @@ export class TableApplier {
   private async fold(): Promise<PlanState> {
     const { records, batchBytesMax } = this.context;
     let plan = this.plan ?? this.newPlan(await this.startSequence(), this.known.removed);
-    const last = Math.min(records.head, plan.scannedSequence + recordsMax);
-    // What a blocked table waits for may be anywhere in the log.
-    const isFull = () => plan.ready.changeBytes >= batchBytesMax && !this.isBlocked;
-    while (plan.scannedSequence < last && !isFull()) {
+    // What a table waits for that can't go on may be anywhere in the log: a new name, or the snapshot that heals it.
+    const looksAhead = this.isBlocked || this.failure !== null;
+    const last = Math.min(records.head, looksAhead ? records.head : plan.scannedSequence + recordsMax);
+    while (plan.scannedSequence < last && (looksAhead || plan.ready.changeBytes < batchBytesMax)) {
       const record = await records.read(plan.scannedSequence + 1);
       plan = foldRecord(plan, record, record.events.get(this.tableId) ?? []);
     }
@@ -155,8 +165,9 @@ export class TableApplier {
     const known = held === null ? (heldSequence === null ? sequence : 0) : held;
     const start = held !== null && held >= (heldSequence ?? 0) ? Math.max(held, sequence) : known;
     // What is purged was in every table: this one was set back, or removed by hand.
-    if (start < head && start + 1 < (await records.tail())) throw needsPurged(this.label, start);
-    return start;
+    const tail = await records.tail();
+    this.lacksPurged = start < head && start + 1 < tail;
+    return this.lacksPurged ? tail - 1 : start;
   }
 
   /** Where the table may be: where it was, or where the newest record says. */
@@ -182,7 +193,7 @@ export class TableApplier {
 
   /** Nothing can be written now but a new snapshot, or at another place. */
   private get isBlocked(): boolean {
-    return this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
+    return this.lacksPurged || this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
   }
 
   /** What the pipeline's options are to the rows of now. */
@@ -191,18 +202,22 @@ export class TableApplier {
     return stored === null ? { kind: "none" } : compareOptions(stored.options, this.targets.options(this.known));
   }
 
-  private async apply({ ready, baseSequence, removed, scannedSequence, keepsHistory }: PlanState): Promise<void> {
+  private async apply({ ready, baseSequence, removed, keepsHistory }: PlanState): Promise<void> {
     const home = this.home as TableHome;
     const source = await this.targets.schema(schemaAfter(ready) as number);
     const place = this.targets.placeOf(source);
     const stays = isSamePlace(place, home.place);
     const change = this.optionsChange;
-    const plan = change.kind === "refresh" ? sinceSnapshot(ready) : ready;
-    const isReplaced = plan.steps[0]?.kind === "replace";
-    if (!isReplaced && ((stays && home.isDisplaced) || change.kind === "refresh")) {
-      if (scannedSequence < this.context.records.head) return;
-      throw change.kind === "refresh" ? needsSnapshot(this.label, change.reason) : displaced(home);
+    const needsNew = this.lacksPurged || change.kind === "refresh" || this.failures >= failuresBeforeHealing;
+    const healed = needsNew ? sinceSnapshot(ready) : ready;
+    const heals = healed.steps.length > 0;
+    if (!heals && (this.lacksPurged || change.kind === "refresh")) {
+      if (this.lacksPurged) throw needsPurged(this.label, baseSequence);
+      throw needsSnapshot(this.label, change.kind === "refresh" ? change.reason : "");
     }
+    const plan = heals ? healed : ready;
+    const isReplaced = plan.steps[0].kind === "replace";
+    if (!isReplaced && stays && home.isDisplaced) throw displaced(home);
     // A snapshot needs nothing of before, unless the table keeps what was.
     const goesOn = !isReplaced || (keepsHistory && change.kind !== "refresh" && this.held() !== null);
     const { schema, name } = source;
@@ -221,6 +236,13 @@ export class TableApplier {
       }
       if (!isReplaced && !home.isDisplaced) assertOwned(home.delta, this.owner);
       if (await applyPlan(delta, plan, this.applyContext(), goesOn ? home.delta : delta)) {
+        if (plan.steps.length < ready.steps.length) {
+          log("warning", "changes-left-out", {
+            table: this.label,
+            reason: "a new snapshot holds what they have led to",
+          });
+        }
+        this.lacksPurged = false;
         settle(afterApply(this.plan as PlanState));
         await this.checkpoint(delta);
         return;

@@ -103,6 +103,7 @@ export class Gateway {
     const { schemaPoll } = this;
     this.monitor = new Monitor({
       config,
+      store,
       capture,
       scheduler,
       schemaPoll,

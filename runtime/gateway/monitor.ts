@@ -6,6 +6,7 @@ import { log } from "../operate/log";
 import { connectSource } from "../postgres/client";
 import { type Lsn, lsnZero } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
+import type { ObjectStore } from "../staging/object-store";
 import type { GatewayStatus, HealthAlert, HoldingTransaction, SlotHealth } from "../status";
 import type { Capture } from "./capture";
 import { alertChanges, assessHealth, levelsOf } from "./health-alerts";
@@ -14,6 +15,7 @@ import { readHoldingTransactions } from "./holding-transactions";
 import { LagClock } from "./lag-clock";
 import { followPublishedRows } from "./published-rows";
 import { addPublished, readPublishedTables, removeUnpublished } from "./published-tables";
+import { followResyncRequests } from "./resync-requests";
 import type { SchemaPoll } from "./schema-poll";
 import { SlotForecast } from "./slot-forecast";
 import { readServerState } from "./slot-query";
@@ -24,6 +26,7 @@ import { assertPrimary } from "./stream-start";
 
 export interface MonitorContext {
   config: GatewayConfig;
+  store: ObjectStore;
   capture: Capture;
   scheduler: SnapshotScheduler;
   schemaPoll: SchemaPoll;
@@ -99,7 +102,7 @@ export class Monitor {
   }
 
   private async look(client: Client): Promise<void> {
-    const { config, capture, scheduler, schemaPoll } = this.context;
+    const { config, store, capture, scheduler, schemaPoll } = this.context;
     const readAtMs = Date.now();
     const server = await readServerState(client, config.slot);
     const { slot, walLsn, inRecovery } = server;
@@ -119,6 +122,7 @@ export class Monitor {
     addPublished(capture, published);
     removeUnpublished(capture, published);
     await followPublishedRows(client, capture, published, before);
+    await followResyncRequests(capture, store);
     const { rows } = await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text");
     const { xmin } = parseSnapshot(rows[0].text, lsnZero);
     capture.forgetDroppedBelow((xid) => BigInt.asIntN(32, BigInt(xid) - xmin) < 0n);

@@ -1,0 +1,63 @@
+import { z } from "zod";
+import { SluiceError } from "../errors";
+import type { ObjectStore } from "./object-store";
+import { readCommit, readHead } from "./staging-log";
+
+/** `requests/resync/<oid>.json`: somebody wants a new snapshot of a table. It stays until one has begun in a staged record. */
+export const resyncRequestSchema = z.strictObject({
+  version: z.literal(1),
+  tableId: z.string().regex(/^\d+$/),
+  /** the table's newest snapshot when it was asked for: any other is newer */
+  snapshotId: z.string().nullable(),
+  requestedAt: z.iso.datetime(),
+});
+export type ResyncRequest = z.infer<typeof resyncRequestSchema>;
+
+const folder = "requests/resync";
+const keyOf = (tableId: string) => `${folder}/${tableId}.json`;
+
+/**
+ * Asks the gateway for a new snapshot of a table; asking twice is asking once.
+ * @param label `schema.name` at the source
+ * @throws SluiceError `missing-object` when the newest staged record has no such table
+ */
+export async function requestResync(store: ObjectStore, label: string): Promise<ResyncRequest> {
+  const head = await readHead(store);
+  const tables = head === 0 ? [] : Object.entries((await readCommit(store, head)).tables);
+  const found = tables.find(([, { schema, name }]) => `${schema}.${name}` === label);
+  if (found === undefined) {
+    const known = tables.map(([, { schema, name }]) => `${schema}.${name}`).sort();
+    throw new SluiceError("missing-object", `staging ${store.location} has no table ${label}`, {
+      remedy: known.length === 0 ? "Start the gateway first." : `Name one of: ${known.join(", ")}.`,
+    });
+  }
+  const [tableId, { snapshotId }] = found;
+  const request: ResyncRequest = { version: 1, tableId, snapshotId, requestedAt: new Date().toISOString() };
+  await store.put(keyOf(tableId), JSON.stringify(request));
+  return request;
+}
+
+/** Those that are open; one that can't be read is removed, as it can't be followed. */
+export async function readResyncRequests(store: ObjectStore): Promise<ResyncRequest[]> {
+  const requests: ResyncRequest[] = [];
+  for (const key of await store.list(folder)) {
+    const content = await store.get(key);
+    if (content === null) continue;
+    const parsed = resyncRequestSchema.safeParse(parseOrNull(content.toString("utf8")));
+    if (parsed.success) requests.push(parsed.data);
+    else await store.delete(key);
+  }
+  return requests;
+}
+
+export function forgetResync(store: ObjectStore, tableId: string): Promise<void> {
+  return store.delete(keyOf(tableId));
+}
+
+function parseOrNull(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
