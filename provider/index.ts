@@ -1,5 +1,12 @@
 export { Connection, type ConnectionArgs } from "./connection";
-export { type BatchArgs, Gateway, type GatewayArgs, type HealthArgs, type Threshold } from "./gateway";
+export {
+  type BatchArgs,
+  Gateway,
+  type GatewayArgs,
+  type HealthArgs,
+  type SchemaChangeArgs,
+  type Threshold,
+} from "./gateway";
 export {
   type DestinationArgs,
   IngestionPipeline,

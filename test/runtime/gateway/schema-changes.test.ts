@@ -275,6 +275,37 @@ describe("killed while it follows", () => {
   );
 });
 
+describe("a partitioned table that is published by its root", () => {
+  it("is followed, and copied again where its partitions were rewritten", async () => {
+    const source = await CapturedSource.open(
+      postgres,
+      "schema_partitions",
+      `CREATE TABLE t (id int PRIMARY KEY, a int, b text) PARTITION BY RANGE (id);
+       CREATE TABLE t1 (b text, id int NOT NULL, a int); ALTER TABLE t ATTACH PARTITION t1 FOR VALUES FROM (0) TO (10);
+       CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
+       INSERT INTO t SELECT n, n, 'x' FROM generate_series(1, 15) n;
+       CREATE PUBLICATION p FOR TABLE t WITH (publish_via_partition_root = true)`,
+    );
+    const copiesBy = async (statements: string) => {
+      await source.client.query(statements);
+      await source.client.query("UPDATE t SET a = a + 1 WHERE id IN (3, 13)");
+      await source.caughtUp();
+      await expect.poll(() => source.differences(), { timeout: 10_000 }).toEqual([]);
+      return source.snapshots();
+    };
+    try {
+      source.gateway.start();
+      await source.caughtUp();
+      expect(await copiesBy("ALTER TABLE t ADD c int DEFAULT 5")).toEqual({ t: 1 });
+      expect(await copiesBy("ALTER TABLE t DROP b, ADD d numeric(6,2)")).toEqual({ t: 1 });
+      expect(await copiesBy("ALTER TABLE t ADD e int DEFAULT floor(random() * 100)")).toEqual({ t: 2 });
+      expect(await copiesBy("ALTER TABLE t ALTER a TYPE int USING a * 2")).toEqual({ t: 3 });
+    } finally {
+      await source.close();
+    }
+  });
+});
+
 function setUp(announced: boolean): string {
   const tables = identities.flatMap((identity) =>
     cases.map((_, index) => ({ identity, name: tableOf(index, identity) })),
