@@ -17,6 +17,14 @@ export interface BatchArgs {
   rowBytesMax?: pulumi.Input<number>;
 }
 
+/** Files of changes that no staged commit names yet: of large transactions, above all. */
+export interface SpoolArgs {
+  /** Bytes; once reached nothing more is read until there is room. It bounds the largest transaction. Default 64 GiB. */
+  bytesMax?: pulumi.Input<number>;
+  /** `early`, the default: as the server decodes it (PostgreSQL 14 and later); `commit`: the server spools it until then. */
+  largeTransactions?: pulumi.Input<"early" | "commit">;
+}
+
 /** How values are kept where there is a choice. A change copies the tables concerned again. */
 export interface TypeArgs {
   /** numeric without precision: `decimal`, the default, is DECIMAL(38, 18); `string` is STRING and holds every value. */
@@ -68,6 +76,8 @@ export interface GatewayArgs extends ProcessArgs {
   stagingPath?: pulumi.Input<string>;
   /** Restarts the process. */
   batch?: pulumi.Input<BatchArgs>;
+  /** Restarts the process. */
+  spool?: pulumi.Input<SpoolArgs>;
   /** `workers`: tables copied at the same time, default 2. Restarts the process. */
   snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
   /** Restarts the process. */

@@ -1,6 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
-import { type BatchArgs, Gateway, type HealthArgs, type SchemaChangeArgs, type TypeArgs } from "./gateway";
+import {
+  type BatchArgs,
+  Gateway,
+  type HealthArgs,
+  type SchemaChangeArgs,
+  type SpoolArgs,
+  type TypeArgs,
+} from "./gateway";
 import {
   type DestinationArgs,
   IngestionPipeline,
@@ -39,6 +46,7 @@ export interface PostgresIngestionArgs {
     /** Folder of the staging log; default below `stateDir`. */
     stagingPath?: pulumi.Input<string>;
     batch?: pulumi.Input<BatchArgs>;
+    spool?: pulumi.Input<SpoolArgs>;
     snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
     types?: pulumi.Input<TypeArgs>;
     schemaChanges?: pulumi.Input<SchemaChangeArgs>;

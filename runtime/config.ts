@@ -108,6 +108,24 @@ export const gatewayConfigSchema = z.strictObject({
         .default(128 * 1024 * 1024),
     })
     .prefault({}),
+  /** files of changes that no staged commit names yet: of a batch, and of transactions that are open or large */
+  spool: z
+    .strictObject({
+      /**
+       * once they have so many bytes nothing more is read until there is room; transactions that are open then are given
+       * up and read at their commit. It bounds the largest transaction. Default 64 GiB
+       */
+      bytesMax: z
+        .int()
+        .min(1024 * 1024)
+        .default(64 * gibibyte),
+      /**
+       * when a large transaction is read: default `early`, as the server decodes it (PostgreSQL 14 and later); or
+       * `commit`: the server spools it on its own disk until its commit
+       */
+      largeTransactions: z.enum(["early", "commit"]).default("early"),
+    })
+    .prefault({}),
   snapshot: z
     .strictObject({
       /** connections that copy, over all tables and their ranges; default 2 */

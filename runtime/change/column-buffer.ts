@@ -77,6 +77,11 @@ export class ColumnBuffer {
     }
   }
 
+  /** What the buffers take. */
+  get memoryBytes(): number {
+    return this.values.byteLength + this.validity.byteLength + this.ends.byteLength + this.heap.length;
+  }
+
   /** Forgets the rows from `rows` on. */
   truncate(rows: number): void {
     const byte = rows >> 3;

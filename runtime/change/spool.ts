@@ -40,13 +40,19 @@ export interface SealedRows {
   inserts: number;
   updates: number;
   deletes: number;
-  /** of the source's messages: what memory they take, roughly */
+  /** of the source's messages */
   bytes: number;
+  /** what the buffers take */
+  memoryBytes: number;
   /** values staged as NULL because their type can't hold them, by column name */
   unrepresentable: Record<string, number>;
 }
 
 const firstCapacity = 1024;
+
+/** Rows after which a spool overflows into a file, whatever a batch may have: so memory stays flat (invariant 7). */
+export const overflowRowsMax = 200_000;
+
 /** in place of a type's binary length: there is no reader for it */
 const unreadable = -2;
 
@@ -239,7 +245,8 @@ export class TableSpool {
       if (buffer.unrepresentable > 0) unrepresentable[name] = buffer.unrepresentable;
     }
     this.clear();
-    return { schema, columns, rows, inserts, updates, deletes, bytes, unrepresentable };
+    const memoryBytes = columns.reduce((sum, { buffer }) => sum + buffer.memoryBytes, 0);
+    return { schema, columns, rows, inserts, updates, deletes, bytes, memoryBytes, unrepresentable };
   }
 
   /** What a row that was refused in its middle has left goes too: it would stand before the next row's values. */

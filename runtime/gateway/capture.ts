@@ -1,7 +1,6 @@
 import { hasShape } from "../change/schema-change";
-import type { TransactionMeta } from "../change/spool";
+import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
-import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
 import { type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
@@ -16,7 +15,6 @@ export interface CaptureLimits {
   bytesMax: number;
   rowsMax: number;
   ageMsMax: number;
-  rowBytesMax: number;
 }
 
 /** The transaction in which a relation is described. */
@@ -67,6 +65,10 @@ export class Capture implements PgoutputHandler {
   private readonly takeBacks = new Map<StagedEvent, () => void>();
   private pendingRows = 0;
   private pendingBytes = 0;
+  /** of them in buffers still */
+  private unsealedRows = 0;
+  private unsealedBytes = 0;
+  private readonly overflowRows: number;
   /** when the batch got its first item; null while it is empty */
   private oldestMs: number | null = null;
   /** a table went back to pending, which the next record must say */
@@ -82,6 +84,7 @@ export class Capture implements PgoutputHandler {
     private readonly now: () => number = Date.now,
   ) {
     this.boundaryLsn = stager.stagedLsn;
+    this.overflowRows = Math.min(limits.rowsMax, overflowRowsMax);
     this.streamed = new StreamedCapture(this, stager, limits);
   }
 
@@ -181,6 +184,8 @@ export class Capture implements PgoutputHandler {
     this.takeBacks.clear();
     this.pendingRows = 0;
     this.pendingBytes = 0;
+    this.unsealedRows = 0;
+    this.unsealedBytes = 0;
     if (this.control.length === 0 && !this.statesChanged) this.oldestMs = null;
     this.relations.clear();
     this.lastRelationId = -1;
@@ -268,7 +273,6 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
-      requireRowSize(table.capture.schema, end - newTuple, this.limits.rowBytesMax);
       table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
@@ -288,7 +292,6 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
-      requireRowSize(table.capture.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
       table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
@@ -301,7 +304,6 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
-      requireRowSize(table.capture.schema, end - oldTuple, this.limits.rowBytesMax);
       table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
@@ -484,12 +486,10 @@ export class Capture implements PgoutputHandler {
     this.pendingRows++;
     if (this.oldestMs === null) this.touch();
     this.pendingBytes += bytes;
-    // A transaction larger than a batch overflows into files that the commit at its end will name (invariant 7).
-    if (this.pendingBytes >= this.limits.bytesMax || this.pendingRows >= this.limits.rowsMax) {
-      this.sealAll();
-      this.pendingBytes = 0;
-      this.pendingRows = 0;
-    }
+    this.unsealedRows++;
+    this.unsealedBytes += bytes;
+    // A large transaction, or batch, overflows into files that the record at its end will name (invariant 7).
+    if (this.unsealedBytes >= this.limits.bytesMax || this.unsealedRows >= this.overflowRows) this.sealAll();
   }
 
   private touch(): void {
@@ -497,6 +497,8 @@ export class Capture implements PgoutputHandler {
   }
 
   private sealAll(): void {
+    this.unsealedRows = 0;
+    this.unsealedBytes = 0;
     for (const table of this.tables.values()) this.sealTable(table);
   }
 

@@ -78,8 +78,10 @@ export function buildEvents(
  * moves only when the record is durable (invariant 1).
  */
 export class Stager {
-  /** rows sealed but not yet in a file */
+  /** memory of rows that are sealed but not yet in a file */
   bytesInFlight = 0;
+  /** of files of changes that no record names yet */
+  uncommittedBytes = 0;
   sequence: number;
   stagedLsn: Lsn;
   private files = 0;
@@ -111,14 +113,17 @@ export class Stager {
 
   /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
   writeRows(sealed: SealedRows): Promise<WrittenRows> {
-    const { bytes, inserts, updates, deletes } = sealed;
-    this.bytesInFlight += bytes;
+    const { memoryBytes, inserts, updates, deletes } = sealed;
+    this.bytesInFlight += memoryBytes;
     const file = this.writing.then(() => this.writeFile(sealed, this.writer));
     this.writing = file.catch(() => {});
     const written = file
-      .then((file) => ({ file, inserts, updates, deletes }))
+      .then((file) => {
+        this.uncommittedBytes += file.bytes;
+        return { file, inserts, updates, deletes };
+      })
       .finally(() => {
-        this.bytesInFlight -= bytes;
+        this.bytesInFlight -= memoryBytes;
         this.onDrained();
       });
     written.catch(() => {});
@@ -191,6 +196,8 @@ export class Stager {
       failpoint("gateway.after-record");
       this.sequence++;
       this.stagedLsn = endLsn;
+      for (const entry of written) this.uncommittedBytes -= entry.written?.file.bytes ?? 0;
+      this.onDrained();
     });
     this.committing = done.catch((error: unknown) => {
       this.broken ??= { error };
@@ -211,6 +218,15 @@ export class Stager {
     await this.committing;
   }
 
+  private discardRows(written: Promise<WrittenRows>): void {
+    written
+      .then(({ file }) => {
+        this.uncommittedBytes -= file.bytes;
+        return this.store.delete(file.path);
+      })
+      .catch(() => {});
+  }
+
   /** A file that no record will name. */
   discardFile(file: StagedFile): void {
     this.store.delete(file.path).catch(() => {});
@@ -219,7 +235,7 @@ export class Stager {
   /** Files of a batch that was given up. */
   discard(items: BatchItem[]): void {
     for (const item of items) {
-      if (item.kind === "rows") item.written.then(({ file }) => this.store.delete(file.path)).catch(() => {});
+      if (item.kind === "rows") this.discardRows(item.written);
       else if (item.event.kind === "schema" && item.event.fill !== undefined) this.discardFile(item.event.fill);
     }
   }

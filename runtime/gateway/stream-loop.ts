@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { describeError, isTransient, type SluiceError } from "../errors";
+import { describeError, type ErrorKind, isTransient, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
 import { PgoutputReader } from "../postgres/pgoutput";
@@ -15,6 +15,8 @@ import { prepareStream, type StreamStartContext } from "./stream-start";
 const streamCommitTag = 99;
 /** How long a stop waits for the end of the transaction that is being received. */
 const stopWaitMs = 3_000;
+/** For how long large transactions are read at their commit when the spool has been full of open ones. */
+const atCommitMs = 600_000;
 
 export interface StreamContext extends StreamStartContext {
   follower: SchemaFollower;
@@ -33,6 +35,8 @@ export class StreamLoop {
   acknowledgedLsn: Lsn = lsnZero;
   private stream: ReplicationStream | null = null;
   private gate: MessageGate | null = null;
+  private spoolIsFull = false;
+  private atCommitUntilMs = 0;
 
   constructor(private readonly context: StreamContext) {}
 
@@ -53,7 +57,7 @@ export class StreamLoop {
         if (!isTransient(error.kind) && !(error.kind === "slot-lost" && this.recovers)) throw error;
         failures++;
         this.reconnects++;
-        const delayMs = Math.min(retryDelayMs(failures) / 2, 15_000);
+        const delayMs = reconnectDelayMs(failures, error.kind, Math.random());
         log("warning", "stream-lost", { error: describeError(error), retryMs: delayMs });
         this.context.setState({ kind: "waiting", reason: error.describe() });
         await delay(delayMs, undefined, { signal }).catch(() => {});
@@ -83,9 +87,41 @@ export class StreamLoop {
 
   /** Reads on when what waits for staging, or to be read, has become less. */
   relieve(): void {
-    if (this.gate !== null && this.gate.heldBytes > 0) return;
+    this.checkSpool();
+    if (this.spoolIsFull || (this.gate !== null && this.gate.heldBytes > 0)) return;
     const { stager, config } = this.context;
     if (stager.trouble === null && stager.bytesInFlight <= config.batch.bytesMax) this.stream?.resume();
+  }
+
+  /**
+   * At the quota nothing more is read. Room comes when a record is written, or when open transactions are given up: they
+   * are read again, one after the other, at their commits.
+   */
+  private checkSpool(): void {
+    const { stager, capture, config } = this.context;
+    const isFull = stager.uncommittedBytes >= config.spool.bytesMax;
+    if (isFull && capture.streamed.count > 0) {
+      this.atCommitUntilMs = Date.now() + atCommitMs;
+      const held = `${stager.uncommittedBytes} bytes in files of ${capture.streamed.count} open transactions`;
+      log("warning", "spool-full", { bytes: stager.uncommittedBytes, openTransactions: capture.streamed.count });
+      this.stream?.fail(
+        new SluiceError("conflict", `the spool is full: ${held}; they are read again at their commits`, {
+          remedy: "Raise spool.bytesMax if such transactions are usual.",
+        }),
+      );
+      return;
+    }
+    if (isFull === this.spoolIsFull) return;
+    this.spoolIsFull = isFull;
+    if (!isFull) {
+      log("info", "spool-has-room", { bytes: stager.uncommittedBytes });
+      this.context.setState({ kind: "running" });
+      return;
+    }
+    this.stream?.pause();
+    const reason = `the spool is full (spool.bytesMax, ${config.spool.bytesMax} bytes): nothing is read until what is read is staged, which never happens to a transaction larger than that. Raise spool.bytesMax.`;
+    log("error", "spool-full", { bytes: stager.uncommittedBytes, openTransactions: 0, reason });
+    this.context.setState({ kind: "waiting", reason });
   }
 
   async stop(): Promise<void> {
@@ -102,7 +138,8 @@ export class StreamLoop {
       (buffer, start, end) => {
         if (buffer[start] === streamCommitTag && !follower.isVerified(buffer.readUInt32BE(start + 1))) return false;
         reader.read(buffer, start, end);
-        if (stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax) stream.pause();
+        if (this.spoolIsFull || stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax)
+          stream.pause();
         return true;
       },
       {
@@ -121,6 +158,7 @@ export class StreamLoop {
       startLsn,
       serverVersion,
       binary,
+      early: config.spool.largeTransactions === "early" && Date.now() >= this.atCommitUntilMs,
       verify,
       onMessage: (buffer, start, end) => gate.receive(buffer, start, end),
       onKeepalive: (lsn) => {
@@ -133,6 +171,7 @@ export class StreamLoop {
     });
     this.stream = stream;
     this.gate = gate;
+    this.spoolIsFull = false;
     follower.restart();
     // No message is handled before the server's answer to START_REPLICATION, so the position is true from here on.
     capture.attach(startLsn);
@@ -178,6 +217,12 @@ export class StreamLoop {
       );
     }
   }
+}
+
+/** 0.5, 1, 2 … 15 s, each by up to a half less by chance; a slot that is held is looked at every 5 s at least. */
+export function reconnectDelayMs(failures: number, kind: ErrorKind, random: number): number {
+  const delayMs = Math.min(retryDelayMs(failures) / 2, kind === "slot-in-use" ? 5_000 : 15_000);
+  return Math.round(delayMs * (1 - random / 2));
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

@@ -11,6 +11,7 @@ import { identifySystem, readIdentity, type SourceIdentity } from "../postgres/s
 import type { ObjectStore } from "../staging/object-store";
 import type { Capture } from "./capture";
 import { addPublished, readPublishedTables } from "./published-tables";
+import { readHolder, slotInUse } from "./slot-holder";
 import { readServerState, type SlotState } from "./slot-query";
 import { recoverLostSlot, restartAt } from "./slot-recovery";
 import { lineageOf, lineageProblem } from "./source-lineage";
@@ -40,7 +41,7 @@ export interface StreamStart {
 /**
  * Looks at server, slot and publication before a stream, and decides from where to stream. What is found of a gap is
  * passed by policy only; then, and after a failover, staging says so before anything else is staged.
- * @throws SluiceError `slot-lost`, `config` (another cluster), `unreachable` (a standby, a former primary)
+ * @throws SluiceError `slot-lost`, `config` (another cluster), `slot-in-use`, `unreachable` (a standby, a former primary)
  */
 export async function prepareStream(context: StreamStartContext): Promise<StreamStart> {
   const { config, store, capture, stager, idle } = context;
@@ -50,6 +51,8 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
     const serverVersion = await readServerVersion(client);
     const { slot, inRecovery } = await readServerState(client, config.slot);
     assertPrimary(source, inRecovery);
+    if (slot !== null && slot.activePid !== null)
+      throw slotInUse(config.slot, await readHolder(client, slot.activePid));
     const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
     addPublished(capture, await readPublishedTables(client, config.publication));
     const binary = await allHaveBinaryForm(client, config);

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { hasShape } from "../change/schema-change";
-import { TableSpool } from "../change/spool";
-import { requireRowSize } from "../change/unrepresentable-value";
+import { overflowRowsMax, TableSpool } from "../change/spool";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
 import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput";
@@ -115,7 +114,6 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
-      requireRowSize(entry.spool.schema, end - newTuple, this.limits.rowBytesMax);
       entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
@@ -135,7 +133,6 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
-      requireRowSize(entry.spool.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
       entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
@@ -148,7 +145,6 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
-      requireRowSize(entry.spool.schema, end - oldTuple, this.limits.rowBytesMax);
       entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
@@ -291,7 +287,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
     this.now.spooled(bytes);
     this.bytes += bytes;
     this.rows++;
-    if (this.bytes < this.limits.bytesMax && this.rows < this.limits.rowsMax) return;
+    if (this.bytes < this.limits.bytesMax && this.rows < Math.min(this.limits.rowsMax, overflowRowsMax)) return;
     const largest = [...this.open.values()].reduce((a, b) => (b.bytes > a.bytes ? b : a));
     this.release(largest);
     largest.seal();

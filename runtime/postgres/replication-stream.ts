@@ -23,6 +23,8 @@ export interface StreamOptions {
   binary: boolean;
   /** Looks at the server on this very connection before replication starts; throws when it isn't the one expected. */
   verify?: (client: Client) => Promise<void>;
+  /** large transactions before their end */
+  early: boolean;
   /** A message of pgoutput, `buffer[start, end)`; its bytes may be reused after the call. */
   onMessage: (buffer: Buffer, start: number, end: number) => void;
   /** All that commits at or before `lsn` has been given to `onMessage`. */
@@ -31,8 +33,6 @@ export interface StreamOptions {
   durableLsn: () => Lsn;
   /** status messages are sent this often; default 1,000 */
   statusMs?: number;
-  /** default: the source's connectTimeoutMs and 20,000 */
-  startTimeoutMs?: number;
   /** without any message for so long the connection is taken for dead; default 60,000 */
   silenceMsMax?: number;
 }
@@ -49,14 +49,14 @@ function standbyStatus(lsn: Lsn, replyRequested: boolean): Buffer {
   return message;
 }
 
-export type PgoutputOptions = Pick<StreamOptions, "publication" | "serverVersion" | "binary">;
+export type PgoutputOptions = Pick<StreamOptions, "publication" | "serverVersion" | "binary" | "early">;
 
 /** Options of pgoutput by what the server has (PostgreSQL documentation, section 55.5.1). */
-export function pgoutputOptions({ publication, serverVersion, binary }: PgoutputOptions): string {
+export function pgoutputOptions({ publication, serverVersion, binary, early }: PgoutputOptions): string {
   const names = `publication_names ${quoteLiteral(quoteIdentifier(publication))}`;
   if (serverVersion < 140_000) return `proto_version '1', ${names}`;
   // Protocol 4 (streaming 'parallel') would add to aborts what only parallel appliers need.
-  return `proto_version '2', ${names}, streaming 'on', messages 'true', binary '${binary}'`;
+  return `proto_version '2', ${names}, streaming '${early ? "on" : "off"}', messages 'true', binary '${binary}'`;
 }
 
 /** Starts replication with our options, and takes the data from the socket itself. */
@@ -144,7 +144,7 @@ export class ReplicationStream {
     );
     const timer = setTimeout(
       () => this.fail(new SluiceError("timeout", `${doing}: replication did not start in time`)),
-      this.options.startTimeoutMs ?? this.options.source.connectTimeoutMs + 20_000,
+      this.options.source.connectTimeoutMs + 20_000,
     );
     try {
       await Promise.race([

@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-export const benches = ["snapshot", "stream", "apply"] as const;
+export const benches = ["snapshot", "stream", "transaction", "apply"] as const;
 export type BenchName = (typeof benches)[number];
 
 export interface BenchOptions {
@@ -14,11 +14,12 @@ export interface BenchOptions {
   progress(line: string): void;
 }
 
-export const benchUsage = `npm run bench -- snapshot|stream|apply [--json] [--quick] [--rows N] [--runs N]
+export const benchUsage = `npm run bench -- snapshot|stream|transaction|apply [--json] [--quick] [--rows N] [--runs N]
 
-  snapshot   a table's snapshot into staging, against psql's COPY binary to nowhere
-  stream     changes into staging, against pg_recvlogical to nowhere
-  apply      changes into a Delta table, against rewriting the files that they touch
+  snapshot     a table's snapshot into staging, against psql's COPY binary to nowhere
+  stream       changes into staging, against pg_recvlogical to nowhere
+  transaction  the same of one large transaction, read before its end and (atCommit) at its commit
+  apply        changes into a Delta table, against rewriting the files that they touch
 
   --json     one JSON line
   --quick    small data, two runs

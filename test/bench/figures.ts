@@ -6,7 +6,7 @@ export interface Timing {
 }
 
 export interface Figure {
-  bench: "snapshot" | "stream" | "apply";
+  bench: "snapshot" | "stream" | "transaction" | "apply";
   /** what was carried: rows or changes */
   rows: number;
   ours: Timing & { rowsPerSecond: number; peakMemoryMb: number };

@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import type { RuntimeConfigInput } from "../../runtime/config";
 import type { StagedCommit } from "../../runtime/staging/staged-commit";
 import type { GatewayStatus } from "../../runtime/status";
 import type { TestPostgres } from "../support/postgres-server";
@@ -11,8 +12,15 @@ export interface GatewayRun {
   peakMemoryBytes: number;
 }
 
+export type GatewayChanges = Partial<Extract<RuntimeConfigInput, { role: "gateway" }>>;
+
 /** A gateway process over a staging folder of its own. */
-export function gatewayFor(postgres: TestPostgres, folder: string, slot: string): RuntimeProcess<GatewayStatus> {
+export function gatewayFor(
+  postgres: TestPostgres,
+  folder: string,
+  slot: string,
+  changes: GatewayChanges = {},
+): RuntimeProcess<GatewayStatus> {
   mkdirSync(folder, { recursive: true });
   return new RuntimeProcess<GatewayStatus>(folder, {
     version: 1,
@@ -24,6 +32,7 @@ export function gatewayFor(postgres: TestPostgres, folder: string, slot: string)
     stagingPath: join(folder, "staging"),
     statusPath: join(folder, "status.json"),
     snapshot: { workers: 1 },
+    ...changes,
   });
 }
 

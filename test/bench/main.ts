@@ -5,11 +5,12 @@ import { benchApply } from "./apply";
 import { type BenchName, type BenchOptions, benchUsage, readBenchCommand } from "./bench-options";
 import { type Figure, renderFigure } from "./figures";
 import { benchSnapshot } from "./snapshot";
-import { benchStream } from "./stream";
+import { benchStream, benchTransaction } from "./stream";
 
 const runners: Record<BenchName, (options: BenchOptions) => Promise<Figure>> = {
   snapshot: benchSnapshot,
   stream: benchStream,
+  transaction: benchTransaction,
   apply: benchApply,
 };
 

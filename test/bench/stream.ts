@@ -1,25 +1,84 @@
 import { spawnSync } from "node:child_process";
 import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { Client } from "pg";
 import { parseLsn } from "../../runtime/postgres/lsn";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import type { BenchOptions } from "./bench-options";
 import { debianTool } from "./debian-tools";
-import { type Figure, figure } from "./figures";
-import { gatewayFor, runUntilStaged } from "./gateway-run";
+import { type Figure, figure, timing } from "./figures";
+import { type GatewayChanges, gatewayFor, runUntilStaged } from "./gateway-run";
 
 const changesPerTransaction = 100;
+
+/** What is carried, and how. */
+interface ChangesBench {
+  bench: "stream" | "transaction";
+  changes: number;
+  runs: number;
+  /** makes the changes; the table is `event` */
+  make(client: Client): Promise<unknown>;
+  /** names of our runs, the first of which is compared with the peer, and what is set in each */
+  variants: { name: string; config: GatewayChanges }[];
+  receiverOptions: string[];
+}
 
 /**
  * Changes from a slot into staging, against pg_recvlogical writing the same slot's changes to nowhere. Every run reads
  * a copy of one slot, made before the changes were.
  */
-export async function benchStream(options: BenchOptions): Promise<Figure> {
+export function benchStream(options: BenchOptions): Promise<Figure> {
   const changes = options.rows ?? (options.quick ? 200_000 : 1_000_000);
+  return benchChanges(options, {
+    bench: "stream",
+    changes,
+    runs: options.runs,
+    async make(client) {
+      await client.query(`
+        CREATE PROCEDURE make_changes(transactions int) LANGUAGE plpgsql AS $$
+        BEGIN
+          FOR t IN 0 .. transactions - 1 LOOP
+            INSERT INTO event SELECT t * 80 + n, 'event ' || n, n * 1.25, now() FROM generate_series(0, 79) n;
+            UPDATE event SET amount = amount + 1 WHERE id BETWEEN t * 80 AND t * 80 + 14;
+            DELETE FROM event WHERE id BETWEEN t * 80 AND t * 80 + 4;
+            COMMIT;
+          END LOOP;
+        END $$`);
+      await client.query("CALL make_changes($1)", [Math.ceil(changes / changesPerTransaction)]);
+    },
+    variants: [{ name: "ours", config: {} }],
+    receiverOptions: ["proto_version=1"],
+  });
+}
+
+/** One transaction, read before its end as the server decodes it, and (`atCommit`) at its commit. */
+export function benchTransaction(options: BenchOptions): Promise<Figure> {
+  const changes = options.rows ?? (options.quick ? 500_000 : 10_000_000);
+  return benchChanges(options, {
+    bench: "transaction",
+    changes,
+    runs: options.quick ? 1 : Math.min(options.runs, 2),
+    make: (client) =>
+      client.query("INSERT INTO event SELECT n, 'event ' || n, n * 1.25, now() FROM generate_series(1, $1::int) n", [
+        changes,
+      ]),
+    variants: [
+      { name: "early", config: {} },
+      { name: "atCommit", config: { spool: { largeTransactions: "commit" } } },
+    ],
+    receiverOptions: ["proto_version=2", "streaming=on"],
+  });
+}
+
+async function benchChanges(options: BenchOptions, bench: ChangesBench): Promise<Figure> {
   const receiver = debianTool("pg_recvlogical");
-  const postgres = await startPostgres();
+  const postgres = await startPostgres({ settings: { max_wal_size: "16GB" } });
   const client = await postgres.client();
-  const ours = { seconds: [] as number[], peakMemoryBytes: [] as number[] };
+  const ours = bench.variants.map(({ name }) => ({
+    name,
+    seconds: [] as number[],
+    peakMemoryBytes: [] as number[],
+  }));
   const peer: number[] = [];
   try {
     await client.query("CREATE TABLE event (id bigint PRIMARY KEY, name text, amount numeric(12,2), at timestamptz)");
@@ -27,50 +86,52 @@ export async function benchStream(options: BenchOptions): Promise<Figure> {
     await client.query("SELECT pg_create_logical_replication_slot('base', 'pgoutput')");
     const base = gatewayFor(postgres, join(options.folder, "base"), "base");
     await runUntilStaged(base, ({ events }) => events.some(({ kind }) => kind === "snapshot-end"), options.timeoutMs);
-    options.progress(`${changes.toLocaleString("en")} changes …`);
-    await client.query(`
-      CREATE PROCEDURE make_changes(transactions int) LANGUAGE plpgsql AS $$
-      BEGIN
-        FOR t IN 0 .. transactions - 1 LOOP
-          INSERT INTO event SELECT t * 80 + n, 'event ' || n, n * 1.25, now() FROM generate_series(0, 79) n;
-          UPDATE event SET amount = amount + 1 WHERE id BETWEEN t * 80 AND t * 80 + 14;
-          DELETE FROM event WHERE id BETWEEN t * 80 AND t * 80 + 4;
-          COMMIT;
-        END LOOP;
-      END $$`);
-    await client.query("CALL make_changes($1)", [Math.ceil(changes / changesPerTransaction)]);
+    options.progress(`${bench.changes.toLocaleString("en")} changes …`);
+    await bench.make(client);
     const { rows } = await client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
     const endLsn = rows[0].lsn;
     // One more transaction, so that both see something at or behind the end.
     await client.query("INSERT INTO event VALUES (-1)");
-    for (let run = 0; run < options.runs; run++) {
-      options.progress(`stream ${run + 1}/${options.runs}`);
-      const copy = async (name: string) => {
-        await client.query("SELECT pg_copy_logical_replication_slot('base', $1)", [name]);
-        return name;
-      };
-      const folder = join(options.folder, `run_${run}`);
-      mkdirSync(folder);
-      cpSync(join(options.folder, "base", "staging"), join(folder, "staging"), { recursive: true });
-      const gateway = gatewayFor(postgres, folder, await copy(`ours_${run}`));
-      const target = parseLsn(endLsn);
-      const result = await runUntilStaged(gateway, (record) => parseLsn(record.endLsn) >= target, options.timeoutMs);
-      ours.seconds.push(result.seconds);
-      ours.peakMemoryBytes.push(result.peakMemoryBytes);
-      await client.query("SELECT pg_drop_replication_slot($1)", [`ours_${run}`]);
-      rmSync(folder, { recursive: true, force: true });
+    const copy = async (name: string) => {
+      await client.query("SELECT pg_copy_logical_replication_slot('base', $1)", [name]);
+      return name;
+    };
+    for (let run = 0; run < bench.runs; run++) {
+      for (const [index, { name, config }] of bench.variants.entries()) {
+        options.progress(`${name} ${run + 1}/${bench.runs}`);
+        const folder = join(options.folder, `run_${run}_${index}`);
+        mkdirSync(folder);
+        cpSync(join(options.folder, "base", "staging"), join(folder, "staging"), { recursive: true });
+        const slot = await copy(`ours_${run}_${index}`);
+        const gateway = gatewayFor(postgres, folder, slot, config);
+        const target = parseLsn(endLsn);
+        const result = await runUntilStaged(gateway, (record) => parseLsn(record.endLsn) >= target, options.timeoutMs);
+        ours[index].seconds.push(result.seconds);
+        ours[index].peakMemoryBytes.push(result.peakMemoryBytes);
+        await client.query("SELECT pg_drop_replication_slot($1)", [slot]);
+        rmSync(folder, { recursive: true, force: true });
+      }
       if ("skipped" in receiver) continue;
-      peer.push(receive(receiver.path, postgres, await copy(`peer_${run}`), endLsn));
+      options.progress(`pg_recvlogical ${run + 1}/${bench.runs}`);
+      peer.push(receive(receiver.path, postgres, await copy(`peer_${run}`), endLsn, bench.receiverOptions));
       await client.query("SELECT pg_drop_replication_slot($1)", [`peer_${run}`]);
     }
   } finally {
     await client.end();
     await postgres.stop();
   }
-  return figure("stream", changes, ours, "path" in receiver ? { name: "pg_recvlogical", seconds: peer } : receiver);
+  const [first, ...others] = ours;
+  const details = Object.fromEntries(
+    others.map(({ name, seconds, peakMemoryBytes }) => [
+      name,
+      { ...timing(seconds), peakMemoryMb: Math.round(Math.max(...peakMemoryBytes) / 1e6) },
+    ]),
+  );
+  const theirs = "path" in receiver ? { name: "pg_recvlogical", seconds: peer } : receiver;
+  return figure(bench.bench, bench.changes, first, theirs, details);
 }
 
-function receive(path: string, postgres: TestPostgres, slot: string, endLsn: string): number {
+function receive(path: string, postgres: TestPostgres, slot: string, endLsn: string, options: string[]): number {
   const startedAt = process.hrtime.bigint();
   const { status, stderr } = spawnSync(
     path,
@@ -91,10 +152,7 @@ function receive(path: string, postgres: TestPostgres, slot: string, endLsn: str
       endLsn,
       "-f",
       "/dev/null",
-      "-o",
-      "proto_version=1",
-      "-o",
-      "publication_names=bench",
+      ...[...options, "publication_names=bench"].flatMap((option) => ["-o", option]),
     ],
     { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, PGPASSWORD: postgres.password }, timeout: 600_000 },
   );
