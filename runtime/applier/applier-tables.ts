@@ -88,12 +88,16 @@ export class ApplierTables {
     this.idleLsn = await readIdleLsn(this.store);
     await records.refreshHead();
     // Every table that is only in purged records has left, or is known from its later ones.
-    if (this.scannedSequence === 0) this.scannedSequence = (await records.tail()) - 1;
+    const purgedSequence = this.scannedSequence === 0 ? (await records.tail()) - 1 : 0;
+    this.scannedSequence = Math.max(this.scannedSequence, purgedSequence);
     while (this.scannedSequence < records.head) {
       const record = await records.read(this.scannedSequence + 1);
-      for (const [tableId, { schema, name }] of Object.entries(record.tables)) {
+      for (const [tableId, { schema, name, snapshotId }] of Object.entries(record.tables)) {
         if (this.tables.has(tableId)) continue;
-        this.add(tableId, { schema, name, removed: false, heldSequence: null, sequence: record.sequence - 1 });
+        // A table whose snapshot was begun may be older than what is left of the log.
+        const mayLack = record.sequence === purgedSequence + 1 && snapshotId !== null;
+        const sequence = purgedSequence > 0 && mayLack ? 0 : record.sequence - 1;
+        this.add(tableId, { schema, name, removed: false, heldSequence: null, sequence });
       }
       this.scannedSequence = record.sequence;
     }

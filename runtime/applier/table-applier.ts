@@ -146,6 +146,11 @@ export class TableApplier {
 
   private setPlan(plan: PlanState): void {
     this.plan = plan;
+    // A table that lacks something must be known as such by the next process too.
+    if (this.lacksPurged) {
+      this.known = { ...this.known, removed: plan.removed };
+      return;
+    }
     const heldSequence = this.held();
     this.known = { ...this.known, removed: plan.removed, heldSequence, sequence: plan.baseSequence };
   }

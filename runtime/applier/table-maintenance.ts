@@ -33,6 +33,8 @@ export class TableMaintenance {
     try {
       if (this.config.compaction) await this.compact(home, deadlineMs);
       if (this.config.vacuum && mayVacuum && Date.now() >= this.vacuumAfterMs) {
+        // Files that other writers have added since the last batch are not to be taken for needless ones.
+        await delta.refresh();
         const retention = fileRetentionMs(delta.snapshot.metaData?.configuration, this.config.fileRetentionMs);
         this.status.filesVacuumed += await vacuumTable(delta.path, delta.snapshot, retention);
         this.vacuumAfterMs = Date.now() + Math.min(vacuumMs, retention);

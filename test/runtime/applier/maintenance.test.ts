@@ -5,9 +5,12 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import { neededAfter } from "../../../runtime/applier/applier-progress";
+import { TableMaintenance } from "../../../runtime/applier/table-maintenance";
 import { type MaintenanceConfig, maintenanceSchema } from "../../../runtime/config";
 import { planCompaction } from "../../../runtime/destination/compaction-plan";
+import { DeltaTable } from "../../../runtime/destination/delta/delta-table";
 import { unneededFiles } from "../../../runtime/destination/delta/vacuum";
+import { DuckDbSession } from "../../../runtime/destination/duckdb-session";
 import type { ApplierStatus } from "../../../runtime/status";
 import { openDelta, readDeltaRows } from "../../support/delta-reader";
 import { StagedLog, tableSchema } from "./staged-log";
@@ -127,6 +130,22 @@ describe("vacuum", () => {
     expect((await readDeltaRows(path())).map(({ id }) => id)).toEqual([7n]);
   });
 
+  it("keeps what another writer has added since", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    await apply();
+    const session = await DuckDbSession.open({
+      memoryBytesMax: 64 * 1024 * 1024,
+      temporaryPath: join(log.folder, "s"),
+    });
+    const home = { place: orders, delta: await DeltaTable.open(path(), session), isDisplaced: false };
+    await insert(2, 1);
+    await apply({}, "rival");
+    const config = maintenanceSchema.parse({ fileRetentionMs: 0 });
+    await new TableMaintenance(session, config, "test").run(home, "orders", Date.now() + 1_000, true);
+    await session.close();
+    expect(await readDeltaRows(path())).toHaveLength(2);
+  });
+
   it("removes only what is old and in no version", () => {
     const files = ["active", "young", "old"].map((each) => ({ path: each, modifiedMs: each === "young" ? 100 : 10 }));
     expect(unneededFiles(files, new Set(["active"]), 50)).toEqual(["old"]);
@@ -157,6 +176,30 @@ describe("the staging purge", () => {
     await insert(7, 1);
     await expect(apply()).rejects.toMatchObject({ remedy: expect.stringContaining("sluice resync public.orders") });
     expect(existsSync(path())).toBe(false);
+  });
+
+  it("lets no other applier begin with what is left of the log", async () => {
+    await log.snapshot(orders, [{ id: "1" }]);
+    for (let id = 2; id < 6; id++) await insert(id, 1);
+    await apply({ stagingRetentionMs: 0 });
+    const lake = join(log.folder, "other-lake");
+    const other = () =>
+      runApplier(log.config({ id: "other", destination: { kind: "local", path: lake } }), {
+        signal: new AbortController().signal,
+        version: "0.0.0",
+      });
+    await expect(other()).rejects.toMatchObject({ kind: "staging", remedy: expect.stringContaining("sluice resync") });
+    await insert(6, 1);
+    await expect(other()).rejects.toMatchObject({ kind: "staging" });
+    expect(existsSync(join(lake, "public", "orders"))).toBe(false);
+    // A table that has come since is none of these.
+    await log.snapshot(tableSchema("200", "later", { id: "long*" }), [{ id: "1" }]);
+    await expect(other()).rejects.toMatchObject({ kind: "staging" });
+    expect(await readDeltaRows(join(lake, "public", "later"))).toHaveLength(1);
+    // A new snapshot is all that it needs.
+    await log.snapshot(orders, [{ id: "1" }, { id: "6" }], "again");
+    await other();
+    expect(await readDeltaRows(join(lake, "public", "orders"))).toHaveLength(2);
   });
 
   it("keeps what an unfinished snapshot, a failed table or another applier needs", async () => {

@@ -84,6 +84,7 @@ export class StagedLog {
   begin(schema: TableSchema, snapshotId: string): void {
     const { tableId, schemaId } = schema;
     this.events.push({ kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate: 0 });
+    this.tables[tableId] = { ...this.tables[tableId], snapshotId };
   }
 
   async rows(schema: TableSchema, snapshotId: string, rows: Record<string, Sql>[]): Promise<void> {
