@@ -140,6 +140,13 @@ export class SchemaFollower {
       return;
     }
     if (message.publication !== config.publication) return;
+    if (message.kind === "changed" && message.table.ddlCapture === null) {
+      log("warning", "message-ignored", {
+        prefix,
+        reason: "no event triggers of the publication could have written it",
+      });
+      return;
+    }
     switch (message.kind) {
       case "changed": {
         const table = capture.tables.get(Number(message.table.tableId));

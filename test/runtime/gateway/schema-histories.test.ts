@@ -1,6 +1,6 @@
 // Contract: whatever users do to tables and rows, in whatever transactions, and whatever of the gateway is killed when,
 // the destination equals the source: column by column and row by row, read by an independent reader (invariants 3 and
-// 4). Random histories; `SLUICE_HISTORIES` (default 1), `SLUICE_HISTORY_STEPS` (default 40) and `SLUICE_SEED` set how
+// 4). Random histories; `SLUICE_HISTORIES` (default 1), `SLUICE_HISTORY_STEPS` (default 25) and `SLUICE_SEED` set how
 // many, how long and which.
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
@@ -17,7 +17,7 @@ import { RuntimeProcess } from "../../support/runtime-process";
 import { SchemaHistory } from "../../support/schema-history";
 
 const histories = Number(process.env.SLUICE_HISTORIES ?? 1);
-const steps = Number(process.env.SLUICE_HISTORY_STEPS ?? 40);
+const steps = Number(process.env.SLUICE_HISTORY_STEPS ?? 25);
 const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
 
 let postgres: TestPostgres;
