@@ -18,6 +18,11 @@ export interface ChangeCounts {
   deletes: number;
 }
 
+/** Copies of a large value that DuckDB holds at a time: the chunk's, the table's, the page's, its compressed form. */
+const largeRowFactor = 6;
+
+const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)}KiB`;
+
 /** Writes sealed rows as Parquet (zstd) through DuckDB. One write at a time for each connection; others wait. */
 export class ParquetWriter {
   private queue: Promise<unknown> = Promise.resolve();
@@ -26,18 +31,20 @@ export class ParquetWriter {
   private constructor(
     private readonly instance: DuckDBInstance,
     private readonly connection: DuckDBConnection,
+    private readonly memoryBytesMax: number,
   ) {}
 
   static async open(options: ParquetWriterOptions = {}): Promise<ParquetWriter> {
+    const memoryBytesMax = options.memoryBytesMax ?? 512 * 1024 * 1024;
     const instance = await DuckDBInstance.create(":memory:", {
-      memory_limit: `${Math.ceil((options.memoryBytesMax ?? 512 * 1024 * 1024) / 1024)}KiB`,
+      memory_limit: kibibytes(memoryBytesMax),
       threads: String(options.threads ?? 2),
       // Row groups may be written as they are ready: changes carry their order, snapshots have none.
       preserve_insertion_order: "false",
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
-    return new ParquetWriter(instance, await instance.connect());
+    return new ParquetWriter(instance, await instance.connect(), memoryBytesMax);
   }
 
   /** Creates the file at `path`; it isn't flushed to disk. */
@@ -65,7 +72,23 @@ export class ParquetWriter {
     this.instance.closeSync();
   }
 
+  /** A row of hundreds of megabytes needs more than the limit; what it needs is bounded by the gateway's rowBytesMax. */
   private async writeNow(sealed: SealedRows, path: string): Promise<void> {
+    const heapBytes = sealed.columns.reduce((sum, { buffer }) => sum + buffer.heapLength, 0);
+    const neededBytes = this.memoryBytesMax / 2 + largeRowFactor * heapBytes;
+    if (neededBytes <= this.memoryBytesMax) {
+      await this.writeTable(sealed, path);
+      return;
+    }
+    await this.connection.run(`SET memory_limit = '${kibibytes(neededBytes)}'`);
+    try {
+      await this.writeTable(sealed, path);
+    } finally {
+      await this.connection.run(`SET memory_limit = '${kibibytes(this.memoryBytesMax)}'`);
+    }
+  }
+
+  private async writeTable(sealed: SealedRows, path: string): Promise<void> {
     const table = `rows_${this.tables++}`;
     const columns = sealed.columns.map(({ name, duckdbType }) => `${quoteIdentifier(name)} ${duckdbType}`);
     await this.connection.run(`CREATE TEMP TABLE ${table} (${columns.join(", ")})`);

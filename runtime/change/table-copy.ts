@@ -6,11 +6,14 @@ import { toSourceError } from "../postgres/source-error";
 import { type CopySource, copyStatement } from "./copy-statement";
 import { type SealedRows, TableSpool } from "./spool";
 import type { TableSchema } from "./table-schema";
+import { requireRowSize } from "./unrepresentable-value";
 
 export interface TableCopyOptions {
   /** rows and bytes after which rows are handed over */
   rowsMax: number;
   bytesMax: number;
+  /** a larger row ends the copy */
+  rowBytesMax: number;
   signal: AbortSignal;
   /** Takes rows; meanwhile the copy goes on, until the next rows are ready. */
   onRows(sealed: SealedRows): Promise<void>;
@@ -95,6 +98,7 @@ export async function copyTable(
       at = endOfHeader(buffer, start, end);
     }
     if (at === end || isTrailer(buffer, at, end)) return true;
+    requireRowSize(schema, end - at, options.rowBytesMax);
     spool.appendCopyRow(buffer, at, end);
     rows++;
     bytes += end - at;

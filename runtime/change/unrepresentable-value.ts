@@ -115,3 +115,16 @@ export function unrepresentableValue(
     { remedy: `Correct the value at the source, or ${option}${asText}. The table is then copied again.` },
   );
 }
+
+/** @throws SluiceError `unrepresentable` when a row is larger than what memory was given for */
+export function requireRowSize(schema: TableSchema, bytes: number, rowBytesMax: number): void {
+  if (bytes <= rowBytesMax) return;
+  throw new SluiceError(
+    "unrepresentable",
+    `${schema.schema}.${schema.name}: a row of ${bytes} bytes, more than batch.rowBytesMax (${rowBytesMax})`,
+    {
+      remedy:
+        "Raise the gateway's batch.rowBytesMax (it takes up to eight times as much memory) and the applier's memoryBytesMax to four times as much, or make the row smaller. The table is then copied again.",
+    },
+  );
+}

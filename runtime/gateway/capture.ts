@@ -1,6 +1,7 @@
 import { hasShape } from "../change/schema-change";
 import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
+import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
 import { type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
@@ -15,6 +16,7 @@ export interface CaptureLimits {
   bytesMax: number;
   rowsMax: number;
   ageMsMax: number;
+  rowBytesMax: number;
 }
 
 /** The transaction in which a relation is described. */
@@ -273,6 +275,7 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
+      requireRowSize(table.capture.schema, end - newTuple, this.limits.rowBytesMax);
       table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
@@ -292,6 +295,7 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
+      requireRowSize(table.capture.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
       table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
@@ -304,6 +308,7 @@ export class Capture implements PgoutputHandler {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
     try {
+      requireRowSize(table.capture.schema, end - oldTuple, this.limits.rowBytesMax);
       table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);

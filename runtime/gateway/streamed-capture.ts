@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { hasShape } from "../change/schema-change";
 import { overflowRowsMax, TableSpool } from "../change/spool";
+import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
 import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput";
@@ -114,6 +115,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
+      requireRowSize(entry.spool.schema, end - newTuple, this.limits.rowBytesMax);
       entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
@@ -133,6 +135,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
+      requireRowSize(entry.spool.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
       entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
@@ -145,6 +148,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
     try {
+      requireRowSize(entry.spool.schema, end - oldTuple, this.limits.rowBytesMax);
       entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);

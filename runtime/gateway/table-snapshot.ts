@@ -319,6 +319,7 @@ export class TableSnapshot {
     await copyTable(client, work.schema, source, {
       rowsMax: fileRowsMax,
       bytesMax: fileBytesMax,
+      rowBytesMax: context.config.batch.rowBytesMax,
       signal,
       onRows: async (sealed) => {
         this.assertCurrent(work);

@@ -33,6 +33,8 @@ export interface StreamOptions {
   durableLsn: () => Lsn;
   /** status messages are sent this often; default 1,000 */
   statusMs?: number;
+  /** default: the source's connectTimeoutMs and 20,000 */
+  startTimeoutMs?: number;
   /** without any message for so long the connection is taken for dead; default 60,000 */
   silenceMsMax?: number;
 }
@@ -144,7 +146,7 @@ export class ReplicationStream {
     );
     const timer = setTimeout(
       () => this.fail(new SluiceError("timeout", `${doing}: replication did not start in time`)),
-      this.options.source.connectTimeoutMs + 20_000,
+      this.options.startTimeoutMs ?? this.options.source.connectTimeoutMs + 20_000,
     );
     try {
       await Promise.race([

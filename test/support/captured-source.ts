@@ -102,8 +102,9 @@ export class CapturedSource {
         found.push(`${name}: columns ${names.join()}, in the source ${expectedNames.join()}`);
       }
       const got = copy.rows.map((row) => JSON.stringify(expectedNames.map((column) => row[column] ?? null))).sort();
-      const missing = expected.filter((row) => !got.includes(row)).slice(0, 5);
-      const surplus = got.filter((row) => !expected.includes(row)).slice(0, 5);
+      const [gotRows, expectedRows] = [new Set(got), new Set(expected)];
+      const missing = expected.filter((row) => !gotRows.has(row)).slice(0, 5);
+      const surplus = got.filter((row) => !expectedRows.has(row)).slice(0, 5);
       if (missing.length + surplus.length > 0 || expected.length !== got.length) {
         found.push(
           `${name}: ${got.length} of ${expected.length} rows; missing ${missing.join(" ")}; surplus ${surplus.join(" ")}`,

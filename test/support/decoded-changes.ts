@@ -71,6 +71,7 @@ export async function copiedRows(client: Client, schema: TableSchema): Promise<S
     {
       rowsMax: 100_000,
       bytesMax: 1 << 26,
+      rowBytesMax: 1 << 28,
       signal: AbortSignal.timeout(30_000),
       onRows: async (rows) => {
         sealed.push(rows);

@@ -126,6 +126,40 @@ describe("a table without a key", () => {
   });
 });
 
+describe("a large row", () => {
+  const table = `CREATE TABLE large (id int PRIMARY KEY, body text, raw bytea, n int);
+    ALTER TABLE large ALTER body SET STORAGE EXTERNAL, ALTER raw SET STORAGE EXTERNAL;
+    CREATE TABLE small (id int PRIMARY KEY);`;
+  const insert = (id: number, megabytes: number) =>
+    `INSERT INTO large VALUES (${id}, repeat('${id}23456789abcdef', ${megabytes} * 65536), decode(repeat('${id}0ff', ${megabytes} * 65536), 'hex'), 0)`;
+
+  it("of more than ten megabytes is carried, by copy and by stream, and stays when it isn't sent again", async () => {
+    pipeline = await Pipeline.open(postgres, `${table} ${insert(1, 11)}`);
+    await pipeline.start().settled();
+    await pipeline.client.query(insert(2, 11));
+    await pipeline.client.query("UPDATE large SET n = 1");
+    await pipeline.settled();
+    expect(await pipeline.differences("large")).toEqual([]);
+  });
+
+  it.each(["copy", "stream"])("beyond the limit stops its table alone, by %s", async (way) => {
+    const setup = way === "copy" ? `${table} ${insert(1, 1)}` : table;
+    pipeline = await Pipeline.open(postgres, setup, { batch: { rowBytesMax: 1024 * 1024 } });
+    await pipeline.start().settled();
+    if (way === "stream") await pipeline.client.query(insert(1, 1));
+    await pipeline.client.query("INSERT INTO small VALUES (1)");
+    await pipeline.gateway.untilStatus("it stops", ({ tables }) =>
+      tables.some(({ name, state }) => name === "large" && state.kind === "failed"),
+    );
+    await pipeline.settled();
+    expect(pipeline.table("large").state).toMatchObject({
+      message: expect.stringMatching(/^public\.large: a row of \d{7} bytes, more than batch\.rowBytesMax \(1048576\)$/),
+      remedy: expect.stringContaining("Raise the gateway's batch.rowBytesMax"),
+    });
+    expect(await pipeline.differences("small")).toEqual([]);
+  });
+});
+
 describe("a legal name", () => {
   const names = [
     "plain",

@@ -13,7 +13,7 @@ interface Case {
   /** each a transaction of its own, on the table $t and on $u */
   statements: string[];
   /** 2: it can't be followed, and is copied again */
-  snapshots?: 1 | 2;
+  snapshots?: 1 | 2 | "either";
   /** with identity FULL, if it differs */
   snapshotsOfFull?: 1 | 2;
   /** with every change announced by event triggers */
@@ -130,6 +130,28 @@ const cases: Case[] = [
     snapshots: 2,
     snapshotsAnnounced: 1,
   },
+  {
+    name: "a change before a large transaction, which is streamed before its commit",
+    statements: [
+      "ALTER TABLE $t ADD c int DEFAULT 3, DROP b",
+      "BEGIN; INSERT INTO $t (id, a) SELECT n, n FROM generate_series(100, 2000) n; UPDATE $t SET c = 4 WHERE id % 2 = 0; COMMIT",
+    ],
+  },
+  {
+    // Its rows may come before the catalog shows what it has changed.
+    name: "a change in a large transaction",
+    statements: [
+      "BEGIN; ALTER TABLE $t ADD c int DEFAULT 3; INSERT INTO $t (id, a, c) SELECT n, n, n FROM generate_series(100, 2000) n; COMMIT",
+    ],
+    snapshots: "either",
+  },
+  {
+    name: "a column made again at its place in a large transaction",
+    statements: [
+      "BEGIN; ALTER TABLE $t DROP n, ADD n numeric(8,2); INSERT INTO $t (id, n) SELECT n, n FROM generate_series(100, 2000) n; COMMIT",
+    ],
+    snapshots: 2,
+  },
   { name: "USING that no row follows", statements: ["ALTER TABLE $t ALTER a TYPE int USING a * 2"], snapshots: 2 },
   { name: "another type", statements: ["ALTER TABLE $t ALTER a TYPE text", "UPDATE $t SET a = 'x'"], snapshots: 2 },
   {
@@ -155,7 +177,7 @@ const tableOf = (index: number, identity: string) => `${identity.toLowerCase()}_
 let postgres: TestPostgres;
 
 beforeAll(async () => {
-  postgres = await startPostgres();
+  postgres = await startPostgres({ settings: { logical_decoding_work_mem: "64kB" } });
 });
 afterAll(async () => {
   await postgres?.stop();
@@ -204,9 +226,10 @@ describe.each([false, true])("with changes announced by event triggers: %s", (an
       expect(differences.filter((line) => new RegExp(`\\.${name}(_|:)`).test(line))).toEqual([]);
       const copied = Object.entries(snapshots).filter(([table]) => table === name || table === `${name}_renamed`);
       const unannounced = (identity === "FULL" ? one.snapshotsOfFull : undefined) ?? one.snapshots ?? 1;
-      expect(copied.map(([, count]) => count)).toEqual([
-        (announced ? one.snapshotsAnnounced : undefined) ?? unannounced,
-      ]);
+      const expected = (announced ? one.snapshotsAnnounced : undefined) ?? unannounced;
+      expect(copied).toHaveLength(1);
+      if (expected === "either") expect([1, 2]).toContain(copied[0][1]);
+      else expect(copied[0][1]).toBe(expected);
       expect(snapshots[`${name}_u`]).toBe(1);
     });
   });
