@@ -2,6 +2,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ProcessArgs, Source } from "./source";
 
+export interface SnapshotArgs {
+  /** Connections that copy, over all tables and their ranges; default 2. */
+  workers?: pulumi.Input<number>;
+  /** A table with more bytes on disk is copied in ranges of about as many; default 64 MiB. */
+  rangeBytes?: pulumi.Input<number>;
+}
+
 /** When captured changes are cut into a staged commit, always where a transaction ends: at whichever comes first. */
 export interface BatchArgs {
   /** Default 64 MiB. */
@@ -78,8 +85,8 @@ export interface GatewayArgs extends ProcessArgs {
   batch?: pulumi.Input<BatchArgs>;
   /** Restarts the process. */
   spool?: pulumi.Input<SpoolArgs>;
-  /** `workers`: tables copied at the same time, default 2. Restarts the process. */
-  snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+  /** Restarts the process. */
+  snapshot?: pulumi.Input<SnapshotArgs>;
   /** Restarts the process. */
   types?: pulumi.Input<TypeArgs>;
   /** Restarts the process. */

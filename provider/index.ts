@@ -5,6 +5,7 @@ export {
   type GatewayArgs,
   type HealthArgs,
   type SchemaChangeArgs,
+  type SnapshotArgs,
   type SpoolArgs,
   type Threshold,
 } from "./gateway";

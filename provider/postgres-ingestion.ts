@@ -5,6 +5,7 @@ import {
   Gateway,
   type HealthArgs,
   type SchemaChangeArgs,
+  type SnapshotArgs,
   type SpoolArgs,
   type TypeArgs,
 } from "./gateway";
@@ -47,7 +48,7 @@ export interface PostgresIngestionArgs {
     stagingPath?: pulumi.Input<string>;
     batch?: pulumi.Input<BatchArgs>;
     spool?: pulumi.Input<SpoolArgs>;
-    snapshot?: pulumi.Input<{ workers?: pulumi.Input<number> }>;
+    snapshot?: pulumi.Input<SnapshotArgs>;
     types?: pulumi.Input<TypeArgs>;
     schemaChanges?: pulumi.Input<SchemaChangeArgs>;
     pollMs?: pulumi.Input<number>;

@@ -90,6 +90,14 @@ export class ColumnBuffer {
     if (this.width === 0) this.heapLength = rows === 0 ? 0 : this.ends[rows - 1];
   }
 
+  /** Empties it for other rows. Memory is kept; where a row is NULL the value of before stands, which nobody reads. */
+  reset(): void {
+    this.validity.fill(0);
+    this.heapLength = 0;
+    this.present = 0;
+    this.unrepresentable = 0;
+  }
+
   markPresent(row: number): void {
     this.validity[row >> 3] |= 1 << (row & 7);
     this.present++;

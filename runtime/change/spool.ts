@@ -49,7 +49,7 @@ export interface SealedRows {
 }
 
 const firstCapacity = 1024;
-
+const spareHeapBytesMax = 16 * 1024 * 1024;
 /** Rows after which a spool overflows into a file, whatever a batch may have: so memory stays flat (invariant 7). */
 export const overflowRowsMax = 200_000;
 
@@ -78,6 +78,7 @@ export class TableSpool {
   private readonly keyed: boolean;
   private meta: ColumnBuffer[] = [];
   private columns: ColumnBuffer[] = [];
+  private spare: { capacity: number; columns: ColumnBuffer[] } | null = null;
   /** offset and length of each value of the tuple that was located last, and of an old tuple */
   private readonly newAt: Int32Array;
   private readonly newLength: Int32Array;
@@ -256,6 +257,16 @@ export class TableSpool {
     this.columns = [];
   }
 
+  /** Takes back the buffers of copied rows that nobody reads any more: the next rows go into them. */
+  recycle({ columns }: SealedRows): void {
+    const buffers = columns.map(({ buffer }) => buffer);
+    if (buffers.length === 0 || this.kind !== "snapshot") return;
+    // Large values would keep their room for ever.
+    if (buffers.some((buffer) => buffer.heap.length > spareHeapBytesMax)) return;
+    for (const buffer of buffers) buffer.reset();
+    this.spare = { capacity: buffers[0].validity.length * 8, columns: buffers };
+  }
+
   private writeTuple(
     message: Buffer,
     op: number,
@@ -336,6 +347,12 @@ export class TableSpool {
   /** Room for one more row. */
   private beginRow(): void {
     if (this.rows < this.capacity) return;
+    if (this.capacity === 0 && this.spare !== null) {
+      this.capacity = this.spare.capacity;
+      this.columns = this.spare.columns;
+      this.spare = null;
+      return;
+    }
     if (this.capacity === 0) {
       this.capacity = firstCapacity;
       this.columns = this.types.map(

@@ -15,8 +15,8 @@ export interface TableCopyOptions {
   /** a larger row ends the copy */
   rowBytesMax: number;
   signal: AbortSignal;
-  /** Takes rows; meanwhile the copy goes on, until the next rows are ready. */
-  onRows(sealed: SealedRows): Promise<void>;
+  /** Takes rows; meanwhile the copy goes on, until the next rows are ready. `free`: their buffers are used again. */
+  onRows(sealed: SealedRows): Promise<"free" | "kept">;
 }
 
 /** `PGCOPY\n\377\r\n\0` */
@@ -71,7 +71,8 @@ export async function copyTable(
 
   const hand = (sealed: SealedRows): void => {
     writing = options.onRows(sealed).then(
-      () => {
+      (buffers) => {
+        if (buffers === "free") spool.recycle(sealed);
         writing = null;
         copy.resume();
       },

@@ -101,6 +101,24 @@ export function gatewayMetrics(status: GatewayStatus): string {
     perTable("sluice_table_snapshot_rows", "rows copied by the running or newest snapshot", "gauge", (table) =>
       table.state.kind === "snapshot" ? table.state.rows : table.snapshotRows,
     ),
+    perTable("sluice_table_snapshot_bytes", "bytes of the running snapshot's files", "gauge", (table) =>
+      table.state.kind === "snapshot" ? table.state.bytes : 0,
+    ),
+    perTable(
+      "sluice_table_snapshot_rows_estimate",
+      "rows of the table being copied, by the catalog",
+      "gauge",
+      (table) => (table.state.kind === "snapshot" ? table.state.rowsEstimate : 0),
+    ),
+    perTable("sluice_table_snapshot_ranges", "ranges of the running snapshot", "gauge", (table) =>
+      table.state.kind === "snapshot" ? table.state.ranges : 0,
+    ),
+    perTable("sluice_table_snapshot_ranges_done", "ranges of the running snapshot that are copied", "gauge", (table) =>
+      table.state.kind === "snapshot" ? table.state.rangesDone : 0,
+    ),
+    perTable("sluice_table_snapshot_left_seconds", "until all is copied, at the speed so far", "gauge", (table) =>
+      table.state.kind === "snapshot" ? (table.state.secondsLeft ?? 0) : 0,
+    ),
     perTable("sluice_table_inserts_total", "inserts staged", "counter", (table) => table.inserts),
     perTable("sluice_table_updates_total", "updates staged", "counter", (table) => table.updates),
     perTable("sluice_table_deletes_total", "deletes staged", "counter", (table) => table.deletes),

@@ -141,7 +141,11 @@ export class Gateway {
     const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
     await openLogIdentity(store);
     const staging = await readStagingState(store, config.types);
-    const [streamWriter, snapshotWriter] = await Promise.all([ParquetWriter.open(), ParquetWriter.open()]);
+    const [streamWriter, snapshotWriter] = await Promise.all([
+      ParquetWriter.open(),
+      // Files of ranges are written side by side, each by a thread of its own.
+      ParquetWriter.open({ threads: 1 }),
+    ]);
     gateway = new Gateway(config, signal, shell.setState, { store, retry, staging, streamWriter, snapshotWriter });
     return gateway;
   }

@@ -73,6 +73,15 @@ export function buildEvents(
   return events;
 }
 
+/** What a file is made of. */
+export interface FileContent {
+  rows: number;
+  /** of the source's messages: the room that it needs, at most */
+  bytes: number;
+  /** Creates the file; may be called again after a failure. */
+  write(path: string): Promise<void>;
+}
+
 /**
  * Writes staged commits one after the other: files first, then the record by put-if-absent (invariant 2). `stagedLsn`
  * moves only when the record is durable (invariant 1).
@@ -113,9 +122,10 @@ export class Stager {
 
   /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
   writeRows(sealed: SealedRows): Promise<WrittenRows> {
-    const { memoryBytes, inserts, updates, deletes } = sealed;
+    const { bytes, memoryBytes, inserts, updates, deletes } = sealed;
     this.bytesInFlight += memoryBytes;
-    const file = this.writing.then(() => this.writeFile(sealed, this.writer));
+    const content = { rows: sealed.rows, bytes, write: (path: string) => this.writer.write(sealed, path) };
+    const file = this.writing.then(() => this.writeFile(content));
     this.writing = file.catch(() => {});
     const written = file
       .then((file) => {
@@ -137,18 +147,18 @@ export class Stager {
     return { ...counts, file: { ...file, rows, ordinalEnd } };
   }
 
-  /** One durable file, by a given writer; tried again, and waited with, while the object store can't take it. */
-  writeFile(sealed: SealedRows, writer: ParquetWriter): Promise<StagedFile> {
+  /** One durable file; tried again, and waited with, while the object store can't take it. */
+  writeFile(content: FileContent): Promise<StagedFile> {
     let failures = 0;
     return this.retry.run(async () => {
       const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
       try {
         const path = await this.store.beginFile(key);
-        await writer.write(sealed, path).catch(async (cause: unknown) => {
-          throw await this.writerFailed(key, sealed, cause, ++failures);
+        await content.write(path).catch(async (cause: unknown) => {
+          throw await this.writerFailed(key, content.bytes, cause, ++failures);
         });
         const { bytes } = await this.store.commitFile(key);
-        return { path: key, rows: sealed.rows, bytes };
+        return { path: key, rows: content.rows, bytes };
       } catch (error) {
         // Half a file would hold the room that is wanted.
         await this.store.delete(key).catch(() => {});
@@ -158,9 +168,9 @@ export class Stager {
   }
 
   /** The Parquet writer says why in words only: whether the disk is full is asked of the store. */
-  private async writerFailed(key: string, sealed: SealedRows, cause: unknown, failures: number): Promise<SluiceError> {
+  private async writerFailed(key: string, bytes: number, cause: unknown, failures: number): Promise<SluiceError> {
     const freeBytes = await this.store.freeBytes().catch(() => null);
-    const isFull = freeBytes !== null && freeBytes < sealed.bytes;
+    const isFull = freeBytes !== null && freeBytes < bytes;
     const fault = isFull ? "full" : failures < writerAttemptsMax ? "transient" : "permanent";
     const room = freeBytes === null ? "" : ` (${Math.floor(freeBytes / 1024 ** 2)} MiB free)`;
     const error = new SluiceError(

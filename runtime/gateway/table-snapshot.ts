@@ -19,6 +19,7 @@ import { storeTableSchema } from "../staging/table-schema-store";
 import type { Capture } from "./capture";
 import type { CapturedTable, SnapshotProgress } from "./captured-table";
 import { type CopyRange, copiedShare, isCopied, planPart, rangeBlocks, rangesLeft } from "./copy-ranges";
+import { RangeFiles } from "./range-files";
 import { isResumable, resumeObstacle } from "./snapshot-resume";
 import {
   Blocked,
@@ -46,9 +47,9 @@ export interface SnapshotContext {
   hold(work: (isCurrent: () => boolean) => Promise<void>): void;
 }
 
-/** Rows of one Parquet file of a snapshot. */
-const fileRowsMax = 500_000;
-const fileBytesMax = 64 * 1024 * 1024;
+/** Rows that are gathered before they go to the file: whole data chunks. */
+const lotRowsMax = 20_480;
+const lotBytesMax = 4 * 1024 * 1024;
 /** How long a table's writers or a lock are waited for, before others get the connection. */
 const waitMsMax = 10_000;
 
@@ -313,21 +314,27 @@ export class TableSnapshot {
 
   private async copyRange(client: Client, work: Work, range: CopyRange): Promise<void> {
     const { context, signal } = this;
-    const files: StagedFile[] = [];
     const copied: SealedRows[] = [];
     const source = { relation: range.part, rowFilter: work.rowFilter, blocks: rangeBlocks(range) };
-    await copyTable(client, work.schema, source, {
-      rowsMax: fileRowsMax,
-      bytesMax: fileBytesMax,
-      rowBytesMax: context.config.batch.rowBytesMax,
-      signal,
-      onRows: async (sealed) => {
-        this.assertCurrent(work);
-        files.push(await context.stager.writeFile(sealed, context.writer));
-        copied.push({ ...sealed, columns: [] });
-        failpoint("gateway.after-snapshot-file");
-      },
-    });
+    const output = await RangeFiles.open(context);
+    let files: StagedFile[];
+    try {
+      await copyTable(client, work.schema, source, {
+        rowsMax: lotRowsMax,
+        bytesMax: lotBytesMax,
+        rowBytesMax: context.config.batch.rowBytesMax,
+        signal,
+        onRows: async (sealed) => {
+          this.assertCurrent(work);
+          await output.take(sealed);
+          copied.push({ ...sealed, columns: [] });
+          return "free";
+        },
+      });
+      files = await output.finish();
+    } finally {
+      await output.close();
+    }
     failpoint("gateway.after-range-files");
     this.assertCurrent(work);
     for (const sealed of copied) this.table.count(sealed);

@@ -31,7 +31,7 @@ export function gatewayFor(
     slot,
     stagingPath: join(folder, "staging"),
     statusPath: join(folder, "status.json"),
-    snapshot: { workers: 1 },
+    snapshot: { workers: 2 },
     ...changes,
   });
 }

@@ -75,6 +75,7 @@ export async function copiedRows(client: Client, schema: TableSchema): Promise<S
       signal: AbortSignal.timeout(30_000),
       onRows: async (rows) => {
         sealed.push(rows);
+        return "kept";
       },
     },
   );

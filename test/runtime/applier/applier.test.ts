@@ -57,6 +57,34 @@ describe("runApplier", () => {
     expect(txns).toEqual({ [`sluice-${log.logId}-100`]: 2 });
   });
 
+  it("makes one row of a key that a resumed snapshot holds twice, and none of one that is deleted or was never there", async () => {
+    await log.schema(orders);
+    log.begin(orders, "resumed");
+    await log.rows(orders, "resumed", [
+      { id: "1", name: "'older'" },
+      { id: "2", name: "'untouched'" },
+      { id: "3", name: "'older'" },
+    ]);
+    await log.commit();
+    // Another process, another snapshot: rows 1 and 3 have moved into a range that wasn't copied yet.
+    await log.changes(orders, [
+      { op: 1, row: { id: "1", name: "'newer'" } },
+      { op: 0, row: { id: "4", name: "'inserted'" } },
+      { op: 2, row: { id: "3" } },
+      { op: 2, row: { id: "5" } },
+    ]);
+    await log.rows(orders, "resumed", [
+      { id: "1", name: "'newer'" },
+      { id: "3", name: "'newer'" },
+      { id: "4", name: "'inserted'" },
+    ]);
+    await log.commit();
+    log.end(orders, "resumed", 6);
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["1|newer|null", "2|untouched|null", "4|inserted|null"]);
+  });
+
   it("shows the old content until a new snapshot's end is staged, then the new with the changes since its begin", async () => {
     await log.snapshot(orders, [{ id: "1", name: "'old'" }]);
     log.begin(orders, "second");
