@@ -8,8 +8,16 @@ export interface DestinationArgs {
   path: pulumi.Input<string>;
 }
 
-/** `continuous` looks for staged commits every `intervalMs` (default 500); `once` applies what is staged and ends. */
-export type TriggerArgs = { kind: "continuous"; intervalMs?: number } | { kind: "once" };
+/**
+ * `continuous` applies when `intervalMs` (default 500) have passed, or as soon as `rows` changes are staged, where given.
+ * `schedule` applies what is staged at the times of `cron`: minute, hour, day of month, month, day of week (or six fields,
+ * with seconds in front), in the IANA `timeZone` (default UTC). A time that was missed, as nothing ran or a run went on,
+ * is made up for once. `once` applies what is staged at start and ends.
+ */
+export type TriggerArgs =
+  | { kind: "continuous"; intervalMs?: number; rows?: number }
+  | { kind: "schedule"; cron: string; timeZone?: string }
+  | { kind: "once" };
 
 /** Options of one table; columns are named as the source names them. */
 export interface TableOptionsArgs {

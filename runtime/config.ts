@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { scheduleProblem } from "./schedule";
 import { secretReferenceSchema } from "./secret-reference";
 import { tableOptionsListSchema } from "./table-options";
 
@@ -206,8 +207,19 @@ export const applierConfigSchema = z.strictObject({
   ]),
   trigger: z
     .discriminatedUnion("kind", [
-      /** looks for staged commits for ever, every `intervalMs` (default 500) */
-      z.strictObject({ kind: z.literal("continuous"), intervalMs: z.int().min(10).default(500) }),
+      /** applies for ever: when `intervalMs` (default 500) have passed, or `rows` changes are staged, where given */
+      z.strictObject({
+        kind: z.literal("continuous"),
+        intervalMs: z.int().min(10).default(500),
+        rows: z.int().min(1).optional(),
+      }),
+      /** at the times of `cron` (see Schedule) in the IANA `timeZone` (default UTC) applies what is staged then */
+      z
+        .strictObject({ kind: z.literal("schedule"), cron: z.string().min(1), timeZone: z.string().default("UTC") })
+        .superRefine((schedule, context) => {
+          const problem = scheduleProblem(schedule);
+          if (problem !== null) context.addIssue({ code: "custom", path: [problem.of], message: problem.message });
+        }),
       /** applies what is staged at start and exits 0 */
       z.strictObject({ kind: z.literal("once") }),
     ])

@@ -150,7 +150,9 @@ export interface ApplierTableStatus {
     | { kind: "running" }
     | { kind: "idle" }
     | { kind: "removed" } // left the publication; its table is kept
-    | { kind: "failed"; errorKind: string; message: string; remedy?: string };
+    | { kind: "failed"; errorKind: string; message: string; remedy?: string; retryAt: string }
+    /** as failed, but only tried again now and then: it needs somebody, or `sluice resync` */
+    | { kind: "quarantined"; errorKind: string; message: string; remedy?: string; since: string };
   /** rows now in the table */
   rows: number;
   /** of this process's life and before, as recorded in the table's commits */
@@ -178,6 +180,8 @@ export interface ApplierStatus extends ProcessStatus {
   appliedSequence: number;
   /** `endLsn` of that staged commit */
   appliedLsn: string;
+  /** of the trigger `schedule`: when the next run is due; else null */
+  nextRunAt: string | null;
   /** staged commits, and their files, that this process removed: applied, and older than the retention */
   purged: { records: number; files: number };
   tables: ApplierTableStatus[];

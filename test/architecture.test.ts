@@ -5,7 +5,16 @@ import { dirname, join, relative, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 
 const root = resolve(__dirname, "..");
-const contracts = ["errors", "config", "status", "secret-reference", "version", "failpoint", "table-options"];
+const contracts = [
+  "errors",
+  "config",
+  "status",
+  "secret-reference",
+  "version",
+  "failpoint",
+  "table-options",
+  "schedule",
+];
 const supervision = ["supervisor", "process-identity", "rotating-log"];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */

@@ -43,7 +43,13 @@ export function applierMetrics(status: ApplierStatus): string {
     perTable("sluice_destination_upserted_total", "rows upserted", "counter", (table) => table.upserted),
     perTable("sluice_destination_deleted_total", "rows deleted", "counter", (table) => table.deleted),
     perTable("sluice_destination_failed", "1 while the table can't be applied", "gauge", (table) =>
-      table.state.kind === "failed" ? 1 : 0,
+      table.state.kind === "failed" || table.state.kind === "quarantined" ? 1 : 0,
+    ),
+    perTable(
+      "sluice_destination_quarantined",
+      "1 while the table needs somebody, or sluice resync",
+      "gauge",
+      (table) => (table.state.kind === "quarantined" ? 1 : 0),
     ),
   ]);
 }

@@ -10,6 +10,8 @@ export const progressSchema = z.object({
   logId: z.string(),
   /** every record up to here was looked at for new tables */
   scannedSequence: z.int().min(0),
+  /** trigger `schedule`: time for which the last run was due */
+  ranAt: z.iso.datetime().optional(),
   tables: z.record(
     z.string(),
     z.object({

@@ -3,6 +3,7 @@ import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
+import type { StagedEvent } from "../staging/staged-commit";
 import { readLogIdentity } from "../staging/staging-log";
 import { purgeStaged } from "../staging/staging-purge";
 import type { ApplierTableStatus } from "../status";
@@ -24,6 +25,11 @@ export class ApplierTables {
   /** what the gateway says of a quiet source: read before the head, so all before it is staged up to the head */
   private idleLsn: Lsn = lsnZero;
   private written: ApplierProgress | null = null;
+  /** rows and changes in the staged commits that were looked at */
+  stagedRows = 0;
+  /** trigger `schedule`: time for which the last run was due, and for which the next one is */
+  ranAtMs: number | null = null;
+  nextRunAtMs: number | null = null;
   readonly purged = { records: 0, files: 0 };
   private purgeAfterMs = 0;
   private writtenMs = 0;
@@ -44,6 +50,7 @@ export class ApplierTables {
     const progress = await readProgress(store, id, logId);
     if (progress === null) return tables;
     tables.scannedSequence = progress.scannedSequence;
+    if (progress.ranAt !== undefined) tables.ranAtMs = Date.parse(progress.ranAt);
     for (const [tableId, known] of Object.entries(progress.tables)) tables.add(tableId, known);
     return tables;
   }
@@ -66,6 +73,18 @@ export class ApplierTables {
   get isDue(): boolean {
     const nowMs = Date.now();
     return [...this.tables.values()].some((table) => table.isDue(nowMs));
+  }
+
+  /** A run begins: what has failed is tried again. */
+  retryAll(): void {
+    for (const table of this.tables.values()) table.retry();
+  }
+
+  /** How long to wait until something can be done towards `goal`, 0 for at once; null when nothing can any more. */
+  waitMs(goal: number): number | null {
+    const nowMs = Date.now();
+    const waits = [...this.tables.values()].flatMap((table) => table.waitMs(goal, nowMs) ?? []);
+    return waits.length === 0 ? null : Math.min(...waits);
   }
 
   /** Of the first table that has failed. */
@@ -98,6 +117,10 @@ export class ApplierTables {
         const mayLack = record.sequence === purgedSequence + 1 && snapshotId !== null;
         const sequence = purgedSequence > 0 && mayLack ? 0 : record.sequence - 1;
         this.add(tableId, { schema, name, removed: false, heldSequence: null, sequence });
+      }
+      for (const event of [...record.events.values()].flat()) {
+        this.stagedRows += rowsOf(event);
+        if (event.kind === "snapshot-end") this.tables.get(event.tableId)?.snapshotStaged();
       }
       this.scannedSequence = record.sequence;
     }
@@ -161,11 +184,23 @@ export class ApplierTables {
   private async writeProgress(): Promise<void> {
     const tables = Object.fromEntries([...this.tables].map(([tableId, table]) => [tableId, table.progress()]));
     const { logId } = this.context;
-    const progress: ApplierProgress = { version: 1, logId, scannedSequence: this.scannedSequence, tables };
+    const ran = this.ranAtMs === null ? {} : { ranAt: new Date(this.ranAtMs).toISOString() };
+    const progress: ApplierProgress = { version: 1, logId, scannedSequence: this.scannedSequence, ...ran, tables };
     this.writtenMs = Date.now();
     if (isDeepStrictEqual(progress, this.written)) return;
     await writeProgress(this.store, this.id, progress);
     this.written = progress;
+  }
+}
+
+function rowsOf(event: StagedEvent): number {
+  switch (event.kind) {
+    case "changes":
+      return event.inserts + event.updates + event.deletes;
+    case "snapshot-rows":
+      return event.files.reduce((sum, { rows }) => sum + rows, 0);
+    default:
+      return 0;
   }
 }
 

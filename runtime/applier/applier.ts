@@ -11,9 +11,12 @@ import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
 import { ApplierTables } from "./applier-tables";
+import { applyByTrigger } from "./trigger-loop";
 
 /** Part of the memory limit that a batch's compressed change files may take: they grow when they're read. */
 const batchPart = 16;
+/** How often the log's beginning is looked for. */
+const awaitLogMs = 500;
 
 export interface ApplierOptions {
   signal: AbortSignal;
@@ -23,7 +26,7 @@ export interface ApplierOptions {
 
 /**
  * Applies staged commits until `signal` aborts, or (trigger `once`) until it has what is staged at start. A table that
- * fails is told in the status and retried; the others go on.
+ * fails is told in the status, retried or quarantined; the others go on.
  * @throws SluiceError when nothing can go on, or (trigger `once`) when a table has failed
  */
 export async function runApplier(config: ApplierConfig, options: ApplierOptions): Promise<void> {
@@ -42,6 +45,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     stagedSequence: tables?.stagedSequence ?? 0,
     appliedSequence: tables?.appliedSequence ?? 0,
     appliedLsn: tables?.appliedLsn ?? "0/0",
+    nextRunAt: tables?.nextRunAtMs == null ? null : new Date(tables.nextRunAtMs).toISOString(),
     purged: { ...(tables?.purged ?? { records: 0, files: 0 }) },
     tables: tables?.status() ?? [],
   });
@@ -70,9 +74,8 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
         engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });
-      setState({ kind: "running" });
       log("info", "applying", { staging: config.stagingPath, destination: config.destination.path });
-      await applyUntilDone(tables, config, options.signal);
+      await applyByTrigger(tables, config.trigger, { signal: options.signal, setState });
       setState({ kind: "stopping" });
       await tables.close();
     }
@@ -99,7 +102,7 @@ async function awaitLog(
     const logId = await readLogIdentity(store);
     if (logId !== null || signal.aborted || config.trigger.kind === "once") return logId;
     setState({ kind: "waiting", reason: `no gateway has written to ${config.stagingPath} yet` });
-    await delay(config.trigger.intervalMs, undefined, { signal }).catch(() => {});
+    await delay(awaitLogMs, undefined, { signal }).catch(() => {});
   }
 }
 
@@ -117,21 +120,5 @@ async function openSession(config: ApplierConfig): Promise<DuckDbSession> {
         cause,
       },
     );
-  }
-}
-
-async function applyUntilDone(tables: ApplierTables, config: ApplierConfig, signal: AbortSignal): Promise<void> {
-  await tables.look();
-  const goal = tables.stagedSequence;
-  while (!signal.aborted) {
-    await tables.applyDue(signal);
-    if (config.trigger.kind === "once") {
-      if (tables.failed !== null) throw tables.failed;
-      if (tables.appliedSequence >= goal) return tables.maintain(signal);
-    } else {
-      if (!tables.isDue) await tables.maintain(signal);
-      if (!tables.isDue) await delay(config.trigger.intervalMs, undefined, { signal }).catch(() => {});
-      await tables.look();
-    }
   }
 }

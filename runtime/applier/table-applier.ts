@@ -20,6 +20,7 @@ import { compareOptions, type NamedTableOptions, type OptionsChange } from "../t
 import type { ApplierProgress } from "./applier-progress";
 import type { StagedRecords } from "./staged-records";
 import { displaced, needsPurged, toSluiceError } from "./table-errors";
+import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
 import {
   assertOwned,
   findHome,
@@ -51,15 +52,13 @@ type KnownTable = ApplierProgress["tables"][string];
 /** Records folded in one turn, so that tables take turns. */
 const recordsMax = 500;
 const attemptsMax = 5;
-/** So often a table that keeps its history is tried with all of its changes, before a new snapshot heals it without. */
-const failuresBeforeHealing = 3;
 
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
 export class TableApplier {
   private home: TableHome | null = null;
   private plan: PlanState | null = null;
   private running = false;
-  private failure: { error: SluiceError; count: number; retryAtMs: number } | null = null;
+  private failure: TableFailure | null = null;
   private readonly targets: TableTargets;
   private readonly maintenance: TableMaintenance;
   /** staging no longer has what comes after the table's position: only a new snapshot helps */
@@ -89,9 +88,8 @@ export class TableApplier {
     return this.failure?.error ?? null;
   }
 
-  /** In a row. */
-  private get failures(): number {
-    return this.failure?.count ?? 0;
+  private get isQuarantined(): boolean {
+    return this.failure !== null && this.failure.quarantinedAtMs !== null;
   }
 
   isDue(nowMs: number): boolean {
@@ -99,7 +97,28 @@ export class TableApplier {
     return this.plan === null || this.doneSequence < this.context.records.head;
   }
 
-  /** Reads on in the log and applies what it finds. Never throws: a failure is kept, told in the status and retried. */
+  /** A new snapshot of it is staged: it may heal. */
+  snapshotStaged(): void {
+    if (this.isQuarantined) this.retry();
+  }
+
+  /** A failed table is due now. */
+  retry(): void {
+    if (this.failure !== null) this.failure = { ...this.failure, retryAtMs: 0, count: 0 };
+  }
+
+  /** How long until something can be done towards `goal`, 0 for at once; null when that is reached or hopeless. */
+  waitMs(goal: number, nowMs: number): number | null {
+    if (this.failure === null) return this.doneSequence >= goal ? null : 0;
+    const { retryAtMs, count, quarantinedAtMs } = this.failure;
+    if (retryAtMs <= nowMs) return 0;
+    return quarantinedAtMs !== null || count >= runAttemptsMax ? null : retryAtMs - nowMs;
+  }
+
+  /**
+   * Reads on in the log and applies what it finds. Never throws: a failure is kept, told in the status, and retried or
+   * quarantined.
+   */
   async advance(nowMs: number): Promise<void> {
     this.running = true;
     try {
@@ -108,10 +127,13 @@ export class TableApplier {
       else if (this.lacksPurged) throw needsPurged(this.label, plan.baseSequence);
       this.failure = null;
     } catch (thrown) {
-      const count = (this.failure?.count ?? 0) + 1;
-      const retryMs = Math.min(1_000 * 2 ** (count - 1), 60_000);
-      this.failure = { error: toSluiceError(thrown, this.label), count, retryAtMs: nowMs + retryMs };
-      log("warning", "table-failed", { table: this.label, error: describeError(this.failure.error), retryMs });
+      const failure = afterFailure(this.failure, toSluiceError(thrown, this.label), nowMs);
+      this.failure = failure;
+      log("warning", failure.quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
+        table: this.label,
+        error: describeError(failure.error),
+        retryMs: failure.retryAtMs - nowMs,
+      });
       // What is known of the table may be wrong now: it is opened and read again.
       this.home = null;
       this.plan = null;
@@ -213,7 +235,7 @@ export class TableApplier {
     const place = this.targets.placeOf(source);
     const stays = isSamePlace(place, home.place);
     const change = this.optionsChange;
-    const needsNew = this.lacksPurged || change.kind === "refresh" || this.failures >= failuresBeforeHealing;
+    const needsNew = this.lacksPurged || change.kind === "refresh" || this.isQuarantined;
     const healed = needsNew ? sinceSnapshot(ready) : ready;
     const heals = healed.steps.length > 0;
     if (!heals && (this.lacksPurged || change.kind === "refresh")) {
@@ -327,8 +349,10 @@ export class TableApplier {
 
   private state(): ApplierTableStatus["state"] {
     if (this.failure !== null) {
-      const { kind, message, remedy } = this.failure.error;
-      return { kind: "failed", errorKind: kind, message, remedy };
+      const { error, quarantinedAtMs, retryAtMs } = this.failure;
+      const told = { errorKind: error.kind, message: error.message, remedy: error.remedy };
+      if (quarantinedAtMs === null) return { kind: "failed", ...told, retryAt: new Date(retryAtMs).toISOString() };
+      return { kind: "quarantined", ...told, since: new Date(quarantinedAtMs).toISOString() };
     }
     if (this.running) return { kind: "running" };
     if (this.known.removed) return { kind: "removed" };

@@ -51,7 +51,12 @@ function applied(name: string, more: Partial<ApplierTableStatus> = {}): ApplierT
 }
 
 it("shows the run as a table", () => {
-  const failed = { kind: "failed", errorKind: "internal", message: "no room" } as const;
+  const failed = {
+    kind: "failed",
+    errorKind: "internal",
+    message: "no room",
+    retryAt: "2026-01-01T00:00:00Z",
+  } as const;
   expect(runTable([applied("orders"), applied("nation", { state: failed, failPercent: 12.34, upserted: 0 })])).toEqual([
     "NAME    TYPE   STATUS           DURATION   UPSERTED  DELETED  DROPPED  FAIL %",
     "------  -----  ---------------  --------  ---------  -------  -------  ------",

@@ -37,5 +37,7 @@ function statusOf(state: ApplierTableStatus["state"]): string {
       return "removed";
     case "failed":
       return `failed: ${state.message}`;
+    case "quarantined":
+      return `quarantined: ${state.message}`;
   }
 }

@@ -56,6 +56,14 @@ describe("check", () => {
     expect(await checked()).toMatchObject({ trigger: { kind: "continuous", intervalMs: 500 }, startTimeoutMs: 60_000 });
   });
 
+  it("tells what is wrong with a schedule", async () => {
+    const failures = await failuresOf({ trigger: { kind: "schedule", cron: "0 25 * * *", timeZone: "Mars/Olympus" } });
+    expect(failures).toMatchObject([{ property: "trigger.timeZone", reason: expect.stringMatching(/Mars\/Olympus/) }]);
+    expect(await failuresOf({ trigger: { kind: "schedule", cron: "0 25 * * *" } })).toMatchObject([
+      { property: "trigger.cron" },
+    ]);
+  });
+
   it("tells which kinds of destination there are", async () => {
     const [failure, ...rest] = await failuresOf({ destination: { kind: "iceberg", path: "/lake" } });
     expect(rest).toEqual([]);

@@ -290,7 +290,7 @@ describe("runApplier", () => {
     await log.snapshot(foreign, [{ id: "1" }]);
     await log.snapshot(orders, [{ id: "1" }]);
     await expect(apply()).rejects.toMatchObject({ kind: "destination", remedy: expect.stringContaining("path") });
-    expect(status().tables.find((table) => table.name === "foreign")?.state).toMatchObject({ kind: "failed" });
+    expect(status().tables.find((table) => table.name === "foreign")?.state).toMatchObject({ kind: "quarantined" });
     expect(await content("orders")).toEqual(["1|null|null"]);
     expect(readdirSync(pathOf("foreign"))).toEqual(["_delta_log"]);
   });

@@ -53,7 +53,7 @@ describe("a table that can't be applied", () => {
       await log.changes(items, [{ op: 0, row: { id: "2" } }]);
       await log.commit();
       await until("the other goes on", () => (tableOf("items")?.rows === 2 ? true : null));
-      await until("it is told", () => (tableOf("orders")?.state.kind === "failed" ? true : null));
+      await until("it is told", () => (tableOf("orders")?.state.kind === "quarantined" ? true : null));
       expect(await idsOf("orders")).toEqual([1]);
       const { tableId } = await requestResync(log.store, "public.orders");
       expect((await readResyncRequests(log.store)).map((request) => request.tableId)).toEqual([tableId]);

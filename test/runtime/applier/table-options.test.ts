@@ -105,7 +105,7 @@ describe("columns", () => {
       { name: "people", exclude: ["id"] },
     ];
     await expect(apply(...tables)).rejects.toMatchObject({ kind: "config" });
-    expect(status().tables.map(({ state }) => (state.kind === "failed" ? state.message : state.kind))).toEqual([
+    expect(status().tables.map(({ state }) => (state.kind === "quarantined" ? state.message : state.kind))).toEqual([
       "table public.people: column id is in its key",
       "table public.notes has no key, which the mode scd2 needs",
       'table public.own has a column "_deleted_at", which is a name of ours',

@@ -1,0 +1,36 @@
+import { isTransient, type SluiceError } from "../errors";
+import { faultOf } from "../staging/storage-fault";
+
+/** Why a table isn't applied, and when that is tried again. */
+export interface TableFailure {
+  error: SluiceError;
+  /** failed attempts in a row */
+  count: number;
+  retryAtMs: number;
+  /** set when it is left alone but for a rare attempt: it needs somebody, or a new snapshot */
+  quarantinedAtMs: number | null;
+}
+
+/** Attempts before an error that nobody foresaw counts as one that doesn't pass. */
+const unforeseenMax = 3;
+/** Attempts of one run at a table whose trouble may pass. */
+export const runAttemptsMax = 5;
+/** A quarantined table is tried again so often, as somebody may have mended what was wrong. */
+export const quarantineRetryMs = 600_000;
+
+/** Pure: what follows a failed attempt. The error's kind decides: what may pass is tried again, else quarantine. */
+export function afterFailure(previous: TableFailure | null, error: SluiceError, nowMs: number): TableFailure {
+  const count = (previous?.count ?? 0) + 1;
+  const mayPass =
+    isTransient(error.kind) ||
+    faultOf(error) !== "permanent" ||
+    // Such as a library's own error, which has no kind.
+    (error.kind === "internal" && count < unforeseenMax && previous?.quarantinedAtMs == null);
+  if (mayPass) {
+    const retryMs = Math.min(1_000 * 2 ** Math.min(count - 1, 20), 60_000);
+    return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: null };
+  }
+  // The first attempt hasn't looked ahead in the log for a snapshot that makes the trouble needless.
+  const retryMs = previous === null ? 0 : quarantineRetryMs;
+  return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: previous?.quarantinedAtMs ?? nowMs };
+}

@@ -1,0 +1,101 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { ApplierConfig } from "../config";
+import { log } from "../operate/log";
+import { nextRunMs } from "../schedule";
+import type { ProcessState } from "../status";
+import type { ApplierTables } from "./applier-tables";
+
+type Trigger = ApplierConfig["trigger"];
+
+/** How often staging is looked at where a number of rows decides. */
+const lookMs = 500;
+/** A wait is never longer, so that a clock that is set is noticed. */
+const waitMsMax = 10_000;
+
+export interface TriggerContext {
+  signal: AbortSignal;
+  setState(state: ProcessState): void;
+}
+
+/**
+ * Applies when the trigger says so, until `signal` aborts or the trigger has no more to say.
+ * @throws SluiceError (trigger `once`) of a table that has failed, when all others have what was staged at start
+ */
+export async function applyByTrigger(tables: ApplierTables, trigger: Trigger, context: TriggerContext): Promise<void> {
+  switch (trigger.kind) {
+    case "continuous":
+      return applyContinuously(tables, trigger, context);
+    case "schedule":
+      return applyBySchedule(tables, trigger, context);
+    case "once":
+      return applyOnce(tables, context);
+  }
+}
+
+async function applyContinuously(
+  tables: ApplierTables,
+  { intervalMs, rows }: Extract<Trigger, { kind: "continuous" }>,
+  { signal, setState }: TriggerContext,
+): Promise<void> {
+  setState({ kind: "running" });
+  await tables.look();
+  while (!signal.aborted) {
+    await tables.applyDue(signal);
+    const rowsBefore = tables.stagedRows;
+    if (!tables.isDue) await tables.maintain(signal);
+    if (!tables.isDue) {
+      const endMs = performance.now() + intervalMs;
+      for (let leftMs = intervalMs; leftMs > 0 && !signal.aborted; leftMs = endMs - performance.now()) {
+        await delay(rows === undefined ? leftMs : Math.min(leftMs, lookMs), undefined, { signal }).catch(() => {});
+        if (rows === undefined) continue;
+        await tables.look();
+        if (tables.stagedRows - rowsBefore >= rows) break;
+      }
+    }
+    await tables.look();
+  }
+}
+
+async function applyBySchedule(
+  tables: ApplierTables,
+  schedule: Extract<Trigger, { kind: "schedule" }>,
+  { signal, setState }: TriggerContext,
+): Promise<void> {
+  setState({ kind: "running" });
+  tables.ranAtMs ??= Date.now();
+  while (!signal.aborted) {
+    const dueMs = nextRunMs(schedule, tables.ranAtMs, Date.now());
+    if (dueMs > Date.now()) {
+      if (tables.nextRunAtMs !== dueMs) log("info", "run-due", { dueAt: new Date(dueMs).toISOString() });
+      tables.nextRunAtMs = dueMs;
+      await tables.maintain(signal);
+      const leftMs = Math.min(Math.max(dueMs - Date.now(), 1), waitMsMax);
+      await delay(leftMs, undefined, { signal }).catch(() => {});
+      continue;
+    }
+    await tables.look();
+    log("info", "run-started", { dueAt: new Date(dueMs).toISOString(), stagedSequence: tables.stagedSequence });
+    await applyTo(tables, tables.stagedSequence, signal);
+    if (!signal.aborted) tables.ranAtMs = dueMs;
+  }
+}
+
+async function applyOnce(tables: ApplierTables, { signal, setState }: TriggerContext): Promise<void> {
+  setState({ kind: "running" });
+  await tables.look();
+  await applyTo(tables, tables.stagedSequence, signal);
+  if (signal.aborted) return;
+  if (tables.failed !== null) throw tables.failed;
+  await tables.maintain(signal);
+}
+
+/** Until each table has what is staged up to `goal`, or can't be applied. */
+async function applyTo(tables: ApplierTables, goal: number, signal: AbortSignal): Promise<void> {
+  tables.retryAll();
+  while (!signal.aborted) {
+    await tables.applyDue(signal);
+    const waitMs = tables.waitMs(goal);
+    if (waitMs === null) return;
+    if (waitMs > 0) await delay(Math.min(waitMs, lookMs), undefined, { signal }).catch(() => {});
+  }
+}
