@@ -17,6 +17,10 @@ export const failpoints = [
   "applier.after-rewritten-file",
   "applier.after-data-files",
   "applier.after-compacted-files",
+  "applier.before-compaction-commit",
+  "applier.after-compaction-commit",
+  "applier.during-vacuum",
+  "applier.after-purged-record",
   "applier.before-commit",
   "applier.after-commit",
 ] as const;

@@ -129,17 +129,49 @@ export interface GatewayStatus extends ProcessStatus {
   tables: GatewayTableStatus[];
 }
 
+/** What a reader of a table meets. */
+export interface TableCondition {
+  /** data files of the newest version, and their bytes */
+  files: number;
+  bytes: number;
+  /** of them: those that compaction merges */
+  smallFiles: number;
+  /** part of the rows in files that is marked as deleted */
+  deletedShare: number;
+}
+
 /** Of this process's life. */
 export interface TableMaintenanceStatus {
   compactions: number;
-  /** files that were written anew, as fewer or without deleted rows */
+  /** compactions that another writer's commit made void */
+  conflicts: number;
+  /** files that were written anew, as fewer or without deleted rows, and their bytes */
   filesCompacted: number;
+  bytesCompacted: number;
   bytesWritten: number;
   /** files removed that no version within the retention has */
   filesVacuumed: number;
+  bytesVacuumed: number;
+  /** when the last run ended; null before the first */
+  lastRunAt: string | null;
+  /** why the last run failed; null since one hasn't */
+  error: string | null;
 }
 
-export interface ApplierTableStatus {
+/** Staging as the applier sees it. */
+export interface PurgeStatus {
+  /** staged commits, and their files, that this process removed: applied, and older than the retention */
+  records: number;
+  files: number;
+  /** oldest staged commit that is left; null before the first look */
+  tail: number | null;
+  /** of the files that are left, unnamed ones too; null before the first look */
+  bytes: number | null;
+  /** why commits that are old enough stay; null when none do */
+  heldBy: string | null;
+}
+
+export interface ApplierTableStatus extends TableCondition {
   tableId: string;
   schema: string;
   name: string;
@@ -163,9 +195,6 @@ export interface ApplierTableStatus {
   durationMs: number;
   /** sequence of the last staged commit that the table holds */
   appliedSequence: number;
-  /** data files of the newest version, and their bytes */
-  files: number;
-  bytes: number;
   maintenance: TableMaintenanceStatus;
   /** version of the Delta log */
   deltaVersion: number | null;
@@ -182,8 +211,7 @@ export interface ApplierStatus extends ProcessStatus {
   appliedLsn: string;
   /** of the trigger `schedule`: when the next run is due; else null */
   nextRunAt: string | null;
-  /** staged commits, and their files, that this process removed: applied, and older than the retention */
-  purged: { records: number; files: number };
+  purge: PurgeStatus;
   tables: ApplierTableStatus[];
 }
 

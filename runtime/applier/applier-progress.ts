@@ -49,18 +49,19 @@ export async function writeProgress(store: ObjectStore, id: string, progress: Ap
 }
 
 /**
- * What all appliers of a log have written; null when one of them can't be read, as then nobody knows what it needs.
+ * What all appliers of a log have written, by id; null when one of them can't be read, as then nobody knows what it needs.
  * (`progress/gateway.json` is the gateway's.)
  */
-export async function readAllProgress(store: ObjectStore, logId: string): Promise<ApplierProgress[] | null> {
-  const found: ApplierProgress[] = [];
+export async function readAllProgress(store: ObjectStore, logId: string): Promise<Map<string, ApplierProgress> | null> {
+  const found = new Map<string, ApplierProgress>();
   for (const key of await store.list("progress")) {
     if (!key.endsWith(".json") || key === "progress/gateway.json") continue;
     const content = await store.get(key);
     if (content === null) continue;
     const parsed = progressSchema.safeParse(parseOrNull(content.toString("utf8")));
     if (!parsed.success) return null;
-    if (parsed.data.logId === logId) found.push(parsed.data);
+    const id = decodeURIComponent(key.slice("progress/".length, -".json".length));
+    if (parsed.data.logId === logId) found.set(id, parsed.data);
   }
   return found;
 }
@@ -73,13 +74,19 @@ function parseOrNull(text: string): unknown {
   }
 }
 
-/** Pure: no applier needs a record up to here; 0 when that isn't known. */
-export function neededAfter(all: ApplierProgress[] | null): number {
-  if (all === null || all.length === 0) return 0;
-  return Math.min(
-    ...all.flatMap(({ scannedSequence, tables }) => [
-      scannedSequence,
-      ...Object.values(tables).map(({ sequence }) => sequence),
-    ]),
-  );
+/** Pure: no applier needs a record up to `sequence`; 0 when that isn't known. `by`: who needs the next one. */
+export function neededAfter(all: ReadonlyMap<string, ApplierProgress> | null): { sequence: number; by: string } {
+  if (all === null) return { sequence: 0, by: "a file of progress/ that can't be read" };
+  let needed = { sequence: Number.POSITIVE_INFINITY, by: "" };
+  for (const [id, { scannedSequence, tables }] of all) {
+    const parts = [
+      { sequence: scannedSequence, by: `applier ${id}` },
+      ...Object.values(tables).map(({ sequence, schema, name }) => ({
+        sequence,
+        by: `table ${schema}.${name} of applier ${id}`,
+      })),
+    ];
+    for (const part of parts) if (part.sequence < needed.sequence) needed = part;
+  }
+  return all.size === 0 ? { sequence: 0, by: "no applier has told its progress" } : needed;
 }

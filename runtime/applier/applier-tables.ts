@@ -1,18 +1,19 @@
 import { isDeepStrictEqual } from "node:util";
-import { describeError, SluiceError } from "../errors";
-import { log } from "../operate/log";
+import { SluiceError } from "../errors";
 import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedEvent } from "../staging/staged-commit";
 import { readLogIdentity } from "../staging/staging-log";
-import { purgeStaged } from "../staging/staging-purge";
 import type { ApplierTableStatus } from "../status";
-import { type ApplierProgress, neededAfter, readAllProgress, readProgress, writeProgress } from "./applier-progress";
+import { type ApplierProgress, readProgress, writeProgress } from "./applier-progress";
+import { bytesAllowed, newBudget, refill, spend } from "./maintenance-budget";
+import { Purge } from "./purge";
 import { StagedRecords } from "./staged-records";
 import { TableApplier, type TableContext } from "./table-applier";
 import { isSamePlace } from "./table-home";
 
-const purgeMs = 10_000;
+/** Part of the interval after which no further run of maintenance begins. */
+const maintainPart = 0.2;
 
 /** The hint is written that often at most. */
 const progressMs = 1_000;
@@ -30,15 +31,18 @@ export class ApplierTables {
   /** trigger `schedule`: time for which the last run was due, and for which the next one is */
   ranAtMs: number | null = null;
   nextRunAtMs: number | null = null;
-  readonly purged = { records: 0, files: 0 };
-  private purgeAfterMs = 0;
+  readonly purge: Purge;
+  private budget = newBudget(Date.now());
+  private maintained = 0;
   private writtenMs = 0;
 
   private constructor(
     private readonly store: ObjectStore,
     private readonly id: string,
     private readonly context: TableContext,
-  ) {}
+  ) {
+    this.purge = new Purge(store, context.logId, context.maintenance.stagingRetentionMs);
+  }
 
   static async open(
     store: ObjectStore,
@@ -137,33 +141,38 @@ export class ApplierTables {
     if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
   }
 
-  /** What keeps tables and staging small, between batches. Never throws. */
-  async maintain(signal: AbortSignal): Promise<void> {
-    const deadlineMs = Date.now() + this.context.maintenance.budgetMs;
-    const tables = [...this.tables.values()];
-    for (const table of tables) {
-      if (signal.aborted || Date.now() >= deadlineMs) break;
-      const isShared = tables.some(
-        (other) => other !== table && other.isPresent && isSamePlace(other.place, table.place),
-      );
-      await table.maintain(deadlineMs, !isShared);
+  /**
+   * What keeps tables and staging small, within its part of the time; `intervalMs`: how long a due batch may wait, null
+   * when none does. Never throws.
+   */
+  async maintain(signal: AbortSignal, intervalMs: number | null): Promise<void> {
+    const { maintenance, records } = this.context;
+    const untilMs = intervalMs === null ? Number.POSITIVE_INFINITY : Date.now() + intervalMs * maintainPart;
+    if (this.purge.isDue) {
+      await this.writeProgress();
+      await this.purge.run(records.head);
     }
-    if (Date.now() < this.purgeAfterMs) return;
-    this.purgeAfterMs = Date.now() + purgeMs;
-    await this.purge().catch((error: unknown) => {
-      log("warning", "purge-failed", { staging: this.store.location, error: describeError(error) });
-    });
+    const tables = [...this.tables.values()];
+    // Each begins another time, so that none waits for all others.
+    const first = this.maintained++ % Math.max(1, tables.length);
+    for (const table of [...tables.slice(first), ...tables.slice(0, first)]) {
+      for (;;) {
+        const startedMs = Date.now();
+        this.budget = refill(this.budget, startedMs, maintenance.timeShareMax);
+        const bytesMax = bytesAllowed(this.budget, intervalMs, maintenance.bytesMax);
+        if (signal.aborted || bytesMax === 0 || startedMs > untilMs) return;
+        const bytes = await table.maintain(bytesMax, !this.isShared(table));
+        if (bytes === null) break;
+        this.budget = spend(this.budget, Date.now() - startedMs, bytes);
+      }
+    }
   }
 
-  /** Only what every applier of this log has said, durably, to need no more. */
-  private async purge(): Promise<void> {
-    const { logId, records, maintenance } = this.context;
-    await this.writeProgress();
-    const appliedSequence = neededAfter(await readAllProgress(this.store, logId));
-    const beforeMs = Date.now() - maintenance.stagingRetentionMs;
-    const { records: count, files } = await purgeStaged(this.store, { appliedSequence, head: records.head, beforeMs });
-    this.purged.records += count;
-    this.purged.files += files;
+  /** Another table may need files of the place. */
+  private isShared(table: TableApplier): boolean {
+    return [...this.tables.values()].some(
+      (other) => other !== table && other.isPresent && isSamePlace(other.place, table.place),
+    );
   }
 
   async close(): Promise<void> {

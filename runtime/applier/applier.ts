@@ -46,7 +46,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     appliedSequence: tables?.appliedSequence ?? 0,
     appliedLsn: tables?.appliedLsn ?? "0/0",
     nextRunAt: tables?.nextRunAtMs == null ? null : new Date(tables.nextRunAtMs).toISOString(),
-    purged: { ...(tables?.purged ?? { records: 0, files: 0 }) },
+    purge: { ...(tables?.purge.status ?? { records: 0, files: 0, tail: null, bytes: null, heldBy: null }) },
     tables: tables?.status() ?? [],
   });
   const status = await startStatus({

@@ -1,3 +1,4 @@
+import { keyColumns } from "../change/table-schema";
 import type { MaintenanceConfig } from "../config";
 import {
   afterApply,
@@ -7,7 +8,7 @@ import {
   sinceSnapshot,
   startPlan,
 } from "../destination/apply-plan";
-import { liveBytes, liveRows } from "../destination/delta/delta-snapshot";
+import { liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan, needsSnapshot } from "../destination/table-apply";
@@ -25,13 +26,14 @@ import {
   assertOwned,
   findHome,
   heldSequence,
+  isOwned,
   isSamePlace,
   openPlace,
   type Place,
   type TableHome,
   type TableOwner,
 } from "./table-home";
-import { TableMaintenance } from "./table-maintenance";
+import { ConditionMemo, TableMaintenance, tableCondition } from "./table-maintenance";
 import { TableTargets } from "./table-targets";
 
 export interface TableContext {
@@ -52,6 +54,7 @@ type KnownTable = ApplierProgress["tables"][string];
 /** Records folded in one turn, so that tables take turns. */
 const recordsMax = 500;
 const attemptsMax = 5;
+const noFiles = tableCondition([]);
 
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
 export class TableApplier {
@@ -65,6 +68,7 @@ export class TableApplier {
   private lacksPurged = false;
   private readonly owner: TableOwner;
   private rows = 0;
+  private readonly condition = new ConditionMemo();
 
   /** `known`: from this process or an earlier one; a new table has `heldSequence` null and the record before its first. */
   constructor(
@@ -142,10 +146,25 @@ export class TableApplier {
     }
   }
 
-  /** Between batches; `mayVacuum`: no other table needs files of this one's place. */
-  async maintain(deadlineMs: number, mayVacuum: boolean): Promise<void> {
-    if (this.home === null || this.failure !== null || this.known.removed) return;
-    await this.maintenance.run(this.home, this.label, deadlineMs, mayVacuum);
+  /** One run between batches. @returns bytes of files written anew; null when nothing was to be done */
+  async maintain(bytesMax: number, mayVacuum: boolean): Promise<number | null> {
+    const { home } = this;
+    if (home === null || this.failure !== null || this.known.removed || !isOwned(home.delta, this.owner)) return null;
+    const bytes = await this.maintenance.run(home, this.label, {
+      bytesMax,
+      mayVacuum,
+      keyNames: () => this.keyNames(),
+    });
+    if (bytes !== null) await this.checkpoint(home.delta);
+    return bytes;
+  }
+
+  /** Physical names of the key's columns; [] when it has none. */
+  private async keyNames(): Promise<string[]> {
+    const { records } = this.context;
+    const newest = (await records.read(records.head)).tables[this.tableId];
+    if (newest === undefined) return [];
+    return keyColumns(await this.targets.schema(newest.schemaId)).map(({ physicalName }) => physicalName);
   }
 
   private async fold(): Promise<PlanState> {
@@ -339,8 +358,7 @@ export class TableApplier {
       failPercent: 0,
       durationMs: own?.durationMs ?? 0,
       appliedSequence: this.known.sequence,
-      files: delta?.snapshot.files.size ?? 0,
-      bytes: delta === undefined ? 0 : liveBytes(delta.snapshot),
+      ...(delta?.exists ? this.condition.of(delta) : noFiles),
       maintenance: { ...this.maintenance.status },
       deltaVersion: delta?.exists ? delta.snapshot.version : null,
       path: tablePath(this.context.destinationPath, this.place),

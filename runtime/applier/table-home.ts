@@ -78,11 +78,15 @@ export function heldSequence(delta: DeltaTable, { tableId, appId }: TableOwner):
 }
 
 /** @throws SluiceError `destination` when changes would go into another's table */
-export function assertOwned(delta: DeltaTable, { logId, tableId }: TableOwner): void {
-  if (property(delta, "log") === logId && [tableId, undefined].includes(property(delta, "table"))) return;
+export function assertOwned(delta: DeltaTable, owner: TableOwner): void {
+  if (isOwned(delta, owner)) return;
   throw new SluiceError("destination", `Delta table ${delta.path} is now written by another pipeline`, {
     remedy: "Give each pipeline its own destination path.",
   });
+}
+
+export function isOwned(delta: DeltaTable, { logId, tableId }: TableOwner): boolean {
+  return property(delta, "log") === logId && [tableId, undefined].includes(property(delta, "table"));
 }
 
 export function isSamePlace(a: Place, b: Place): boolean {

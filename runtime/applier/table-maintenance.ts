@@ -1,20 +1,42 @@
 import type { MaintenanceConfig } from "../config";
+import type { FileState } from "../destination/compaction-plan";
+import { isSmall } from "../destination/compaction-plan";
+import type { DeltaTable } from "../destination/delta/delta-table";
 import { fileRetentionMs } from "../destination/delta/retention";
 import { vacuumTable } from "../destination/delta/vacuum";
 import type { DuckDbSession } from "../destination/duckdb-session";
-import { compactTable } from "../destination/table-compaction";
+import { compactTable, fileStates, nextCompaction } from "../destination/table-compaction";
 import { describeError } from "../errors";
 import { log } from "../operate/log";
-import type { TableMaintenanceStatus } from "../status";
+import type { TableCondition, TableMaintenanceStatus } from "../status";
 import type { TableHome } from "./table-home";
 
 /** A vacuum reads the table's folder: not more often. */
 const vacuumMs = 3_600_000;
 const retryMs = 300_000;
 
+export interface MaintenanceRun {
+  /** what one compaction may read */
+  bytesMax: number;
+  /** nobody else needs files of the place */
+  mayVacuum: boolean;
+  /** physical names of the table's key */
+  keyNames: () => Promise<string[]>;
+}
+
 /** Keeps one table as fast as it was, between batches. A failure is told, and never in the way of applying. */
 export class TableMaintenance {
-  readonly status: TableMaintenanceStatus = { compactions: 0, filesCompacted: 0, bytesWritten: 0, filesVacuumed: 0 };
+  readonly status: TableMaintenanceStatus = {
+    compactions: 0,
+    conflicts: 0,
+    filesCompacted: 0,
+    bytesCompacted: 0,
+    bytesWritten: 0,
+    filesVacuumed: 0,
+    bytesVacuumed: 0,
+    lastRunAt: null,
+    error: null,
+  };
   /** nothing to compact at this version */
   private checked: { path: string; version: number } | null = null;
   private vacuumAfterMs = 0;
@@ -26,37 +48,83 @@ export class TableMaintenance {
     private readonly engineInfo: string,
   ) {}
 
-  /** `mayVacuum`: nobody else needs files of the place. */
-  async run(home: TableHome, label: string, deadlineMs: number, mayVacuum: boolean): Promise<void> {
+  /** One compaction, or a vacuum. @returns bytes of files read to write them anew; null when nothing was to be done */
+  async run(home: TableHome, label: string, options: MaintenanceRun): Promise<number | null> {
     const { delta } = home;
-    if (!delta.exists || home.isDisplaced || Date.now() < this.pausedUntilMs) return;
+    if (!delta.exists || home.isDisplaced || Date.now() < this.pausedUntilMs) return null;
     try {
-      if (this.config.compaction) await this.compact(home, deadlineMs);
-      if (this.config.vacuum && mayVacuum && Date.now() >= this.vacuumAfterMs) {
-        // Files that other writers have added since the last batch are not to be taken for needless ones.
-        await delta.refresh();
-        const retention = fileRetentionMs(delta.snapshot.metaData?.configuration, this.config.fileRetentionMs);
-        this.status.filesVacuumed += await vacuumTable(delta.path, delta.snapshot, retention);
-        this.vacuumAfterMs = Date.now() + Math.min(vacuumMs, retention);
+      const bytes = (await this.compact(home, label, options)) ?? (await this.vacuum(delta, label, options));
+      if (bytes !== null) {
+        this.status.error = null;
+        this.status.lastRunAt = new Date().toISOString();
       }
+      return bytes;
     } catch (error) {
       this.pausedUntilMs = Date.now() + retryMs;
+      this.status.error = describeError(error);
       log("warning", "maintenance-failed", { table: label, error: describeError(error), retryMs });
+      return 0;
     }
   }
 
-  private async compact({ delta }: TableHome, deadlineMs: number): Promise<void> {
-    while (Date.now() < deadlineMs) {
-      const { path, snapshot } = delta;
-      if (this.checked?.path === path && this.checked.version === snapshot.version) return;
-      const done = await compactTable(delta, this.session, this.engineInfo);
-      if (done === null) {
-        this.checked = { path, version: delta.snapshot.version };
-        return;
-      }
-      this.status.compactions++;
-      this.status.filesCompacted += done.filesRemoved;
-      this.status.bytesWritten += done.bytes;
+  private async compact({ delta }: TableHome, label: string, options: MaintenanceRun): Promise<number | null> {
+    const { path, snapshot } = delta;
+    if (!this.config.compaction) return null;
+    if (this.checked?.path === path && this.checked.version === snapshot.version) return null;
+    const step = nextCompaction(delta, this.config, options.bytesMax);
+    if (step === null) {
+      this.checked = { path, version: snapshot.version };
+      return null;
     }
+    const orderBy = this.config.clusterByKey ? await options.keyNames() : [];
+    const done = await compactTable(delta, step, { session: this.session, engineInfo: this.engineInfo, orderBy });
+    if (done === null) {
+      this.status.conflicts++;
+      return 0;
+    }
+    this.status.compactions++;
+    this.status.filesCompacted += done.filesRemoved;
+    this.status.bytesCompacted += done.bytesRead;
+    this.status.bytesWritten += done.bytesWritten;
+    log("info", "compacted", { table: label, reason: step.reason, ...done });
+    return done.bytesRead;
   }
+
+  private async vacuum(delta: DeltaTable, label: string, { mayVacuum }: MaintenanceRun): Promise<number | null> {
+    if (!this.config.vacuum || !mayVacuum || Date.now() < this.vacuumAfterMs) return null;
+    // Files that other writers have added since the last batch are not to be taken for needless ones.
+    await delta.refresh();
+    const retentionMs = fileRetentionMs(delta.snapshot.metaData?.configuration, this.config.fileRetentionMs);
+    const { files, bytes } = await vacuumTable(delta.path, delta.snapshot, retentionMs);
+    this.vacuumAfterMs = Date.now() + Math.max(1_000, Math.min(vacuumMs, retentionMs));
+    this.status.filesVacuumed += files;
+    this.status.bytesVacuumed += bytes;
+    if (files > 0) log("info", "vacuumed", { table: label, files, bytes });
+    return 0;
+  }
+}
+
+/** What a reader of a table meets; remembered by version, as it is asked for often. */
+export class ConditionMemo {
+  private known: { delta: DeltaTable; version: number; condition: TableCondition } | null = null;
+
+  of(delta: DeltaTable): TableCondition {
+    const { version } = delta.snapshot;
+    if (this.known?.delta !== delta || this.known.version !== version) {
+      this.known = { delta, version, condition: tableCondition(fileStates(delta)) };
+    }
+    return this.known.condition;
+  }
+}
+
+/** Pure. */
+export function tableCondition(files: readonly FileState[]): TableCondition {
+  const sum = (of: (file: FileState) => number) => files.reduce((total, file) => total + of(file), 0);
+  const records = sum((file) => file.records);
+  return {
+    files: files.length,
+    bytes: sum((file) => file.bytes),
+    smallFiles: files.filter(isSmall).length,
+    deletedShare: records === 0 ? 0 : Math.round((sum((file) => file.deleted) / records) * 1000) / 1000,
+  };
 }

@@ -42,10 +42,10 @@ async function applyContinuously(
   while (!signal.aborted) {
     await tables.applyDue(signal);
     const rowsBefore = tables.stagedRows;
-    if (!tables.isDue) await tables.maintain(signal);
+    const endMs = performance.now() + intervalMs;
+    await tables.maintain(signal, rows === undefined ? intervalMs : Math.min(intervalMs, lookMs));
     if (!tables.isDue) {
-      const endMs = performance.now() + intervalMs;
-      for (let leftMs = intervalMs; leftMs > 0 && !signal.aborted; leftMs = endMs - performance.now()) {
+      for (let leftMs = endMs - performance.now(); leftMs > 0 && !signal.aborted; leftMs = endMs - performance.now()) {
         await delay(rows === undefined ? leftMs : Math.min(leftMs, lookMs), undefined, { signal }).catch(() => {});
         if (rows === undefined) continue;
         await tables.look();
@@ -68,7 +68,7 @@ async function applyBySchedule(
     if (dueMs > Date.now()) {
       if (tables.nextRunAtMs !== dueMs) log("info", "run-due", { dueAt: new Date(dueMs).toISOString() });
       tables.nextRunAtMs = dueMs;
-      await tables.maintain(signal);
+      await tables.maintain(signal, Math.min(dueMs - Date.now(), waitMsMax));
       const leftMs = Math.min(Math.max(dueMs - Date.now(), 1), waitMsMax);
       await delay(leftMs, undefined, { signal }).catch(() => {});
       continue;
@@ -86,7 +86,7 @@ async function applyOnce(tables: ApplierTables, { signal, setState }: TriggerCon
   await applyTo(tables, tables.stagedSequence, signal);
   if (signal.aborted) return;
   if (tables.failed !== null) throw tables.failed;
-  await tables.maintain(signal);
+  await tables.maintain(signal, null);
 }
 
 /** Until each table has what is staged up to `goal`, or can't be applied. */

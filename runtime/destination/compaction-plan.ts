@@ -1,73 +1,111 @@
-/** A file of a table, as far as its log tells. */
-export interface FileShape {
+/** A file of a table, as its log has it. */
+export interface FileState {
+  path: string;
   bytes: number;
-  /** rows, deleted ones included */
+  /** deleted rows included; 0 when it isn't known */
   records: number;
+  /** rows that its deletion vector marks */
   deleted: number;
 }
 
-/** Files from this size on are only written anew for their deleted rows. */
-const targetBytes = 64 * 1024 * 1024;
-const smallestTierBytes = 1024 * 1024;
-/** Each tier's files are so many times larger; so many of one tier become one file of the next. */
+export type CompactionReason = "small-files" | "deleted-rows";
+
+/** One run of compaction: one commit. */
+export type CompactionStep =
+  /** live rows of these files become one file */
+  | { kind: "merge"; files: string[]; reason: CompactionReason }
+  /** of a file that is too large for one run the first so many rows that aren't deleted, with those deleted between them */
+  | { kind: "part"; file: string; rows: number; reason: CompactionReason };
+
+export interface CompactionOptions {
+  /** so many small files of about one size are merged */
+  filesMin: number;
+  /** a file is written anew when this part of its rows is deleted */
+  deletedShareMin: number;
+}
+
+/** Small files become files of about this size. */
+const fileBytes = 64 * 1024 * 1024;
+/** Files below this size are of one tier; each further tier is so many times larger. */
+const tierBytes = 64 * 1024;
 const tierFactor = 4;
-const filesMin = 8;
-const filesMax = 64;
-/** From this part on deleted rows cost readers more than writing the file anew. */
-const deletedPartMax = 0.3;
+/** Files from this part of `fileBytes` on are large enough. */
+const largePart = 0.25;
+
+const deletedShare = ({ deleted, records }: FileState) => (records === 0 ? 0 : deleted / records);
+const liveBytes = (file: FileState) => file.bytes * (1 - deletedShare(file));
+
+function tierOf(bytes: number): number {
+  return Math.max(0, Math.ceil(Math.log(Math.max(bytes, 1) / tierBytes) / Math.log(tierFactor)));
+}
+
+/** Whether a file is one that small ones are merged into. */
+export function isSmall(file: FileState): boolean {
+  return liveBytes(file) < fileBytes * largePart;
+}
 
 /**
- * Pure: which files are to be written anew as one, the most useful first: small ones of like size, many at a time, so
- * that a row is written again only as often as its file's size grows by a tier; and files with many deleted rows.
- * @returns groups of indexes, in order; none when nothing is worth its cost
+ * What is best done next; null when nothing is to be done. Pure. Small files are merged by tiers of size, so that a row is
+ * written anew as many times as there are tiers, not as often as files come.
+ * @param bytesMax what one run may read
  */
-export function planCompaction(files: readonly FileShape[]): number[][] {
-  const groups: number[][] = [];
-  const tiers = new Map<number, number[]>();
-  for (const [index, file] of files.entries()) {
-    const tier = tierOf(liveBytes(file));
-    if (tier !== null) tiers.set(tier, [...(tiers.get(tier) ?? []), index]);
-  }
-  const used = new Set<number>();
-  for (const [, indexes] of [...tiers].sort(([a], [b]) => a - b)) {
-    if (indexes.length < filesMin) continue;
-    for (const group of inPortions(indexes, files)) {
-      if (group.length < filesMin / 2) continue;
-      groups.push(group);
-      for (const index of group) used.add(index);
-    }
-  }
-  for (const [index, { deleted, records }] of files.entries()) {
-    if (!used.has(index) && records > 0 && deleted / records >= deletedPartMax) groups.push([index]);
-  }
-  return groups;
+export function planCompaction(
+  files: readonly FileState[],
+  options: CompactionOptions,
+  bytesMax: number,
+): CompactionStep | null {
+  return mergeSmall(files, options, bytesMax) ?? rewriteDeleted(files, options, bytesMax);
 }
 
-function liveBytes({ bytes, records, deleted }: FileShape): number {
-  return records === 0 ? 0 : bytes * (1 - deleted / records);
+function mergeSmall(files: readonly FileState[], options: CompactionOptions, bytesMax: number): CompactionStep | null {
+  const small = files
+    .filter((file) => isSmall(file))
+    .map((file) => ({ file, tier: tierOf(liveBytes(file)) }))
+    .sort((a, b) => liveBytes(a.file) - liveBytes(b.file) || compareText(a.file.path, b.file.path));
+  const counts = new Map<number, number>();
+  for (const { tier } of small) counts.set(tier, (counts.get(tier) ?? 0) + 1);
+  for (const [tier, count] of [...counts].sort(([a], [b]) => a - b)) {
+    if (count < options.filesMin) continue;
+    const group = take(
+      small.filter((each) => each.tier <= tier).map(({ file }) => file),
+      bytesMax,
+    );
+    if (group.length > 1) return { kind: "merge", files: group.map(({ path }) => path), reason: "small-files" };
+  }
+  return null;
 }
 
-/** null for a file that is large enough */
-function tierOf(bytes: number): number | null {
-  if (bytes >= targetBytes) return null;
-  let tier = 0;
-  for (let limit = smallestTierBytes; bytes >= limit; limit *= tierFactor) tier++;
-  return tier;
+/** Files with most deleted rows first. */
+function rewriteDeleted(
+  files: readonly FileState[],
+  options: CompactionOptions,
+  bytesMax: number,
+): CompactionStep | null {
+  const worn = files
+    .filter((file) => deletedShare(file) >= options.deletedShareMin)
+    .sort((a, b) => deletedShare(b) - deletedShare(a) || compareText(a.path, b.path));
+  if (worn.length === 0) return null;
+  const group = take(worn, bytesMax);
+  const reason = "deleted-rows";
+  if (group.length > 0) return { kind: "merge", files: group.map(({ path }) => path), reason };
+  const [{ path, records, bytes }] = worn;
+  return { kind: "part", file: path, rows: Math.max(1, Math.floor((records * bytesMax) / bytes)), reason };
 }
 
-function inPortions(indexes: number[], files: readonly FileShape[]): number[][] {
-  const portions: number[][] = [[]];
+/** As many of the first files as one run may read and one file may hold. */
+function take(files: FileState[], bytesMax: number): FileState[] {
+  const group: FileState[] = [];
   let bytes = 0;
-  for (const index of indexes) {
-    const own = liveBytes(files[index]);
-    const last = portions[portions.length - 1];
-    if (last.length > 0 && (last.length >= filesMax || bytes + own > targetBytes * 1.5)) {
-      portions.push([index]);
-      bytes = own;
-    } else {
-      last.push(index);
-      bytes += own;
-    }
+  let live = 0;
+  for (const file of files) {
+    bytes += file.bytes;
+    live += liveBytes(file);
+    if (bytes > bytesMax || (live > fileBytes && group.length > 0)) break;
+    group.push(file);
   }
-  return portions;
+  return group;
+}
+
+function compareText(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -108,6 +108,11 @@ export class WorkingTable {
     return this.files.map((file) => file.path);
   }
 
+  /** Rows of `paths[fileIndex]`, deleted ones included. */
+  recordsOf(fileIndex: number): number {
+    return this.files[fileIndex].records;
+  }
+
   /** Removes every row. */
   clear(): void {
     this.dropped.push(...this.files);

@@ -127,6 +127,23 @@ class FolderStore implements ObjectStore {
     }
   }
 
+  async usedBytes(prefix: string): Promise<number> {
+    try {
+      let bytes = 0;
+      for (const name of await readdir(this.path(prefix))) {
+        // Files come and go meanwhile.
+        bytes += await stat(join(this.path(prefix), name)).then(
+          ({ size }) => size,
+          () => 0,
+        );
+      }
+      return bytes;
+    } catch (error) {
+      if (isAbsent(error)) return 0;
+      throw this.failed("measured", prefix, error);
+    }
+  }
+
   private async writeTemporary(key: string, content: Buffer | string): Promise<string> {
     const folder = dirname(this.path(key));
     const temporary = join(folder, `.${process.pid}-${this.temporaryCount++}.tmp`);

@@ -25,4 +25,6 @@ export interface ObjectStore {
   localPath(key: string): Promise<string>;
   /** Room that is left, in bytes; null where it isn't known. */
   freeBytes(): Promise<number | null>;
+  /** Size of the objects below `prefix`, in bytes; null where it isn't known. */
+  usedBytes(prefix: string): Promise<number | null>;
 }

@@ -51,4 +51,8 @@ export class RetryingStore implements ObjectStore {
   freeBytes(): Promise<number | null> {
     return this.store.freeBytes();
   }
+
+  usedBytes(prefix: string): Promise<number | null> {
+    return this.store.usedBytes(prefix);
+  }
 }

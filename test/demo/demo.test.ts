@@ -44,8 +44,9 @@ function applied(name: string, more: Partial<ApplierTableStatus> = {}): ApplierT
   const counts = { rows: 10, upserted: 1234567, deleted: 8, dropped: 0, failPercent: 0, durationMs: 1250 };
   const position = { appliedSequence: 3, deltaVersion: 2, path: "/lake" };
   const state = { kind: "idle" } as const;
-  const maintenance = { compactions: 0, filesCompacted: 0, bytesWritten: 0, filesVacuumed: 0 };
-  const size = { files: 1, bytes: 100, maintenance };
+  const compacted = { compactions: 0, conflicts: 0, filesCompacted: 0, bytesCompacted: 0, bytesWritten: 0 };
+  const vacuumed = { filesVacuumed: 0, bytesVacuumed: 0, lastRunAt: null, error: null };
+  const size = { files: 1, bytes: 100, smallFiles: 1, deletedShare: 0, maintenance: { ...compacted, ...vacuumed } };
   const table = { tableId: name, schema: "public", name, type: "delta", mode: "scd1", state } as const;
   return { ...table, ...counts, ...size, ...position, ...more };
 }

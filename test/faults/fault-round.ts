@@ -71,6 +71,8 @@ export class FaultRound {
       statusPath: join(folder, "applier-status.json"),
       destination: { kind: "local", path: join(folder, "lake") },
       trigger: { kind: "continuous", intervalMs: 50 },
+      // At every chance, and without a retention.
+      maintenance: { filesMin: 2, deletedShareMin: 0.05, fileRetentionMs: 0, stagingRetentionMs: 0 },
     };
     this.processes = {
       gateway: new RuntimeProcess<GatewayStatus>(folder, gateway),

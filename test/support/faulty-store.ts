@@ -51,6 +51,9 @@ export class MemoryStore implements ObjectStore {
   async freeBytes(): Promise<number | null> {
     return null;
   }
+  async usedBytes(): Promise<number | null> {
+    return null;
+  }
   close(): void {
     rmSync(this.folder, { recursive: true, force: true });
   }
@@ -87,6 +90,7 @@ export function faultyStore(
     commitFile: (key) => call("commitFile", key, () => store.commitFile(key)),
     localPath: (key) => call("localPath", key, () => store.localPath(key)),
     freeBytes: () => call("freeBytes", "", () => store.freeBytes()),
+    usedBytes: (prefix) => call("usedBytes", prefix, () => store.usedBytes(prefix)),
   };
 }
 

@@ -78,10 +78,3 @@ export function liveRows(snapshot: DeltaSnapshot): number {
   for (const add of snapshot.files.values()) rows += (recordCount(add) ?? 0) - (add.deletionVector?.cardinality ?? 0);
   return rows;
 }
-
-/** Of the active data files. */
-export function liveBytes(snapshot: DeltaSnapshot): number {
-  let bytes = 0;
-  for (const add of snapshot.files.values()) bytes += add.size;
-  return bytes;
-}

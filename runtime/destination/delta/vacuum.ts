@@ -1,5 +1,6 @@
 import { readdir, rm, stat } from "node:fs/promises";
 import { join, relative } from "node:path";
+import { failpoint } from "../../failpoint";
 import type { AddFile, RemoveFile } from "./actions";
 import { deletionVectorPath } from "./deletion-vector-store";
 import { failed, isAbsent } from "./delta-log";
@@ -8,6 +9,7 @@ import type { DeltaSnapshot } from "./delta-snapshot";
 export interface StoredFile {
   /** below the table's folder */
   path: string;
+  bytes: number;
   /** when it was written here, or got its name here */
   modifiedMs: number;
 }
@@ -16,8 +18,8 @@ export interface StoredFile {
  * Pure: files of a table that no version within the retention has: neither active, nor removed since `cutoffMs`, nor
  * so young that a writer may still be about to commit them.
  */
-export function unneededFiles(files: StoredFile[], needed: ReadonlySet<string>, cutoffMs: number): string[] {
-  return files.filter(({ path, modifiedMs }) => modifiedMs < cutoffMs && !needed.has(path)).map(({ path }) => path);
+export function unneededFiles(files: StoredFile[], needed: ReadonlySet<string>, cutoffMs: number): StoredFile[] {
+  return files.filter(({ path, modifiedMs }) => modifiedMs < cutoffMs && !needed.has(path));
 }
 
 /** Paths, below the table's folder, of data files and deletion vectors that versions since `cutoffMs` have. */
@@ -36,16 +38,26 @@ export function neededFiles(tablePath: string, snapshot: DeltaSnapshot, cutoffMs
   return needed;
 }
 
-/** Removes a table's unneeded data files and deletion vectors; of other kinds of files none. Returns how many. */
-export async function vacuumTable(tablePath: string, snapshot: DeltaSnapshot, retentionMs: number): Promise<number> {
-  const cutoffMs = Date.now() - retentionMs;
-  const unneeded = unneededFiles(await listFiles(tablePath, ""), neededFiles(tablePath, snapshot, cutoffMs), cutoffMs);
-  for (const path of unneeded) {
+/** Removes a table's unneeded data files and deletion vectors; of other kinds of files none. A stop amid it harms nothing. */
+export async function vacuumTable(
+  tablePath: string,
+  snapshot: DeltaSnapshot,
+  retentionMs: number,
+  nowMs = Date.now(),
+): Promise<{ files: number; bytes: number }> {
+  const cutoffMs = nowMs - retentionMs;
+  const stored = await listFiles(tablePath, "");
+  const unneeded = unneededFiles(stored, neededFiles(tablePath, snapshot, cutoffMs), cutoffMs);
+  const removed = { files: 0, bytes: 0 };
+  for (const { path, bytes } of unneeded) {
     await rm(join(tablePath, path), { force: true }).catch((error: unknown) => {
       throw failed(join(tablePath, path), "removed", error);
     });
+    removed.files++;
+    removed.bytes += bytes;
+    failpoint("applier.during-vacuum");
   }
-  return unneeded.length;
+  return removed;
 }
 
 /** Data files and deletion vectors; hidden folders (as `_delta_log`) aren't looked into. */
@@ -57,8 +69,8 @@ async function listFiles(tablePath: string, folder: string): Promise<StoredFile[
       if (entry.isDirectory()) {
         if (!/^[._]/.test(entry.name)) files.push(...(await listFiles(tablePath, path)));
       } else if (entry.isFile() && /\.parquet(\..*\.tmp)?$|^deletion_vector_.*\.bin$/.test(entry.name)) {
-        const { mtimeMs, ctimeMs } = await stat(join(tablePath, path));
-        files.push({ path, modifiedMs: Math.max(mtimeMs, ctimeMs) });
+        const { size, mtimeMs, ctimeMs } = await stat(join(tablePath, path));
+        files.push({ path, bytes: size, modifiedMs: Math.max(mtimeMs, ctimeMs) });
       }
     }
   } catch (error) {

@@ -5,9 +5,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
-import { maintenanceSchema } from "../../../runtime/config";
 import type { ApplierStatus } from "../../../runtime/status";
 import { readDeltaRows } from "../../support/delta-reader";
+import { eagerMaintenance } from "./eager-maintenance";
 import { StagedLog, tableSchema } from "./staged-log";
 import { deltaRowText, ModelTable, rowText, type Step } from "./staged-model";
 
@@ -36,7 +36,7 @@ const steps = fc.array(
 
 async function expectEqual(log: StagedLog, models: ModelTable[]): Promise<void> {
   // Everything that maintenance may remove is removed at once.
-  const maintenance = maintenanceSchema.parse({ fileRetentionMs: 0, stagingRetentionMs: 0 });
+  const maintenance = { ...eagerMaintenance, stagingRetentionMs: 0 };
   await runApplier(log.config({ maintenance }), { signal: new AbortController().signal, version: "0.0.0" });
   const { tables } = JSON.parse(readFileSync(log.config().statusPath, "utf8")) as ApplierStatus;
   for (const { schema, visible } of models) {

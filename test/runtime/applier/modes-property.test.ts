@@ -4,9 +4,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
-import { maintenanceSchema } from "../../../runtime/config";
 import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
+import { eagerMaintenance } from "./eager-maintenance";
 import { replayModes } from "./mode-replay";
 import { StagedLog, tableSchema } from "./staged-log";
 import { deltaRowText, ModelTable, type Step } from "./staged-model";
@@ -43,7 +43,7 @@ describe("a table of each mode", () => {
           (mode): NamedTableOptions => ({ ...defaultTableOptions, schema: "public", name: `t_${mode}`, mode }),
         );
         const apply = () =>
-          runApplier(log.config({ tables, maintenance: maintenanceSchema.parse({ fileRetentionMs: 0 }) }), {
+          runApplier(log.config({ tables, maintenance: eagerMaintenance }), {
             signal: new AbortController().signal,
             version: "0.0.0",
           });

@@ -6,9 +6,9 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
-import { maintenanceSchema } from "../../../runtime/config";
 import { readDeltaRows } from "../../support/delta-reader";
 import { replayStaging } from "../../support/staging-replay";
+import { eagerMaintenance } from "./eager-maintenance";
 import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "./schema-model";
 import { StagedLog } from "./staged-log";
 
@@ -40,7 +40,7 @@ const steps = fc.array(
 );
 
 async function expectEqual(log: StagedLog, models: SchemaModel[]): Promise<void> {
-  const maintenance = maintenanceSchema.parse({ fileRetentionMs: 0 });
+  const maintenance = eagerMaintenance;
   await runApplier(log.config({ maintenance }), { signal: new AbortController().signal, version: "0.0.0" });
   for (const { schema, visible } of models) {
     if (visible === null) {

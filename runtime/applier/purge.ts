@@ -1,0 +1,63 @@
+import { describeError } from "../errors";
+import { log } from "../operate/log";
+import type { ObjectStore } from "../staging/object-store";
+import { purgeStaged } from "../staging/staging-purge";
+import type { PurgeStatus } from "../status";
+import { neededAfter, readAllProgress } from "./applier-progress";
+
+const purgeMs = 10_000;
+/** Files of staging are measured beside all else, and for one part in so many of the time only. */
+const measureMs = 60_000;
+const measurePart = 50;
+
+/** Removes what every applier of a log has said, durably, to need no more, after its retention. */
+export class Purge {
+  readonly status: PurgeStatus = { records: 0, files: 0, tail: null, bytes: null, heldBy: null };
+  private purgeAfterMs = 0;
+  private measureAfterMs = 0;
+  private measuring = false;
+
+  constructor(
+    private readonly store: ObjectStore,
+    private readonly logId: string,
+    private readonly retentionMs: number,
+  ) {}
+
+  get isDue(): boolean {
+    return Date.now() >= this.purgeAfterMs;
+  }
+
+  /** To be called once this applier's own progress is durable. Never throws. */
+  async run(head: number): Promise<void> {
+    try {
+      const { sequence, by } = neededAfter(await readAllProgress(this.store, this.logId));
+      const beforeMs = Date.now() - this.retentionMs;
+      const { records, files, tail, isHeld } = await purgeStaged(this.store, {
+        appliedSequence: sequence,
+        head,
+        beforeMs,
+      });
+      this.status.records += records;
+      this.status.files += files;
+      this.status.tail = tail;
+      this.status.heldBy = isHeld ? by : null;
+    } catch (error) {
+      log("warning", "purge-failed", { staging: this.store.location, error: describeError(error) });
+    }
+    this.purgeAfterMs = Date.now() + purgeMs;
+    void this.measure();
+  }
+
+  private async measure(): Promise<void> {
+    const startedMs = Date.now();
+    if (this.measuring || startedMs < this.measureAfterMs) return;
+    this.measuring = true;
+    try {
+      this.status.bytes = await this.store.usedBytes("data");
+    } catch (error) {
+      log("warning", "staging-unmeasured", { staging: this.store.location, error: describeError(error) });
+    }
+    this.measuring = false;
+    this.measureAfterMs = Date.now() + Math.max(measureMs, (Date.now() - startedMs) * measurePart);
+  }
+}

@@ -1,0 +1,28 @@
+import { type ColumnSchema, deltaTypeSchema } from "../change/table-schema";
+import type { MetaData } from "./delta/actions";
+
+/** The columns of a Delta table by its own log; null when one has a type that isn't written here. */
+export function tableColumns(metaData: MetaData | null): ColumnSchema[] | null {
+  if (metaData === null) return null;
+  const { fields } = JSON.parse(metaData.schemaString) as {
+    fields: { name: string; type: unknown; metadata: Record<string, unknown> }[];
+  };
+  const columns: ColumnSchema[] = [];
+  for (const { name, type, metadata } of fields) {
+    const deltaType = deltaTypeSchema.safeParse(type);
+    const id = metadata["delta.columnMapping.id"];
+    const physicalName = metadata["delta.columnMapping.physicalName"];
+    if (!deltaType.success || typeof id !== "number" || typeof physicalName !== "string") return null;
+    columns.push({
+      attributeNumber: id,
+      name,
+      physicalName,
+      typeOid: 0,
+      typeModifier: -1,
+      typeName: deltaType.data,
+      deltaType: deltaType.data,
+      keyOrdinal: null,
+    });
+  }
+  return columns;
+}
