@@ -1,3 +1,4 @@
+import { MalformedBytes } from "../postgres/message-bytes";
 import type { ColumnBuffer } from "./column-buffer";
 
 /** Years 1 to 9999, in days and microseconds since 1970-01-01: what Delta's date and timestamps hold. */
@@ -17,14 +18,52 @@ const epochMicros = 946_684_800_000_000;
 let at = 0;
 let days = 0;
 
+const minus = 45;
+const colon = 58;
+const space = 32;
+
+function malformed(at: number): MalformedBytes {
+  return new MalformedBytes(at, "not a date or time in ISO form");
+}
+
+function expect(source: Uint8Array, index: number, end: number, code: number): void {
+  if (index >= end || source[index] !== code) throw malformed(index);
+}
+
+/** Two digits, a number of at most `max`. */
+function pair(source: Uint8Array, index: number, end: number, max: number): number {
+  const tens = source[index] - 48;
+  const ones = source[index + 1] - 48;
+  if (index + 2 > end || tens >>> 0 > 9 || ones >>> 0 > 9 || tens * 10 + ones > max) throw malformed(index);
+  return tens * 10 + ones;
+}
+
+const endsWith = (source: Uint8Array, start: number, end: number, text: string): boolean => {
+  if (end - start < text.length) return false;
+  for (let index = 1; index <= text.length; index++) {
+    if (source[end - index] !== text.charCodeAt(text.length - index)) return false;
+  }
+  return true;
+};
+
 /** `YYYY-MM-DD`, the year of four digits or more; false for `infinity`. Leaves `at` behind it. */
-function readDate(source: Uint8Array, start: number): boolean {
+function readDate(source: Uint8Array, start: number, end: number): boolean {
   at = start;
-  if (source[at] < 48 || source[at] > 57) return false;
+  if (start >= end) throw malformed(start);
+  if (source[at] < 48 || source[at] > 57) {
+    if (!endsWith(source, start, end, "infinity")) throw malformed(start);
+    return false;
+  }
   let year = 0;
-  for (; source[at] !== 45; at++) year = year * 10 + (source[at] - 48);
-  const month = (source[at + 1] - 48) * 10 + (source[at + 2] - 48);
-  const day = (source[at + 4] - 48) * 10 + (source[at + 5] - 48);
+  for (; at < end && source[at] !== minus; at++) {
+    const digit = source[at] - 48;
+    if (digit >>> 0 > 9 || at - start > 6) throw malformed(at);
+    year = year * 10 + digit;
+  }
+  expect(source, at, end, minus);
+  expect(source, at + 3, end, minus);
+  const month = pair(source, at + 1, end, 12);
+  const day = pair(source, at + 4, end, 31);
   at += 6;
   // Days from the civil calendar, years beginning in March.
   const shifted = month <= 2 ? year - 1 : year;
@@ -36,12 +75,18 @@ function readDate(source: Uint8Array, start: number): boolean {
   return true;
 }
 
-const isBeforeChrist = (source: Uint8Array, end: number) => source[end - 1] === 67; // "… BC"
+const isBeforeChrist = (source: Uint8Array, start: number, end: number) =>
+  source[end - 1] === 67 && endsWith(source, start, end, " BC");
 
-/** date_out with DateStyle ISO. */
+/** date_out with DateStyle ISO. @throws MalformedBytes, here and below, on what isn't one */
 export function writeDateText(column: ColumnBuffer, row: number, source: Uint8Array, start: number, end: number): void {
-  if (isBeforeChrist(source, end) || !readDate(source, start)) column.setUnrepresentable(row);
-  else writeDays(column, row, days);
+  const isPast = isBeforeChrist(source, start, end);
+  if (!readDate(source, start, end) || isPast) {
+    column.setUnrepresentable(row);
+    return;
+  }
+  if (at !== end) throw malformed(at);
+  writeDays(column, row, days);
 }
 
 /** date_send: int32 days since 2000-01-01. */
@@ -62,20 +107,30 @@ export function writeTimestampText(
   start: number,
   end: number,
 ): void {
-  if (isBeforeChrist(source, end) || !readDate(source, start) || days < daysMin || days > daysMax) {
+  const isPast = isBeforeChrist(source, start, end);
+  if (!readDate(source, start, end) || isPast || days < daysMin || days > daysMax) {
     column.setUnrepresentable(row);
     return;
   }
-  const pair = (offset: number) => (source[at + offset] - 48) * 10 + (source[at + offset + 1] - 48);
-  const seconds = days * secondsPerDay + pair(1) * 3600 + pair(4) * 60 + pair(7);
+  expect(source, at, end, space);
+  expect(source, at + 3, end, colon);
+  expect(source, at + 6, end, colon);
+  const seconds =
+    days * secondsPerDay +
+    pair(source, at + 1, end, 24) * 3600 +
+    pair(source, at + 4, end, 59) * 60 +
+    pair(source, at + 7, end, 60);
+  at += 9;
   let micros = 0;
-  if (source[at + 9] === 46) {
+  if (at < end && source[at] === 46) {
     let unit = 100_000;
-    for (let digit = at + 10; digit < end && source[digit] >= 48 && source[digit] <= 57; digit++) {
-      micros += (source[digit] - 48) * unit;
+    for (at++; at < end && source[at] >= 48 && source[at] <= 57; at++) {
+      micros += (source[at] - 48) * unit;
       unit /= 10;
     }
+    if (unit < 0.1) throw malformed(at);
   }
+  if (at !== end && !(end - at === 3 && endsWith(source, at, end, "+00"))) throw malformed(at);
   if (seconds > -secondsExactMax && seconds < secondsExactMax) column.setInteger(row, seconds * 1_000_000 + micros);
   else writeWide(column, row, BigInt(seconds) * 1_000_000n + BigInt(micros));
 }

@@ -40,6 +40,16 @@ function writeLimbs(column: ColumnBuffer, row: number, negative: boolean): void 
   column.markPresent(row);
 }
 
+/** Digits, with a point at most, and one digit at least. */
+function requireNumber(source: Uint8Array, start: number, end: number): void {
+  let points = 0;
+  for (let at = start; at < end; at++) {
+    if ((source[at] - 48) >>> 0 <= 9) continue;
+    if (source[at] !== 46 || points++ > 0) throw new MalformedBytes(at, "not a number");
+  }
+  if (end - start === points) throw new MalformedBytes(start, "not a number");
+}
+
 /** Digits with an optional sign and point, as numeric_out and int8out write them; `NaN` and `Infinity` don't fit. */
 export function writeDecimalText(
   column: ColumnBuffer,
@@ -53,10 +63,12 @@ export function writeDecimalText(
   let at = start;
   const negative = source[at] === 45;
   if (negative) at++;
-  if (source[at] > 57) {
+  // NaN, Infinity
+  if ((source[at] === 78 && end - at === 3) || (source[at] === 73 && end - at === 8)) {
     column.setUnrepresentable(row);
     return;
   }
+  requireNumber(source, at, end);
   while (at < end && source[at] === 48) at++;
   let point = at;
   while (point < end && source[point] !== 46) point++;
@@ -115,6 +127,9 @@ export function writeDecimalBinary(
   const weight = source.readInt16BE(start + 2);
   const sign = source.readUInt16BE(start + 4);
   if (sign !== 0 && sign !== 0x4000) {
+    if (sign !== 0xc000 && sign !== 0xd000 && sign !== 0xf000) {
+      throw new MalformedBytes(start + 4, `a numeric's sign of ${sign}`);
+    }
     column.setUnrepresentable(row);
     return;
   }
@@ -135,6 +150,7 @@ export function writeDecimalBinary(
   let left = scale + 4 * (weight + 1);
   for (let index = 0; index < count; index++) {
     const group = source.readUInt16BE(digitsAt + index * 2);
+    if (group > 9_999) throw new MalformedBytes(digitsAt + index * 2, `a digit of ${group} in base 10,000`);
     let factor = 10_000;
     let digits = group;
     if (left < 4) {

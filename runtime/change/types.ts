@@ -1,4 +1,5 @@
 import type { TypeOptions } from "../config";
+import { MalformedBytes } from "../postgres/message-bytes";
 import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
 import type { ColumnBuffer, Storage } from "./column-buffer";
 import { writeDecimalBinary, writeDecimalText } from "./decimal";
@@ -54,6 +55,22 @@ const setBytes: TextReader = (column, row, source, start, end) => column.setByte
 const wholeNumber: TextReader = (column, row, source, start, end) =>
   writeDecimalText(column, row, source, start, end, 19, 0);
 
+/** One of at most 10 digits. */
+function numberWithin(min: number, max: number): TextReader {
+  return (column, row, source, start, end) => {
+    const isNegative = source[start] === 45;
+    let value = 0;
+    for (let at = isNegative ? start + 1 : start; at < end; at++) {
+      const digit = source[at] - 48;
+      if (digit >>> 0 > 9) throw malformed(at, "whole number");
+      value = value * 10 + digit;
+    }
+    if (isNegative) value = -value;
+    if (end - start < (isNegative ? 2 : 1) || value < min || value > max) throw malformed(start, "number of its type");
+    column.setInteger(row, value);
+  };
+}
+
 const string: ColumnType = {
   deltaType: "string",
   storage: "bytes",
@@ -75,8 +92,14 @@ const fixed: Record<number, ColumnType> = {
     storage: "i8",
     duckdbType: "BOOLEAN",
     holdsAll: true,
-    readText: (column, row, source, start) => column.setInteger(row, source[start] === 116 ? 1 : 0),
-    readBinary: (column, row, source, start) => column.setInteger(row, source[start]),
+    readText: (column, row, source, start, end) => {
+      if (end - start !== 1 || (source[start] !== 116 && source[start] !== 102)) throw malformed(start, "boolean");
+      column.setInteger(row, source[start] === 116 ? 1 : 0);
+    },
+    readBinary: (column, row, source, start) => {
+      if (source[start] > 1) throw malformed(start, "boolean");
+      column.setInteger(row, source[start]);
+    },
   },
   [oid.int2]: {
     binaryBytes: 2,
@@ -84,7 +107,7 @@ const fixed: Record<number, ColumnType> = {
     storage: "i16",
     duckdbType: "SMALLINT",
     holdsAll: true,
-    readText: wholeNumber,
+    readText: numberWithin(-32_768, 32_767),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
   },
   [oid.int4]: {
@@ -93,7 +116,7 @@ const fixed: Record<number, ColumnType> = {
     storage: "i32",
     duckdbType: "INTEGER",
     holdsAll: true,
-    readText: wholeNumber,
+    readText: numberWithin(-2_147_483_648, 2_147_483_647),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
   },
   [oid.int8]: {
@@ -115,7 +138,7 @@ const fixed: Record<number, ColumnType> = {
     storage: "i64",
     duckdbType: "DECIMAL(10,0)",
     holdsAll: true,
-    readText: wholeNumber,
+    readText: numberWithin(0, 4_294_967_295),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readUInt32BE(start)),
   },
   [oid.float4]: {
@@ -125,7 +148,7 @@ const fixed: Record<number, ColumnType> = {
     duckdbType: "FLOAT",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
-      column.f32[row] = Number(source.toString("latin1", start, end));
+      column.f32[row] = floatOf(source, start, end);
       column.markPresent(row);
     },
     readBinary: (column, row, source, start) => {
@@ -140,7 +163,7 @@ const fixed: Record<number, ColumnType> = {
     duckdbType: "DOUBLE",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
-      column.f64[row] = Number(source.toString("latin1", start, end));
+      column.f64[row] = floatOf(source, start, end);
       column.markPresent(row);
     },
     readBinary: (column, row, source, start) => {
@@ -206,26 +229,51 @@ function moneyType(digits: number): ColumnType {
     storage: "f64",
     duckdbType: "DOUBLE",
     holdsAll: true,
-    readText: (column, row, source, start, end) =>
-      set(column, row, BigInt(source.toString("latin1", start, end).replace(/[$,.]/g, ""))),
+    readText: (column, row, source, start, end) => {
+      const text = source.toString("latin1", start, end);
+      if (!/^-?\$[\d,]+\.\d\d$/.test(text)) throw malformed(start, "money");
+      set(column, row, BigInt(text.replace(/[$,.]/g, "")));
+    },
     readBinary: (column, row, source, start) => set(column, row, source.readBigInt64BE(start)),
     binaryBytes: 8,
   };
 }
 
+function malformed(at: number, type: string): MalformedBytes {
+  return new MalformedBytes(at, `not a ${type}`);
+}
+
+function floatOf(source: Buffer, start: number, end: number): number {
+  const text = source.toString("latin1", start, end);
+  const value = Number(text);
+  if ((Number.isNaN(value) && text !== "NaN") || text.trim() === "") throw malformed(start, "floating point number");
+  return value;
+}
+
+const noDigit = 0xff;
 const hexDigits = Uint8Array.from({ length: 256 }, (_, code) => {
   const digit = Number.parseInt(String.fromCharCode(code), 16);
-  return Number.isNaN(digit) ? 0 : digit;
+  return Number.isNaN(digit) ? noDigit : digit;
 });
+
+function hexByte(source: Buffer, at: number, type: string): number {
+  const high = hexDigits[source[at]];
+  const low = hexDigits[source[at + 1]];
+  if (high === noDigit || low === noDigit) throw malformed(at, type);
+  return (high << 4) | low;
+}
 
 /** bytea_output hex: `\x` and two digits for each byte. */
 function readHexText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
   const length = (end - start - 2) / 2;
+  if (length < 0 || !Number.isInteger(length) || source[start] !== 92 || source[start + 1] !== 120) {
+    throw malformed(start, "bytea in hex form");
+  }
   column.reserve(length);
   const { heap } = column;
   let at = column.heapLength;
   for (let from = start + 2; from < end; from += 2) {
-    heap[at++] = (hexDigits[source[from]] << 4) | hexDigits[source[from + 1]];
+    heap[at++] = hexByte(source, from, "bytea in hex form");
   }
   column.heapLength = at;
   column.ends[row] = at;
@@ -233,12 +281,17 @@ function readHexText(column: ColumnBuffer, row: number, source: Buffer, start: n
 }
 
 function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
+  if (end - start !== 36) throw malformed(start, "uuid");
   column.reserve(16);
   const { heap } = column;
   let at = column.heapLength;
   for (let from = start; from < end; from += 2) {
-    if (source[from] === 45) from++;
-    heap[at++] = (hexDigits[source[from]] << 4) | hexDigits[source[from + 1]];
+    const place = from - start;
+    if (place === 8 || place === 13 || place === 18 || place === 23) {
+      if (source[from] !== 45) throw malformed(from, "uuid");
+      from++;
+    }
+    heap[at++] = hexByte(source, from, "uuid");
   }
   column.heapLength = at;
   column.ends[row] = at;

@@ -78,7 +78,14 @@ class CopyOut implements Submittable {
         this.giveBack(buffer.subarray(at));
         return;
       }
-      const end = at + 1 + buffer.readInt32BE(at + 1);
+      const length = buffer.readInt32BE(at + 1);
+      if (length < 4) {
+        this.fail(
+          new SluiceError("protocol", `COPY: a message of ${length} bytes, shorter than its own length (at byte 1)`),
+        );
+        return;
+      }
+      const end = at + 1 + length;
       if (end > buffer.length) {
         this.keep(buffer, at, end - at);
         return;
@@ -98,11 +105,15 @@ class CopyOut implements Submittable {
     try {
       if (!this.onData(buffer, start, end)) this.stream.pause();
     } catch (error) {
-      // The rest of the data is thrown away; the connection stays usable only for its end.
-      this.error = error as Error;
-      this.stream.destroy();
-      this.reject(this.error);
+      this.fail(error as Error);
     }
+  }
+
+  /** The rest of the data is thrown away; the connection stays usable only for its end. */
+  private fail(error: Error): void {
+    this.error = error;
+    this.stream.destroy();
+    this.reject(error);
   }
 
   handleError(error: Error): void {

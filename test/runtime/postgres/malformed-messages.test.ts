@@ -1,0 +1,269 @@
+// Contract: messages of pgoutput and rows of COPY BINARY, recorded from a server and then damaged (cut, bytes flipped,
+// lengths changed), are refused with the place of the damage, or read as what they then say. Never another exception,
+// a read beyond their bytes, or a hang (invariants 3 and 4). SLUICE_FUZZ_COUNT and SLUICE_SEED choose more, or again.
+import { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import type { Client } from "pg";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { readTableSchemas } from "../../../runtime/change/catalog";
+import { TableSpool, type TransactionMeta } from "../../../runtime/change/spool";
+import type { TableSchema } from "../../../runtime/change/table-schema";
+import { typeOptionsSchema } from "../../../runtime/config";
+import { SluiceError } from "../../../runtime/errors";
+import { copyOut } from "../../../runtime/postgres/copy-out";
+import { MalformedBytes } from "../../../runtime/postgres/message-bytes";
+import {
+  type PgoutputHandler,
+  PgoutputReader,
+  type StreamedTransactionHandler,
+} from "../../../runtime/postgres/pgoutput";
+import { ReplicationFrames } from "../../../runtime/postgres/replication-frames";
+import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
+import { int8, int32, int64, letter, message } from "../../support/pgoutput-messages";
+import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { Random } from "../../support/random";
+
+const count = Number(process.env.SLUICE_FUZZ_COUNT ?? 12_000);
+const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+
+let postgres: TestPostgres;
+let client: Client;
+let schema: TableSchema;
+/** a message, and what stands open before it */
+let recorded: { bytes: Buffer; place: "outside" | "transaction" | "block" }[] = [];
+let rows: Buffer[] = [];
+
+beforeAll(async () => {
+  postgres = await startPostgres({ settings: { logical_decoding_work_mem: "64kB" } });
+  client = await postgres.client();
+  for (const [name, value] of Object.entries(pinnedSessionSettings)) {
+    if (name !== "search_path") await client.query("SELECT set_config($1, $2, false)", [name, value]);
+  }
+  await client.query(`
+    CREATE TYPE mood AS ENUM ('good', 'bad');
+    CREATE TABLE fuzzed (id int PRIMARY KEY, small int2, big int8, ok bool, name text, amount numeric(20,4), any_number numeric,
+      single float4, double float8, price money, day date, at timestamptz, local_at timestamp, raw bytea, uid uuid, mood mood);
+    ALTER TABLE fuzzed REPLICA IDENTITY FULL;
+    CREATE PUBLICATION fuzzed FOR TABLE fuzzed`);
+  const slots = { text: "false", binary: "true" };
+  for (const slot of Object.keys(slots)) {
+    await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
+  }
+  const values = `n, n, n::bigint * 1000000007, n % 2 = 0, 'name ' || n, n * 1.25, n / 7.0, n / 3.0, n / 3.0, (n * 1.1)::numeric::money,
+    date '2020-01-01' + n, now() + n * interval '1 hour', now() + n * interval '1 second', decode(md5(n::text), 'hex'), md5(n::text)::uuid, 'good'`;
+  await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(1, 5) n;`);
+  await client.query(`UPDATE fuzzed SET id = 100, name = NULL WHERE id = 1; DELETE FROM fuzzed WHERE id = 2;`);
+  await client.query(
+    "SELECT pg_logical_emit_message(true, 'sluice.ddl', '{}'), pg_logical_emit_message(false, 'beat', 'x')",
+  );
+  // Blocks of an open transaction, with subtransactions, one of them rolled back.
+  await client.query(`BEGIN; INSERT INTO fuzzed SELECT ${values} FROM generate_series(1000, 1400) n; SAVEPOINT a`);
+  await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(2000, 2400) n; ROLLBACK TO a`);
+  await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(3000, 3400) n; COMMIT; TRUNCATE fuzzed`);
+  await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(1, 20) n`);
+  const options = typeOptionsSchema.parse({});
+  const [found] = await readTableSchemas(client, "fuzzed", options);
+  schema = { ...found.schema, schemaId: 1 };
+  for (const [slot, binary] of Object.entries(slots)) {
+    const changes = await client.query<{ data: Buffer }>(
+      `SELECT data FROM pg_logical_slot_get_binary_changes($1, NULL, NULL, 'proto_version', '2', 'streaming', 'on',
+         'messages', 'true', 'publication_names', 'fuzzed', 'binary', $2)`,
+      [slot, binary],
+    );
+    recorded.push(...withPlaces(changes.rows.map(({ data }) => data)));
+  }
+  // Of the many inserts a few do.
+  const kinds = new Map<string, number>();
+  recorded = recorded.filter(({ bytes, place }) => {
+    const kind = `${place} ${bytes[0]} ${bytes[5]}`;
+    kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    return (kinds.get(kind) as number) <= 20;
+  });
+  const columns = schema.columns.filter(({ name }) => name !== "mood").map(({ name }) => name);
+  await client.query("BEGIN");
+  await copyOut(client, `COPY (SELECT ${columns.join(", ")}, mood::text FROM fuzzed) TO STDOUT (FORMAT binary)`, {
+    signal: AbortSignal.timeout(30_000),
+    onData: (buffer, start, end) => {
+      rows.push(Buffer.from(buffer.subarray(start, end)));
+      return true;
+    },
+  }).done;
+  rows = rows.slice(1, -1);
+});
+afterAll(async () => {
+  await client?.end();
+  await postgres?.stop();
+});
+
+function withPlaces(messages: Buffer[]): typeof recorded {
+  let place: (typeof recorded)[number]["place"] = "outside";
+  return messages.map((bytes) => {
+    const before = place;
+    const kind = String.fromCharCode(bytes[0]);
+    if (kind === "B") place = "transaction";
+    if (kind === "S") place = "block";
+    if (kind === "C" || kind === "E") place = "outside";
+    return { bytes, place: before };
+  });
+}
+
+/** A damaged copy, between other bytes, as in a socket's buffer. */
+function damage(bytes: Buffer, random: Random): { buffer: Buffer; start: number; end: number } {
+  let damaged = Buffer.from(bytes);
+  for (let times = random.between(1, 3); times > 0; times--) {
+    const at = random.between(0, Math.max(damaged.length - 1, 0));
+    switch (random.between(0, 5)) {
+      case 0:
+        damaged = damaged.subarray(0, at);
+        break;
+      case 1:
+        if (damaged.length > 0) damaged[at] ^= 1 << random.between(0, 7);
+        break;
+      case 2:
+        if (damaged.length > 0) damaged[at] = random.between(0, 255);
+        break;
+      case 3: {
+        // Somewhere a length or a count.
+        const lengths = [-1, -2, 0, 1, 0x7fffffff, -0x80000000, 0x40000000, damaged.length, damaged.length + 1];
+        if (at + 4 <= damaged.length) damaged.writeInt32BE(random.choose(lengths), at);
+        break;
+      }
+      case 4:
+        damaged = Buffer.concat([damaged.subarray(0, at), Buffer.alloc(random.between(1, 9), random.between(0, 255))]);
+        break;
+      default:
+        damaged = Buffer.concat([
+          damaged.subarray(0, at),
+          damaged.subarray(Math.min(at + random.between(1, 9), damaged.length)),
+        ]);
+    }
+  }
+  const around = () => Buffer.alloc(random.between(0, 40), random.between(0, 255));
+  const before = around();
+  return {
+    buffer: Buffer.concat([before, damaged, around()]),
+    start: before.length,
+    end: before.length + damaged.length,
+  };
+}
+
+function handlerOf(spool: TableSpool): PgoutputHandler & StreamedTransactionHandler {
+  const transaction: TransactionMeta = { commitLsn: 1n, commitTimeMicros: 1n, nextOrdinal: 0 };
+  const isOurs = (relationId: number) => String(relationId) === schema.tableId;
+  const nothing = () => {};
+  return {
+    begin: nothing,
+    commit: nothing,
+    relation: nothing,
+    truncate: nothing,
+    message: nothing,
+    streamStart: nothing,
+    subtransaction: nothing,
+    streamStop: nothing,
+    streamCommit: nothing,
+    streamAbort: nothing,
+    insert: (id, buffer, tuple, end) => {
+      if (isOurs(id)) spool.appendInsert(buffer, tuple, end, transaction);
+    },
+    update: (id, buffer, oldTuple, oldKind, tuple, end) => {
+      if (isOurs(id)) spool.appendUpdate(buffer, oldTuple, oldKind, tuple, end, transaction);
+    },
+    delete: (id, buffer, tuple, kind, end) => {
+      if (isOurs(id)) spool.appendDelete(buffer, tuple, kind, end, transaction);
+    },
+  };
+}
+
+describe(`damaged bytes, seed ${seed}`, () => {
+  it("of pgoutput are refused with the place, or read", () => {
+    const random = new Random(seed);
+    const outcomes: Record<string, number> = { read: 0 };
+    expect(new Set(recorded.map(({ bytes }) => String.fromCharCode(bytes[0])))).toEqual(new Set("BCRYIUDTMSEcA"));
+    for (let run = 0; run < count; run++) {
+      const { bytes, place } = random.choose(recorded);
+      const { buffer, start, end } = damage(bytes, random);
+      const handler = handlerOf(new TableSpool(schema, "changes"));
+      const reader = new PgoutputReader(handler, handler);
+      const opening = place === "transaction" ? message.begin(1n, 5) : message.streamStart(5, true);
+      if (place !== "outside") reader.read(opening, 0, opening.length);
+      try {
+        reader.read(buffer, start, end);
+        outcomes.read++;
+      } catch (error) {
+        const told = `run ${run}: ${error instanceof Error ? error.stack : error}\n${buffer.toString("hex", start, end)}`;
+        if (!(error instanceof SluiceError)) throw new Error(told);
+        outcomes[error.kind] = (outcomes[error.kind] ?? 0) + 1;
+        if (error.kind !== "protocol") {
+          // Kinds that weren't asked for, and binary values of a type that is read as text only.
+          expect(["unsupported", "conflict", "unrepresentable"], told).toContain(error.kind);
+          continue;
+        }
+        const at = /\(at byte (\d+)\)$/.exec(error.message)?.[1];
+        expect(at, told).toBeDefined();
+        expect(Number(at), told).toBeLessThanOrEqual(end - start);
+      }
+    }
+    expect(outcomes.protocol).toBeGreaterThan(count / 3);
+    expect(outcomes.read).toBeGreaterThan(count / 50);
+  });
+
+  it("of COPY BINARY are refused with the place, or read", () => {
+    const random = new Random(seed + 1);
+    let refused = 0;
+    for (let run = 0; run < count; run++) {
+      const { buffer, start, end } = damage(random.choose(rows), random);
+      try {
+        new TableSpool(schema, "snapshot").appendCopyRow(buffer, start, end);
+      } catch (error) {
+        const told = `run ${run}: ${error instanceof Error ? error.stack : error}\n${buffer.toString("hex", start, end)}`;
+        if (error instanceof SluiceError && error.kind === "unrepresentable") continue;
+        if (!(error instanceof MalformedBytes)) throw new Error(told);
+        expect(error.at, told).toBeGreaterThanOrEqual(start);
+        expect(error.at, told).toBeLessThanOrEqual(end);
+        refused++;
+      }
+    }
+    expect(refused).toBeGreaterThan(count / 3);
+  });
+
+  it("of the replication connection's frames are refused with the place, or handed on whole", () => {
+    const random = new Random(seed + 2);
+    let refused = 0;
+    for (let run = 0; run < count; run++) {
+      const frames = Array.from({ length: random.between(1, 4) }, () => frameOf(random.choose(recorded).bytes, random));
+      const { buffer, start, end } = damage(Buffer.concat(frames), random);
+      const socket = new EventEmitter();
+      socket.on("data", () => {});
+      let failure: unknown = null;
+      const handler = {
+        onMessage: (data: Buffer, from: number, to: number) =>
+          expect(0 < from && from <= to && to <= data.length).toBe(true),
+        onKeepalive: () => {},
+        onHeard: () => {},
+        onFailed: (error: unknown) => {
+          failure = error;
+        },
+      };
+      new ReplicationFrames(socket as Socket, handler);
+      for (let at = start; at < end; ) {
+        const next = Math.min(end, at + random.between(1, 60));
+        socket.emit("data", buffer.subarray(at, next));
+        at = next;
+      }
+      if (failure === null) continue;
+      expect(failure).toBeInstanceOf(SluiceError);
+      expect((failure as SluiceError).message).toMatch(/\(at byte \d+\)$/);
+      refused++;
+    }
+    expect(refused).toBeGreaterThan(count / 20);
+  });
+});
+
+/** CopyData with XLogData, or a keepalive. */
+function frameOf(bytes: Buffer, random: Random): Buffer {
+  const content =
+    random.between(0, 4) === 0
+      ? Buffer.concat([letter("k"), int64(1n), int64(0n), int8(1)])
+      : Buffer.concat([letter("w"), int64(1n), int64(1n), int64(0n), bytes]);
+  return Buffer.concat([letter("d"), int32(content.length + 4), content]);
+}
