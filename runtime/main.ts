@@ -13,6 +13,8 @@ const usage = `sluice ${version}: PostgreSQL into Delta tables
   sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
   sluice resync --config FILE [--json] SCHEMA.TABLE …
                                    new snapshots of tables, whose rows of now stay readable until then
+  sluice runs --config FILE [--json] [--limit N] [SCHEMA.TABLE]
+                                   what the applier has done by table, the newest first (20)
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice --version
 `;
@@ -26,6 +28,7 @@ async function main(): Promise<number> {
     options: {
       config: { type: "string" },
       json: { type: "boolean" },
+      limit: { type: "string" },
       version: { type: "boolean" },
       help: { type: "boolean" },
     },
@@ -56,6 +59,17 @@ async function main(): Promise<number> {
       }
       const { resyncTables } = await import("./commands/resync.js");
       await resyncTables(readConfig(values.config), tables, values.json === true);
+      return 0;
+    }
+    case "runs": {
+      if (values.config === undefined) throw new SluiceError("config", "sluice runs: --config FILE is missing");
+      const config = readConfig(values.config);
+      const limit = Number(values.limit ?? 20);
+      if (config.role !== "applier") throw new SluiceError("config", `${values.config} configures no applier`);
+      if (!Number.isInteger(limit) || limit < 1)
+        throw new SluiceError("config", "sluice runs: --limit is a number from 1");
+      const { showRuns } = await import("./commands/runs.js");
+      showRuns(config, { table: positionals[1], limit, asJson: values.json === true });
       return 0;
     }
     case "supervise": {

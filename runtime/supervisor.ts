@@ -4,8 +4,8 @@ import { dirname, join } from "node:path";
 import { z } from "zod";
 import { runtimeConfigSchema } from "./config";
 import { SluiceError } from "./errors";
+import { RotatingLog } from "./operate/rotating-log";
 import { identifyProcess, processIdentitySchema } from "./process-identity";
-import { RotatingLog } from "./rotating-log";
 
 /** Exit code of a child that no restart helps: its configuration is wrong (EX_CONFIG of sysexits). */
 export const configExitCode = 78;

@@ -15,7 +15,7 @@ const contracts = [
   "table-options",
   "schedule",
 ];
-const supervision = ["supervisor", "process-identity", "rotating-log"];
+const supervision = ["supervisor", "process-identity"];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */
 const allowed: Record<string, string[]> = {

@@ -138,7 +138,13 @@ export class ApplierTables {
       if (table.isDue(Date.now())) await table.advance(Date.now());
     }
     await this.updateLsn();
+    this.closeRuns(Date.now());
     if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
+  }
+
+  /** Keeps what was done in the history; `nowMs`: only what is long ago. */
+  closeRuns(nowMs?: number): void {
+    for (const table of this.tables.values()) table.closeRuns(nowMs);
   }
 
   /**

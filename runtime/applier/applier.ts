@@ -4,6 +4,7 @@ import type { ApplierConfig } from "../config";
 import { DuckDbSession } from "../destination/duckdb-session";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
+import { RunHistory } from "../operate/run-history";
 import { startStatus } from "../operate/status-server";
 import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
@@ -71,6 +72,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
         destinationPath: config.destination.path,
         tables: config.tables,
         maintenance: config.maintenance,
+        history: new RunHistory(config.statusPath),
         engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });
@@ -86,6 +88,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     state = { kind: "failed", errorKind: error.kind, message: error.message, remedy: error.remedy };
     throw error;
   } finally {
+    tables?.closeRuns();
     await session?.close();
     await status.close();
   }

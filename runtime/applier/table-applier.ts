@@ -1,26 +1,21 @@
 import { keyColumns } from "../change/table-schema";
 import type { MaintenanceConfig } from "../config";
-import {
-  afterApply,
-  foldRecord,
-  type PlanState,
-  schemaAfter,
-  sinceSnapshot,
-  startPlan,
-} from "../destination/apply-plan";
+import { afterApply, foldRecord, type PlanState, schemaAfter, stagedBytes, startPlan } from "../destination/apply-plan";
 import { liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
-import { applyPlan, needsSnapshot } from "../destination/table-apply";
+import { applyPlan } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
 import { storedOptions } from "../destination/target-metadata";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
+import type { RunHistory } from "../operate/run-history";
 import type { ApplierTableStatus } from "../status";
 import { compareOptions, type NamedTableOptions, type OptionsChange } from "../table-options";
 import type { ApplierProgress } from "./applier-progress";
+import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";
-import { displaced, needsPurged, toSluiceError } from "./table-errors";
+import { blocked, needsPurged, toSluiceError } from "./table-errors";
 import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
 import {
   assertOwned,
@@ -32,8 +27,11 @@ import {
   type Place,
   type TableHome,
   type TableOwner,
+  takenBy,
 } from "./table-home";
 import { ConditionMemo, TableMaintenance, tableCondition } from "./table-maintenance";
+import { TableRuns } from "./table-runs";
+import { deltaCounters } from "./table-status";
 import { TableTargets } from "./table-targets";
 
 export interface TableContext {
@@ -44,6 +42,7 @@ export interface TableContext {
   /** options of tables that aren't as the defaults have them */
   tables: NamedTableOptions[];
   maintenance: MaintenanceConfig;
+  history: RunHistory;
   engineInfo: string;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
@@ -64,6 +63,9 @@ export class TableApplier {
   private failure: TableFailure | null = null;
   private readonly targets: TableTargets;
   private readonly maintenance: TableMaintenance;
+  private readonly runs: TableRuns;
+  /** its newest name is still to come, and its older one is another's */
+  private waits = false;
   /** staging no longer has what comes after the table's position: only a new snapshot helps */
   private lacksPurged = false;
   private readonly owner: TableOwner;
@@ -77,6 +79,7 @@ export class TableApplier {
     private readonly context: TableContext,
   ) {
     const { logId, records, tables, session, engineInfo } = context;
+    this.runs = new TableRuns(context.history);
     this.maintenance = new TableMaintenance(session, context.maintenance, engineInfo);
     this.targets = new TableTargets(tableId, records.store, tables);
     this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
@@ -85,7 +88,7 @@ export class TableApplier {
   /** Has all that is staged up to here, as far as that can be applied yet. */
   get doneSequence(): number {
     if (this.plan === null) return this.known.sequence;
-    return this.plan.ready.steps.length === 0 ? this.plan.scannedSequence : this.plan.baseSequence;
+    return this.waits || this.plan.ready.steps.length === 0 ? this.plan.scannedSequence : this.plan.baseSequence;
   }
 
   get error(): SluiceError | null {
@@ -138,12 +141,23 @@ export class TableApplier {
         error: describeError(failure.error),
         retryMs: failure.retryAtMs - nowMs,
       });
+      this.runs.failed(this.runTable(), failure.error, nowMs, Date.now());
       // What is known of the table may be wrong now: it is opened and read again.
       this.home = null;
       this.plan = null;
     } finally {
       this.running = false;
     }
+  }
+
+  private runTable(): Pick<ApplierTableStatus, "tableId" | "schema" | "name" | "mode"> {
+    const { schema, name } = this.known;
+    return { tableId: this.tableId, schema, name, mode: this.targets.options(this.known).mode };
+  }
+
+  /** Keeps the history of what was done; `nowMs`: only what is long ago. */
+  closeRuns(nowMs?: number): void {
+    this.runs.close(nowMs);
   }
 
   /** One run between batches. @returns bytes of files written anew; null when nothing was to be done */
@@ -227,6 +241,13 @@ export class TableApplier {
     ];
   }
 
+  /** Whether a place is a table's by the newest staged record. */
+  private async claims(tableId: string, place: Place): Promise<boolean> {
+    const { records } = this.context;
+    const newest = (await records.read(records.head)).tables[tableId];
+    return newest !== undefined && isSamePlace(this.targets.placeOf(newest), place);
+  }
+
   /** Still in the publication. */
   get isPresent(): boolean {
     return !this.known.removed;
@@ -239,7 +260,7 @@ export class TableApplier {
 
   /** Nothing can be written now but a new snapshot, or at another place. */
   private get isBlocked(): boolean {
-    return this.lacksPurged || this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
+    return this.waits || this.lacksPurged || this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
   }
 
   /** What the pipeline's options are to the rows of now. */
@@ -253,26 +274,31 @@ export class TableApplier {
     const source = await this.targets.schema(schemaAfter(ready) as number);
     const place = this.targets.placeOf(source);
     const stays = isSamePlace(place, home.place);
-    const change = this.optionsChange;
-    const needsNew = this.lacksPurged || change.kind === "refresh" || this.isQuarantined;
-    const healed = needsNew ? sinceSnapshot(ready) : ready;
-    const heals = healed.steps.length > 0;
-    if (!heals && (this.lacksPurged || change.kind === "refresh")) {
-      if (this.lacksPurged) throw needsPurged(this.label, baseSequence);
-      throw needsSnapshot(this.label, change.kind === "refresh" ? change.reason : "");
-    }
-    const plan = heals ? healed : ready;
-    const isReplaced = plan.steps[0].kind === "replace";
-    if (!isReplaced && stays && home.isDisplaced) throw displaced(home);
-    // A snapshot needs nothing of before, unless the table keeps what was.
-    const goesOn = !isReplaced || (keepsHistory && change.kind !== "refresh" && this.held() !== null);
+    const delta = stays && !home.isDisplaced ? home.delta : await openPlace(place, this.context);
+    const rival = takenBy(delta, this.owner);
+    const decision = decideApply({
+      ready,
+      change: this.optionsChange,
+      lacksPurged: this.lacksPurged,
+      isQuarantined: this.isQuarantined,
+      isDisplaced: stays && home.isDisplaced,
+      isTaken: rival !== null,
+      isRightful: await this.claims(this.tableId, place),
+      isRightfullyTaken: rival !== null && (await this.claims(rival, place)),
+      keepsHistory,
+      isHeld: this.held() !== null,
+    });
+    this.waits = decision.kind === "waiting";
+    if (decision.kind === "waiting") return;
+    if (decision.kind === "blocked") throw blocked(decision, this.label, home, baseSequence);
+    const { plan, isReplaced, goesOn } = decision;
     const { schema, name } = source;
     const settle = (next: PlanState) => {
       this.known = { ...this.known, schema, name };
       this.setHome({ place, delta, isDisplaced: false });
       this.setPlan(next);
     };
-    const delta = stays && !home.isDisplaced ? home.delta : await openPlace(place, this.context);
+    const startedMs = Date.now();
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const held = heldSequence(delta, this.owner);
       if (held !== null && held > baseSequence) {
@@ -290,6 +316,10 @@ export class TableApplier {
         }
         this.lacksPurged = false;
         settle(afterApply(this.plan as PlanState));
+        const { upserted, deleted, sequence } = plan;
+        const did = { upserted, deleted, sequence, baseSequence, bytes: stagedBytes(plan) };
+        const took = { startedMs, endedMs: Date.now(), deltaVersion: delta.snapshot.version };
+        this.runs.applied({ table: this.runTable(), ...did, ...took });
         await this.checkpoint(delta);
         return;
       }
@@ -342,25 +372,16 @@ export class TableApplier {
   }
 
   status(): ApplierTableStatus {
-    const delta = this.home?.delta;
-    const own = delta?.snapshot.newestOwn;
+    const delta = this.home?.delta ?? null;
     return {
-      tableId: this.tableId,
-      schema: this.known.schema,
-      name: this.known.name,
+      ...this.runTable(),
       type: "delta",
-      mode: this.targets.options(this.known).mode,
       state: this.state(),
       rows: this.rows,
-      upserted: own?.upserted ?? 0,
-      deleted: own?.deleted ?? 0,
-      dropped: 0,
-      failPercent: 0,
-      durationMs: own?.durationMs ?? 0,
+      ...deltaCounters(delta),
       appliedSequence: this.known.sequence,
       ...(delta?.exists ? this.condition.of(delta) : noFiles),
       maintenance: { ...this.maintenance.status },
-      deltaVersion: delta?.exists ? delta.snapshot.version : null,
       path: tablePath(this.context.destinationPath, this.place),
     };
   }

@@ -1,4 +1,6 @@
+import { needsSnapshot } from "../destination/table-apply";
 import { SluiceError } from "../errors";
+import type { ApplyDecision } from "./apply-decision";
 import type { TableHome } from "./table-home";
 
 /** A table that was set back behind what staging keeps. */
@@ -9,7 +11,7 @@ export function needsPurged(label: string, sequence: number): SluiceError {
 }
 
 /** Another table has its place, and no new one is known. */
-export function displaced({ place, delta }: TableHome): SluiceError {
+function displaced({ place, delta }: TableHome): SluiceError {
   const label = `${place.schema}.${place.name}`;
   return new SluiceError("conflict", `${label}: another table of that name has ${delta.path} now`, {
     remedy: "The table goes on as soon as its new name is staged: it was renamed at the source, or dropped.",
@@ -20,4 +22,21 @@ export function toSluiceError(thrown: unknown, label: string): SluiceError {
   if (thrown instanceof SluiceError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);
   return new SluiceError("internal", `${label}: ${message}`, { cause: thrown });
+}
+
+/** Why nothing can be applied now, and what helps. */
+export function blocked(
+  decision: Extract<ApplyDecision, { kind: "blocked" }>,
+  label: string,
+  home: TableHome,
+  baseSequence: number,
+): SluiceError {
+  switch (decision.by) {
+    case "purged":
+      return needsPurged(label, baseSequence);
+    case "options":
+      return needsSnapshot(label, decision.reason);
+    case "place":
+      return displaced(home);
+  }
 }

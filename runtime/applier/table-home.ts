@@ -65,7 +65,10 @@ async function displacedHome(
 ): Promise<TableHome | null> {
   const isTaken = property(delta, "log") === logId && ![tableId, undefined].includes(property(delta, "table"));
   if (!isTaken || !delta.snapshot.txns.has(appId)) return null;
-  const version = await delta.lastVersionOf(appId);
+  const version = await delta.lastVersionBefore(
+    appId,
+    (metaData) => metaData.configuration[ownerProperties.table] !== tableId,
+  );
   if (version === null) return null;
   return { place, delta: await DeltaTable.openVersion(delta.path, version, session), isDisplaced: true };
 }
@@ -87,6 +90,12 @@ export function assertOwned(delta: DeltaTable, owner: TableOwner): void {
 
 export function isOwned(delta: DeltaTable, { logId, tableId }: TableOwner): boolean {
   return property(delta, "log") === logId && [tableId, undefined].includes(property(delta, "table"));
+}
+
+/** The other table of the log that has the place; null when there is none. */
+export function takenBy(delta: DeltaTable, { logId, tableId }: TableOwner): string | null {
+  const owner = property(delta, "table");
+  return owner === undefined || owner === tableId || property(delta, "log") !== logId ? null : owner;
 }
 
 export function isSamePlace(a: Place, b: Place): boolean {

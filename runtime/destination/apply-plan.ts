@@ -175,6 +175,12 @@ function addStep(
   }
 }
 
+/** Of all staged files that the plan applies. */
+export function stagedBytes({ steps }: ApplyPlan): number {
+  const files = steps.flatMap((step) => ("files" in step ? step.files : []));
+  return files.reduce((sum, file) => sum + file.bytes, 0);
+}
+
 /** The plan without what comes before its first snapshot; empty when it has none. */
 export function sinceSnapshot(plan: ApplyPlan): ApplyPlan {
   const first = plan.steps.findIndex((step) => step.kind === "replace");

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { SluiceError } from "../../errors";
 import type { DuckDbSession } from "../duckdb-session";
-import type { Action, AddFile } from "./actions";
+import type { Action, AddFile, MetaData } from "./actions";
 import { findCheckpoint, readCheckpoint, writeCheckpoint } from "./checkpoint";
 import { damaged, listCommits, listLog, logFolder, putDeltaCommit, readDeltaCommit } from "./delta-log";
 import { DeltaSnapshot } from "./delta-snapshot";
@@ -62,12 +62,17 @@ export class DeltaTable {
     return table;
   }
 
-  /** The newest version that an application has committed with its txn, as far as the log goes back; null when none. */
-  async lastVersionOf(appId: string): Promise<number | null> {
+  /**
+   * The last version of a table before another took its place: whatever was committed after the newest txn of an
+   * application and before the metadata of the other. Null where the log doesn't go back so far.
+   */
+  async lastVersionBefore(appId: string, isOthers: (metaData: MetaData) => boolean): Promise<number | null> {
+    let last = this.snapshot.version;
     for (let version = this.snapshot.version; version >= 0; version--) {
       const actions = await readDeltaCommit(this.path, version);
       if (actions === null) return null;
-      if (actions.some(({ txn }) => txn?.appId === appId)) return version;
+      if (actions.some(({ txn }) => txn?.appId === appId)) return last;
+      if (actions.some(({ metaData }) => metaData !== undefined && isOthers(metaData))) last = version - 1;
     }
     return null;
   }

@@ -334,6 +334,30 @@ describe("runApplier", () => {
     expect(await content("~2E.~2Fsales ~5B1~5D")).toEqual(["2|null|null", "3|null|null"]);
   });
 
+  it("gives a name to the table that has it by now, not to one that had it and is behind", async () => {
+    const other = tableSchema("200", "old_orders", { id: "long*", name: "string" });
+    await log.snapshot(orders, []);
+    log.begin(orders, "second");
+    await log.commit();
+    // Within the unfinished snapshot the table is renamed, and the other one takes its name.
+    await log.schemaChange({ ...orders, schemaId: 2, name: "archive" });
+    await log.commit();
+    await log.snapshot(other, [{ id: "7" }]);
+    await log.schemaChange({ ...other, schemaId: 2, name: "orders" });
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["7|null"]);
+    await apply();
+    expect(await content("orders")).toEqual(["7|null"]);
+    expect(status()).toMatchObject({ appliedSequence: 5, stagedSequence: 5 });
+    log.end(orders, "second");
+    await log.commit();
+    await apply();
+    expect(await content("orders")).toEqual(["7|null"]);
+    expect(await content("archive")).toEqual([]);
+    expect(status().tables.map(({ state }) => state.kind)).toEqual(["idle", "idle"]);
+  });
+
   it("looks only into files that can hold a changed key", async () => {
     for (let file = 0; file < 6; file++) {
       const rows = [1, 2, 3].map((id) => ({ op: 0 as const, row: { id: String(file * 10 + id), name: "'x'" } }));

@@ -58,6 +58,11 @@ export class SchemaModel {
     this.schema = { version: 1, tableId, schemaId: 1, schema: "public", name, replicaIdentity: "f", columns };
   }
 
+  /** Has an unfinished snapshot. */
+  get isBehind(): boolean {
+    return this.open !== null;
+  }
+
   async start(): Promise<void> {
     await this.log.schema(this.schema);
     await this.step({ kind: "begin", pick: 0, value: 0 });

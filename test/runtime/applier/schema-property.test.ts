@@ -42,7 +42,12 @@ const steps = fc.array(
 async function expectEqual(log: StagedLog, models: SchemaModel[]): Promise<void> {
   const maintenance = eagerMaintenance;
   await runApplier(log.config({ maintenance }), { signal: new AbortController().signal, version: "0.0.0" });
-  for (const { schema, visible } of models) {
+  for (const { schema, visible, isBehind } of models) {
+    // The name that a table had before its unfinished snapshot may be another's by now.
+    const isTaken = models.some(
+      (other) => other.schema.tableId !== schema.tableId && other.schema.name === visible?.schema.name,
+    );
+    if (isBehind && isTaken) continue;
     if (visible === null) {
       expect(existsSync(join(log.destination, "public", schema.name))).toBe(false);
       continue;
