@@ -1,3 +1,5 @@
+import type { BenchName } from "./bench-options";
+
 /** Seconds of repeated runs. */
 export interface Timing {
   runs: number;
@@ -6,7 +8,7 @@ export interface Timing {
 }
 
 export interface Figure {
-  bench: "snapshot" | "stream" | "transaction" | "apply";
+  bench: BenchName;
   /** what was carried: rows or changes */
   rows: number;
   ours: Timing & { rowsPerSecond: number; peakMemoryMb: number };

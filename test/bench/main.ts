@@ -1,17 +1,22 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { benchApply } from "./apply";
+import { benchApply, benchGrowth } from "./apply";
 import { type BenchName, type BenchOptions, benchUsage, readBenchCommand } from "./bench-options";
+import { benchEndToEnd } from "./end-to-end";
 import { type Figure, renderFigure } from "./figures";
 import { benchSnapshot } from "./snapshot";
 import { benchStream, benchTransaction } from "./stream";
+import { benchTended } from "./tended";
 
 const runners: Record<BenchName, (options: BenchOptions) => Promise<Figure>> = {
   snapshot: benchSnapshot,
   stream: benchStream,
   transaction: benchTransaction,
   apply: benchApply,
+  growth: benchGrowth,
+  tended: benchTended,
+  endtoend: benchEndToEnd,
 };
 
 async function main(): Promise<number> {
@@ -26,9 +31,12 @@ async function main(): Promise<number> {
     case "run": {
       const folder = mkdtempSync(join(tmpdir(), "sluice-bench-"));
       try {
-        const { quick, rows, runs } = command;
+        const { quick, rows, runs, seconds, rate } = command;
         const progress = (line: string) => process.stderr.write(`${line}\n`);
-        const result = await runners[command.bench]({ quick, rows, runs, folder, timeoutMs: 600_000, progress });
+        const result = await runners[command.bench]({
+          ...{ quick, rows, runs, seconds, rate, folder, progress },
+          timeoutMs: 600_000,
+        });
         process.stdout.write(`${command.json ? JSON.stringify(result) : renderFigure(result)}\n`);
         return 0;
       } finally {

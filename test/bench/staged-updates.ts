@@ -40,7 +40,7 @@ const schema: TableSchema = {
 const values = `i AS c1, 'customer ' || i AS c2, (i * 1.25)::DECIMAL(12,2) AS c3, TIMESTAMP '2024-01-01' + INTERVAL (i) SECOND AS c4,
   (i % 1000)::INTEGER AS c5, md5(i::VARCHAR) AS c6`;
 
-/** A staging log with a big table's snapshot; `changes` adds a record of updates of random rows of it. */
+/** A staging log with a big table's snapshot; `changes` adds a record of updates of its rows. */
 export async function stageTable(path: string, rows: number) {
   const store = await openFolderStore(path);
   const instance = await DuckDBInstance.create(":memory:", { threads: "2" });
@@ -65,19 +65,29 @@ export async function stageTable(path: string, rows: number) {
     { kind: "snapshot-rows", ...table, snapshotId: "s", files },
     { kind: "snapshot-end", ...table, snapshotId: "s", rows },
   ]);
+  let sequence = 1;
   return {
     snapshotFiles: files.map((file) => join(path, file.path)),
-    /** Where the file of changes lies. */
-    changesPath: join(path, "data", "changes.parquet"),
-    /** Stages updates of about so many random rows. @returns how many */
-    async changes(about: number): Promise<number> {
-      const query = `SELECT 1::TINYINT AS _op, 100::BIGINT AS _commit_lsn, row_number() OVER () - 1 AS _ordinal,
-          TIMESTAMP '2024-01-01' AS _commit_time, NULL::VARCHAR AS _unchanged, * REPLACE ('changed ' || c1 AS c2)
-        FROM (SELECT ${values} FROM (SELECT DISTINCT hash(n) % ${rows} AS i FROM range(${about}) t(n)) u)`;
+    /** Where the newest file of changes lies. */
+    get changesPath(): string {
+      return join(path, "data", `changes-${sequence}.parquet`);
+    },
+    get sequence(): number {
+      return sequence;
+    },
+    /** Stages updates of about so many rows: random ones, or those after each other in the middle. @returns how many */
+    async changes(about: number, keys: "random" | "clustered" = "random"): Promise<number> {
+      sequence++;
+      const chosen = keys === "random" ? `hash(n + ${sequence * about}) % ${rows}` : `${Math.floor(rows / 2)} + n`;
+      const query = `SELECT 1::TINYINT AS _op, ${sequence * 100}::BIGINT AS _commit_lsn, row_number() OVER () - 1 AS _ordinal,
+          TIMESTAMP '2024-01-01' AS _commit_time, NULL::VARCHAR AS _unchanged,
+          * REPLACE ('changed ${sequence} ' || c1 AS c2)
+        FROM (SELECT ${values} FROM (SELECT DISTINCT ${chosen} AS i FROM range(${about}) t(n)) u)`;
       const counted = await connection.runAndReadAll(`SELECT count(*)::INTEGER FROM (${query})`);
       const count = counted.getRows()[0][0] as number;
-      const file = await write("changes", query, count);
-      await append(store, 2, [{ kind: "changes", ...table, files: [file], inserts: 0, updates: count, deletes: 0 }]);
+      const file = await write(`changes-${sequence}`, query, count);
+      const files: StagedFile[] = [file];
+      await append(store, sequence, [{ kind: "changes", ...table, files, inserts: 0, updates: count, deletes: 0 }]);
       return count;
     },
     close() {
