@@ -3,6 +3,9 @@
  * `SLUICE_FAILPOINT=name:3` at the third. Without the variable a pass costs one comparison.
  */
 export const failpoints = [
+  "gateway.before-overflow",
+  "gateway.before-file",
+  "gateway.after-file",
   "gateway.after-snapshot-file",
   "gateway.after-range-files",
   "gateway.after-range-done",
@@ -11,6 +14,8 @@ export const failpoints = [
   "gateway.after-schema-file",
   "gateway.before-record",
   "gateway.after-record",
+  "gateway.before-acknowledge",
+  "gateway.after-acknowledge",
   "gateway.after-slot-loss-recorded",
   "gateway.after-slot-dropped",
   "gateway.after-slot-created",

@@ -3,6 +3,7 @@ import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
 import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
+import { failpoint } from "../failpoint";
 import { type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
 import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
@@ -494,7 +495,9 @@ export class Capture implements PgoutputHandler {
     this.unsealedRows++;
     this.unsealedBytes += bytes;
     // A large transaction, or batch, overflows into files that the record at its end will name (invariant 7).
-    if (this.unsealedBytes >= this.limits.bytesMax || this.unsealedRows >= this.overflowRows) this.sealAll();
+    if (this.unsealedBytes < this.limits.bytesMax && this.unsealedRows < this.overflowRows) return;
+    failpoint("gateway.before-overflow");
+    this.sealAll();
   }
 
   private touch(): void {

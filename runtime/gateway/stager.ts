@@ -153,11 +153,13 @@ export class Stager {
     return this.retry.run(async () => {
       const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
       try {
+        failpoint("gateway.before-file");
         const path = await this.store.beginFile(key);
         await content.write(path).catch(async (cause: unknown) => {
           throw await this.writerFailed(key, content.bytes, cause, ++failures);
         });
         const { bytes } = await this.store.commitFile(key);
+        failpoint("gateway.after-file");
         return { path: key, rows: content.rows, bytes };
       } catch (error) {
         // Half a file would hold the room that is wanted.

@@ -3,9 +3,10 @@ import type { Client, Connection } from "pg";
 import { LogicalReplicationService } from "pg-logical-replication";
 import type { SourceConfig } from "../config";
 import { SluiceError } from "../errors";
+import { failpoint } from "../failpoint";
 import { clientConfig } from "./client";
 import { quoteIdentifier, quoteLiteral } from "./identifier";
-import { formatLsn, type Lsn } from "./lsn";
+import { formatLsn, type Lsn, lsnZero } from "./lsn";
 import { type FrameHandler, ReplicationFrames } from "./replication-frames";
 import { pinSession } from "./session-settings";
 import { toSourceError, withConnectionState } from "./source-error";
@@ -102,6 +103,7 @@ export class ReplicationStream {
   readonly done: Promise<void>;
   private settle!: { resolve: () => void; reject: (error: unknown) => void };
   readonly started: Promise<void>;
+  private acknowledgedLsn = lsnZero;
 
   constructor(private readonly options: StreamOptions) {
     this.plugin = new PgoutputPlugin(options, {
@@ -179,7 +181,11 @@ export class ReplicationStream {
   sendStatus(replyRequested: boolean): void {
     const lsn = this.options.durableLsn();
     if (this.plugin.connection === null || this.ended) return;
+    const isNews = lsn > this.acknowledgedLsn;
+    if (isNews) failpoint("gateway.before-acknowledge");
     this.plugin.connection.sendCopyFromChunk(standbyStatus(lsn, replyRequested));
+    if (isNews) failpoint("gateway.after-acknowledge");
+    this.acknowledgedLsn = lsn;
   }
 
   private paused = false;

@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
+import { setDdlCapture } from "../../provider/postgres/ddl-capture-statements";
 import type { RuntimeConfigInput } from "../../runtime/config";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
 import { openDelta } from "../support/delta-reader";
@@ -13,7 +14,7 @@ import { RuntimeProcess, until } from "../support/runtime-process";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy";
 import { loadTpch, tpchTables } from "../support/tpch";
 import { startWorkload } from "../support/workload";
-import { describeFault, type Fault, type Role, roleOf } from "./fault";
+import { describeFault, type Fault, needsLostSlot, type Role, roleOf } from "./fault";
 import { createOddTables, oddTables, runOddTransactions, touchTables } from "./odd-tables";
 
 export interface RoundOptions {
@@ -64,6 +65,7 @@ export class FaultRound {
       statusPath: join(folder, "gateway-status.json"),
       batch: { ageMsMax: 50, rowsMax: 700, bytesMax: 256 * 1024 },
       pollMs: 200,
+      onSlotLost: "resnapshot",
     };
     const applier: RuntimeConfigInput = {
       ...common,
@@ -90,6 +92,8 @@ export class FaultRound {
     await loadTpch(client, options.scale);
     await createOddTables(client);
     await client.query(`CREATE PUBLICATION ${publication} FOR TABLE ${tables.join(", ")}`);
+    // Half of the rounds follow schema changes by announcement, the others by what the stream shows.
+    if (options.seed % 2 === 1) await setDdlCapture(client, publication, "faults", true);
     await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [database]);
     const folder = mkdtempSync(join(tmpdir(), "sluice-faults-"));
     mkdirSync(folder, { recursive: true });
@@ -168,6 +172,7 @@ export class FaultRound {
         const role = roleOf(fault.name);
         if (!this.processes[role].alive) this.noteExit(role);
         await this.processes[role].kill();
+        if (needsLostSlot(fault.name)) await this.dropSlot();
         this.start(role, { SLUICE_FAILPOINT: `${fault.name}:${fault.pass}` });
         const reached = await this.processes[role].exited(8_000).then(
           (exit) => exit.signal === "SIGKILL",
@@ -205,6 +210,9 @@ export class FaultRound {
         await this.postgres.restart(fault.mode);
         this.client = await this.postgres.client(this.database);
         return;
+      case "lose-slot":
+        await this.dropSlot();
+        return;
       case "republish": {
         await this.client.query(`ALTER PUBLICATION ${publication} DROP TABLE document`);
         await pause(400);
@@ -228,6 +236,27 @@ export class FaultRound {
   private async awake(role: Role): Promise<void> {
     const process = this.processes[role];
     await until(`the ${role} has begun`, () => (!process.alive || process.status()?.pid === process.pid ? true : null));
+  }
+
+  /** The gateway may take it up again between the end of its session and the drop. */
+  private async dropSlot(): Promise<void> {
+    await until("the slot is dropped", async () => {
+      await this.client.query(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active",
+        [this.database],
+      );
+      return this.client
+        .query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", [
+          this.database,
+        ])
+        .then(
+          () => true,
+          (error: { code?: string }) => {
+            if (error.code === "55006") return null;
+            throw error;
+          },
+        );
+    });
   }
 
   /** A process that ended by itself in the meantime is a problem; it runs again after this. */

@@ -19,6 +19,8 @@ export type Fault =
   | { kind: "stall"; ms: number }
   /** the server is shut down, or crashes */
   | { kind: "restart"; mode: "fast" | "immediate" }
+  /** somebody drops the slot: it is made anew, and every table copied again */
+  | { kind: "lose-slot" }
   /** a table leaves the publication and comes back: a new snapshot under load */
   | { kind: "republish" }
   /** the gateway writes to a staging that fails, is slow, or loses responses */
@@ -44,8 +46,14 @@ const choices: { weight: number; make: (random: Random) => Fault }[] = [
   { weight: 1, make: (random) => ({ kind: "stall", ms: random.between(50, 1_500) }) },
   { weight: 1, make: (random) => ({ kind: "restart", mode: random.choose(["fast", "immediate"]) }) },
   { weight: 1, make: () => ({ kind: "republish" }) },
+  { weight: 1, make: () => ({ kind: "lose-slot" }) },
   { weight: 2, make: (random) => ({ kind: "staging", seed: random.between(1, 1e9), ms: random.between(200, 2_000) }) },
 ];
+
+/** Whether the failpoint lies on the way of a lost slot. */
+export function needsLostSlot(name: Failpoint): boolean {
+  return name.startsWith("gateway.after-slot-");
+}
 
 /** Kills are the most frequent. */
 export function chooseFault(random: Random): Fault {
@@ -83,6 +91,8 @@ export function describeFault(fault: Fault): string {
       return `network stalled for ${fault.ms} ms`;
     case "restart":
       return fault.mode === "immediate" ? "PostgreSQL crashed" : "PostgreSQL restarted";
+    case "lose-slot":
+      return "the slot was dropped";
     case "republish":
       return "a table left the publication and came back";
     case "staging":
