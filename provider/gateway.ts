@@ -43,9 +43,9 @@ export interface TypeArgs {
 /** How changes of tables' definitions are followed where there is a choice. */
 export interface SchemaChangeArgs {
   /**
-   * A column's wider type for which PostgreSQL writes all rows anew (integer to bigint): `follow`, the default, or
-   * `resnapshot`: the table is copied again. ALTER COLUMN … USING with such a change, by which old values become others,
-   * is seen with `resnapshot`, or with the Publication's `captureDdl`.
+   * A column's wider type for which PostgreSQL writes all rows anew (integer to bigint), where the Publication has no
+   * `captureDdl`: `resnapshot`, the default, copies the table again; `follow` takes it that ALTER COLUMN … USING, by which
+   * old values become others, isn't used with such a change. With `captureDdl` it is always known, and followed.
    */
   onRewrittenWidening?: pulumi.Input<"follow" | "resnapshot">;
 }

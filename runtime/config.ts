@@ -142,11 +142,11 @@ export const gatewayConfigSchema = z.strictObject({
   schemaChanges: z
     .strictObject({
       /**
-       * a column's wider type for which PostgreSQL wrote all rows anew (integer to bigint): default `follow`;
-       * `resnapshot` copies the table again. ALTER COLUMN … USING leaves no trace by which its values could be told from
-       * the old ones, so with `follow` it must not be used with such a change unless the Publication has `captureDdl`.
+       * a column's wider type for which PostgreSQL wrote all rows anew (integer to bigint), where the Publication has no
+       * `captureDdl`, which tells exactly: default `resnapshot`, the table is copied again, as ALTER COLUMN … USING leaves
+       * no trace by which its values could be told from the old ones; `follow` trusts that USING isn't used.
        */
-      onRewrittenWidening: z.enum(["follow", "resnapshot"]).default("follow"),
+      onRewrittenWidening: z.enum(["follow", "resnapshot"]).default("resnapshot"),
     })
     .prefault({}),
   /** how often the slot and the publication's tables are looked at; default 2,000 */

@@ -60,7 +60,10 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
   async (seed) => {
     const random = new Random(seed);
     const announced = seed % 2 === 0;
-    const source = await CapturedSource.open(postgres, `history_${seed}`, "SELECT 1");
+    const onRewrittenWidening = seed % 2 === 0 ? "follow" : "resnapshot";
+    const source = await CapturedSource.open(postgres, `history_${seed}`, "SELECT 1", {
+      schemaChanges: { onRewrittenWidening },
+    });
     const session = await source.session();
     const history = new SchemaHistory(session, random, random.next() < 0.6);
     const destination = join(source.folder, "lake");
