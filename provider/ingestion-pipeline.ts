@@ -83,6 +83,8 @@ export interface IngestionPipelineArgs extends ProcessArgs {
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Restarts the process. */
   maintenance?: pulumi.Input<MaintenanceArgs>;
+  /** Runs of each table that the history keeps (`sluice runs`); default 50. Restarts the process. */
+  runsKeptMax?: pulumi.Input<number>;
   /** Memory for finding the rows that a batch changes, in bytes; default 1 GiB. Restarts the process. */
   memoryBytesMax?: pulumi.Input<number>;
 }

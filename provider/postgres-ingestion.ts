@@ -61,6 +61,7 @@ export interface PostgresIngestionArgs {
     httpPort?: pulumi.Input<number>;
     trigger?: pulumi.Input<TriggerArgs>;
     maintenance?: pulumi.Input<MaintenanceArgs>;
+    runsKeptMax?: pulumi.Input<number>;
     memoryBytesMax?: pulumi.Input<number>;
   };
 }

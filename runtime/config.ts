@@ -239,6 +239,8 @@ export const applierConfigSchema = z.strictObject({
     ])
     .prefault({ kind: "continuous" }),
   maintenance: maintenanceSchema,
+  /** runs of each table that the history keeps; default 50 */
+  runsKeptMax: z.int().min(1).max(10_000).default(50),
   /** tables that aren't as the defaults have them; default [] */
   tables: tableOptionsListSchema,
   /** DuckDB's memory limit; default 1 GiB */

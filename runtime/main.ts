@@ -11,10 +11,12 @@ const usage = `sluice ${version}: PostgreSQL into Delta tables
 
   sluice gateway --config FILE     snapshots and WAL into staging, until SIGTERM
   sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
-  sluice resync --config FILE [--json] SCHEMA.TABLE …
-                                   new snapshots of tables, whose rows of now stay readable until then
-  sluice runs --config FILE [--json] [--limit N] [SCHEMA.TABLE]
+  sluice status --config FILE [--json]
+                                   what the process of a configuration file says of itself
+  sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
                                    what the applier has done by table, the newest first (20)
+  sluice resync --config FILE --table SCHEMA.TABLE | --all [--json]
+                                   new snapshots of tables, whose rows of now stay readable until then
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice --version
 `;
@@ -27,6 +29,8 @@ async function main(): Promise<number> {
     allowPositionals: true,
     options: {
       config: { type: "string" },
+      table: { type: "string", multiple: true },
+      all: { type: "boolean" },
       json: { type: "boolean" },
       limit: { type: "string" },
       version: { type: "boolean" },
@@ -49,27 +53,15 @@ async function main(): Promise<number> {
       await run(config);
       return 0;
     }
+    case "status":
+    case "runs":
     case "resync": {
-      const tables = positionals.slice(1);
-      if (values.config === undefined || tables.length === 0) {
-        throw new SluiceError(
-          "config",
-          "sluice resync: --config FILE (of gateway or applier) and SCHEMA.TABLE are needed",
-        );
-      }
-      const { resyncTables } = await import("./commands/resync.js");
-      await resyncTables(readConfig(values.config), tables, values.json === true);
-      return 0;
-    }
-    case "runs": {
-      if (values.config === undefined) throw new SluiceError("config", "sluice runs: --config FILE is missing");
-      const config = readConfig(values.config);
+      if (values.config === undefined) throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
+      const tables = [...(values.table ?? []), ...positionals.slice(1)];
       const limit = Number(values.limit ?? 20);
-      if (config.role !== "applier") throw new SluiceError("config", `${values.config} configures no applier`);
-      if (!Number.isInteger(limit) || limit < 1)
-        throw new SluiceError("config", "sluice runs: --limit is a number from 1");
-      const { showRuns } = await import("./commands/runs.js");
-      showRuns(config, { table: positionals[1], limit, asJson: values.json === true });
+      if (!Number.isInteger(limit) || limit < 1) throw new SluiceError("config", "--limit is a number from 1");
+      const options = { all: values.all === true, limit, asJson: values.json === true };
+      await operate(command, readConfig(values.config), tables, options);
       return 0;
     }
     case "supervise": {
@@ -80,6 +72,31 @@ async function main(): Promise<number> {
     default:
       process.stdout.write(usage);
       return values.help === true ? 0 : 64;
+  }
+}
+
+async function operate(
+  command: "status" | "runs" | "resync",
+  config: RuntimeConfig,
+  tables: string[],
+  { all, limit, asJson }: { all: boolean; limit: number; asJson: boolean },
+): Promise<void> {
+  switch (command) {
+    case "status": {
+      const { printStatus } = await import("./commands/status.js");
+      return printStatus(config, asJson);
+    }
+    case "runs": {
+      const { printRuns } = await import("./commands/runs.js");
+      return printRuns(config, tables, { limit, asJson });
+    }
+    case "resync": {
+      const { resyncAll, resyncTables } = await import("./commands/resync.js");
+      if (all === tables.length > 0) {
+        throw new SluiceError("config", "sluice resync: either --table SCHEMA.TABLE or --all is needed");
+      }
+      return all ? resyncAll(config, asJson) : resyncTables(config, tables, asJson);
+    }
   }
 }
 

@@ -158,6 +158,40 @@ export interface TableMaintenanceStatus {
   error: string | null;
 }
 
+/**
+ * A table's part in a run of the pipeline: in one run of the trigger `schedule` or `once`; with `continuous` in a minute
+ * in which something was to be applied. Counts and bytes are of this run alone.
+ */
+export interface TableRun {
+  tableId: string;
+  /** of the source */
+  schema: string;
+  name: string;
+  mode: TableMode;
+  type: "delta";
+  /** `interrupted`: the process ended in its midst; the table's own log tells what it had committed */
+  status: "running" | "succeeded" | "failed" | "quarantined" | "interrupted";
+  startedAt: string;
+  endedAt: string | null;
+  /** time that was spent on the table */
+  durationMs: number;
+  upserted: number;
+  deleted: number;
+  /** staged changes that it never got: a new snapshot took their place while the table was quarantined */
+  dropped: number;
+  /** of staged files that were applied */
+  bytes: number;
+  /** the staged commits that the table got, first and last, and the version that it had then; null when it got none */
+  fromSequence: number | null;
+  toSequence: number | null;
+  deltaVersion: number | null;
+  attempts: number;
+  failedAttempts: number;
+  failPercent: number;
+  /** of the last attempt, where that failed */
+  error?: { errorKind: string; message: string; remedy?: string; isQuarantined: boolean };
+}
+
 /** Staging as the applier sees it. */
 export interface PurgeStatus {
   /** staged commits, and their files, that this process removed: applied, and older than the retention */
@@ -190,9 +224,13 @@ export interface ApplierTableStatus extends TableCondition {
   /** of this process's life and before, as recorded in the table's commits */
   upserted: number;
   deleted: number;
+  /** staged changes that it never got: a new snapshot took their place while the table was quarantined */
   dropped: number;
+  /** failed attempts of all attempts, in `runs` */
   failPercent: number;
   durationMs: number;
+  /** its last runs, newest first, at most three; `sluice runs` tells more */
+  runs: TableRun[];
   /** sequence of the last staged commit that the table holds */
   appliedSequence: number;
   maintenance: TableMaintenanceStatus;

@@ -45,6 +45,7 @@ const shape = {
   trigger: applierConfigSchema.shape.trigger,
   tableOptions: tableOptionsInputSchema,
   maintenance: applierConfigSchema.shape.maintenance,
+  runsKeptMax: applierConfigSchema.shape.runsKeptMax,
   memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
 };
 
@@ -65,6 +66,7 @@ export function diffIngestionPipeline(olds: Properties, news: Properties): DiffR
       trigger: "update",
       tableOptions: "update",
       maintenance: "update",
+      runsKeptMax: "update",
       memoryBytesMax: "update",
       httpPort: "update",
       startTimeoutMs: "update",
@@ -91,7 +93,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
       tables: namedOptions(inputs.tableOptions),
-      ...pick(inputs, ["trigger", "maintenance", "memoryBytesMax"]),
+      ...pick(inputs, ["trigger", "maintenance", "runsKeptMax", "memoryBytesMax"]),
     },
     secretVariables: [],
     startTimeoutMs: inputs.startTimeoutMs as number,

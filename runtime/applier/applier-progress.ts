@@ -23,6 +23,8 @@ export const progressSchema = z.object({
       removed: z.boolean(),
       /** the table's own position when this was written; null when it had none */
       heldSequence: z.int().nullable(),
+      /** since when it can't be applied */
+      quarantinedAt: z.iso.datetime().optional(),
       /** no record up to here has anything that the table lacks */
       sequence: z.int().min(0),
     }),

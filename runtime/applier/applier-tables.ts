@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
-import { SluiceError } from "../errors";
+import { describeError, SluiceError } from "../errors";
+import { log } from "../operate/log";
 import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedEvent } from "../staging/staged-commit";
@@ -79,9 +80,19 @@ export class ApplierTables {
     return [...this.tables.values()].some((table) => table.isDue(nowMs));
   }
 
-  /** A run begins: what has failed is tried again. */
-  retryAll(): void {
-    for (const table of this.tables.values()) table.retry();
+  /** A triggered run begins: what has failed is tried again. */
+  beginRun(): void {
+    const tables = [...this.tables.values()];
+    for (const table of tables) table.retry();
+    this.context.runs.begin(
+      tables.filter((table) => table.isPresent).map((table) => table.runTable()),
+      Date.now(),
+    );
+  }
+
+  async endRun(): Promise<void> {
+    this.context.runs.end(Date.now());
+    await this.flushRuns();
   }
 
   /** How long to wait until something can be done towards `goal`, 0 for at once; null when nothing can any more. */
@@ -138,13 +149,7 @@ export class ApplierTables {
       if (table.isDue(Date.now())) await table.advance(Date.now());
     }
     await this.updateLsn();
-    this.closeRuns(Date.now());
     if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
-  }
-
-  /** Keeps what was done in the history; `nowMs`: only what is long ago. */
-  closeRuns(nowMs?: number): void {
-    for (const table of this.tables.values()) table.closeRuns(nowMs);
   }
 
   /**
@@ -182,6 +187,7 @@ export class ApplierTables {
   }
 
   async close(): Promise<void> {
+    this.context.runs.end(Date.now());
     await this.writeProgress();
   }
 
@@ -196,7 +202,16 @@ export class ApplierTables {
     this.appliedLsn = formatLsn(isCaughtUp ? maxLsn(endLsn, this.idleLsn) : endLsn);
   }
 
+  /** Never throws: nothing depends on it. */
+  private async flushRuns(): Promise<void> {
+    await this.context.runs.flush().catch((error: unknown) => {
+      log("warning", "run-history-failed", { error: describeError(error) });
+    });
+  }
+
   private async writeProgress(): Promise<void> {
+    this.context.runs.settle(Date.now());
+    await this.flushRuns();
     const tables = Object.fromEntries([...this.tables].map(([tableId, table]) => [tableId, table.progress()]));
     const { logId } = this.context;
     const ran = this.ranAtMs === null ? {} : { ranAt: new Date(this.ranAtMs).toISOString() };

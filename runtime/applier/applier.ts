@@ -4,7 +4,7 @@ import type { ApplierConfig } from "../config";
 import { DuckDbSession } from "../destination/duckdb-session";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { RunHistory } from "../operate/run-history";
+import { RunHistory, runHistoryPath } from "../operate/run-history";
 import { startStatus } from "../operate/status-server";
 import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
@@ -12,12 +12,15 @@ import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
 import { ApplierTables } from "./applier-tables";
+import { TableRuns } from "./table-runs";
 import { applyByTrigger } from "./trigger-loop";
 
 /** Part of the memory limit that a batch's compressed change files may take: they grow when they're read. */
 const batchPart = 16;
 /** How often the log's beginning is looked for. */
 const awaitLogMs = 500;
+/** What is applied within it is one run of a table, where runs aren't triggered. */
+const runSpanMs = 60_000;
 
 export interface ApplierOptions {
   signal: AbortSignal;
@@ -72,7 +75,10 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
         destinationPath: config.destination.path,
         tables: config.tables,
         maintenance: config.maintenance,
-        history: new RunHistory(config.statusPath),
+        runs: new TableRuns(
+          await RunHistory.open(runHistoryPath(config.destination.path, config.id), config.runsKeptMax),
+          config.trigger.kind === "continuous" ? runSpanMs : null,
+        ),
         engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });
@@ -88,7 +94,6 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     state = { kind: "failed", errorKind: error.kind, message: error.message, remedy: error.remedy };
     throw error;
   } finally {
-    tables?.closeRuns();
     await session?.close();
     await status.close();
   }

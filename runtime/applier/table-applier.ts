@@ -9,7 +9,6 @@ import { tablePath } from "../destination/table-path";
 import { storedOptions } from "../destination/target-metadata";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
-import type { RunHistory } from "../operate/run-history";
 import type { ApplierTableStatus } from "../status";
 import { compareOptions, type NamedTableOptions, type OptionsChange } from "../table-options";
 import type { ApplierProgress } from "./applier-progress";
@@ -30,7 +29,8 @@ import {
   takenBy,
 } from "./table-home";
 import { ConditionMemo, TableMaintenance, tableCondition } from "./table-maintenance";
-import { TableRuns } from "./table-runs";
+import { changesBeforeSnapshot, setDamagedAside } from "./table-recovery";
+import { type Attempt, failPercentOf, type TableRuns } from "./table-runs";
 import { deltaCounters } from "./table-status";
 import { TableTargets } from "./table-targets";
 
@@ -42,8 +42,8 @@ export interface TableContext {
   /** options of tables that aren't as the defaults have them */
   tables: NamedTableOptions[];
   maintenance: MaintenanceConfig;
-  history: RunHistory;
   engineInfo: string;
+  runs: TableRuns;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
 }
@@ -55,6 +55,8 @@ const recordsMax = 500;
 const attemptsMax = 5;
 const noFiles = tableCondition([]);
 
+type Done = Omit<Attempt, "startedAtMs" | "durationMs" | "failure">;
+
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
 export class TableApplier {
   private home: TableHome | null = null;
@@ -63,13 +65,14 @@ export class TableApplier {
   private failure: TableFailure | null = null;
   private readonly targets: TableTargets;
   private readonly maintenance: TableMaintenance;
-  private readonly runs: TableRuns;
   /** its newest name is still to come, and its older one is another's */
   private waits = false;
   /** staging no longer has what comes after the table's position: only a new snapshot helps */
   private lacksPurged = false;
   private readonly owner: TableOwner;
   private rows = 0;
+  /** what the turn has applied */
+  private done: Done | null = null;
   private readonly condition = new ConditionMemo();
 
   /** `known`: from this process or an earlier one; a new table has `heldSequence` null and the record before its first. */
@@ -79,7 +82,6 @@ export class TableApplier {
     private readonly context: TableContext,
   ) {
     const { logId, records, tables, session, engineInfo } = context;
-    this.runs = new TableRuns(context.history);
     this.maintenance = new TableMaintenance(session, context.maintenance, engineInfo);
     this.targets = new TableTargets(tableId, records.store, tables);
     this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
@@ -128,36 +130,49 @@ export class TableApplier {
    */
   async advance(nowMs: number): Promise<void> {
     this.running = true;
+    this.done = null;
+    const startedMs = performance.now();
+    let failed = false;
     try {
       const plan = await this.fold();
       if (plan.ready.steps.length > 0) await this.apply(plan);
       else if (this.lacksPurged) throw needsPurged(this.label, plan.baseSequence);
       this.failure = null;
+      const { quarantinedAt: _over, ...known } = this.known;
+      this.known = known;
     } catch (thrown) {
-      const failure = afterFailure(this.failure, toSluiceError(thrown, this.label), nowMs);
+      const sinceMs = this.known.quarantinedAt === undefined ? nowMs : Date.parse(this.known.quarantinedAt);
+      const failure = afterFailure(this.failure, toSluiceError(thrown, this.label), nowMs, sinceMs);
       this.failure = failure;
+      const { quarantinedAtMs } = failure;
+      if (quarantinedAtMs !== null) {
+        this.known = { ...this.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
+      }
+      failed = true;
       log("warning", failure.quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
         table: this.label,
         error: describeError(failure.error),
         retryMs: failure.retryAtMs - nowMs,
       });
-      this.runs.failed(this.runTable(), failure.error, nowMs, Date.now());
       // What is known of the table may be wrong now: it is opened and read again.
       this.home = null;
       this.plan = null;
-    } finally {
-      this.running = false;
     }
+    this.running = false;
+    if (this.done !== null || failed) this.recordRun(nowMs, performance.now() - startedMs);
   }
 
-  private runTable(): Pick<ApplierTableStatus, "tableId" | "schema" | "name" | "mode"> {
+  private recordRun(startedAtMs: number, durationMs: number): void {
+    const { failure } = this;
+    const done: Done = this.done ?? { upserted: 0, deleted: 0, dropped: 0, bytes: 0 };
+    const told = failure === null ? null : { error: failure.error, isQuarantined: this.isQuarantined };
+    const attempt = { startedAtMs, durationMs: Math.round(durationMs), ...done, failure: told };
+    this.context.runs.record(this.runTable(), attempt);
+  }
+
+  runTable(): Pick<ApplierTableStatus, "tableId" | "schema" | "name" | "mode"> {
     const { schema, name } = this.known;
     return { tableId: this.tableId, schema, name, mode: this.targets.options(this.known).mode };
-  }
-
-  /** Keeps the history of what was done; `nowMs`: only what is long ago. */
-  closeRuns(nowMs?: number): void {
-    this.runs.close(nowMs);
   }
 
   /** One run between batches. @returns bytes of files written anew; null when nothing was to be done */
@@ -215,7 +230,7 @@ export class TableApplier {
     const { heldSequence, sequence } = this.known;
     const { records } = this.context;
     const { head } = records;
-    this.setHome(await findHome(await this.places(), this.owner, this.context));
+    this.setHome(await this.findHome());
     const held = this.held();
     if (held !== null && held > head) {
       throw new SluiceError("staging", `${this.label} holds staged commit ${held}, but staging ends at ${head}`, {
@@ -228,6 +243,33 @@ export class TableApplier {
     const tail = await records.tail();
     this.lacksPurged = start < head && start + 1 < tail;
     return this.lacksPurged ? tail - 1 : start;
+  }
+
+  private async findHome(): Promise<TableHome> {
+    const places = await this.places();
+    try {
+      return await findHome(places, this.owner, this.context);
+    } catch (error) {
+      const { place, heldSequence, sequence } = this.known;
+      const { records, destinationPath, session } = this.context;
+      // Only a table that is known as ours, and whose rows are staged anew.
+      if (!this.isQuarantined || place === undefined || heldSequence === null) throw error;
+      if ((await changesBeforeSnapshot(records, this.tableId, await this.readable(sequence))) === null) throw error;
+      if (!(await setDamagedAside(place, destinationPath, session))) throw error;
+      return findHome(places, this.owner, this.context);
+    }
+  }
+
+  /** Changes that a new snapshot makes needless, which a quarantined table never got. */
+  private async passedOver(baseSequence: number): Promise<number> {
+    if (this.known.quarantinedAt === undefined) return 0;
+    const { records } = this.context;
+    return (await changesBeforeSnapshot(records, this.tableId, await this.readable(baseSequence))) ?? 0;
+  }
+
+  /** The sequence, or the last one that is purged. */
+  private async readable(sequence: number): Promise<number> {
+    return Math.max(sequence, (await this.context.records.tail()) - 1);
   }
 
   /** Where the table may be: where it was, or where the newest record says. */
@@ -291,14 +333,14 @@ export class TableApplier {
     this.waits = decision.kind === "waiting";
     if (decision.kind === "waiting") return;
     if (decision.kind === "blocked") throw blocked(decision, this.label, home, baseSequence);
-    const { plan, isReplaced, goesOn } = decision;
+    const { isReplaced, goesOn } = decision;
+    const plan = { ...decision.plan, dropped: isReplaced ? await this.passedOver(baseSequence) : 0 };
     const { schema, name } = source;
     const settle = (next: PlanState) => {
       this.known = { ...this.known, schema, name };
       this.setHome({ place, delta, isDisplaced: false });
       this.setPlan(next);
     };
-    const startedMs = Date.now();
     for (let attempt = 1; attempt <= attemptsMax; attempt++) {
       const held = heldSequence(delta, this.owner);
       if (held !== null && held > baseSequence) {
@@ -315,11 +357,10 @@ export class TableApplier {
           });
         }
         this.lacksPurged = false;
-        settle(afterApply(this.plan as PlanState));
         const { upserted, deleted, sequence } = plan;
-        const did = { upserted, deleted, sequence, baseSequence, bytes: stagedBytes(plan) };
-        const took = { startedMs, endedMs: Date.now(), deltaVersion: delta.snapshot.version };
-        this.runs.applied({ table: this.runTable(), ...did, ...took });
+        const span = { fromSequence: baseSequence + 1, toSequence: sequence, deltaVersion: delta.snapshot.version };
+        this.done = { upserted, deleted, dropped: plan.dropped, bytes: stagedBytes(plan), ...span };
+        settle(afterApply(this.plan as PlanState));
         await this.checkpoint(delta);
         return;
       }
@@ -373,12 +414,15 @@ export class TableApplier {
 
   status(): ApplierTableStatus {
     const delta = this.home?.delta ?? null;
+    const runs = this.context.runs.recent(this.tableId);
     return {
       ...this.runTable(),
       type: "delta",
       state: this.state(),
       rows: this.rows,
       ...deltaCounters(delta),
+      failPercent: failPercentOf(runs),
+      runs,
       appliedSequence: this.known.sequence,
       ...(delta?.exists ? this.condition.of(delta) : noFiles),
       maintenance: { ...this.maintenance.status },

@@ -6,7 +6,7 @@ import type { TableHome } from "./table-home";
 /** A table that was set back behind what staging keeps. */
 export function needsPurged(label: string, sequence: number): SluiceError {
   return new SluiceError("staging", `${label} lacks staged commits after ${sequence}, which are no longer kept`, {
-    remedy: `The table was set back or removed. Take a new snapshot of it: sluice resync ${label}`,
+    remedy: `The table was set back or removed. Take a new snapshot of it: sluice resync --config FILE --table ${label}`,
   });
 }
 

@@ -15,11 +15,19 @@ export interface TableFailure {
 const unforeseenMax = 3;
 /** Attempts of one run at a table whose trouble may pass. */
 export const runAttemptsMax = 5;
-/** A quarantined table is tried again so often, as somebody may have mended what was wrong. */
-export const quarantineRetryMs = 600_000;
+/** A quarantined table is tried again, at last every ten minutes, as somebody may have mended what was wrong. */
+const quarantineRetryMs = { min: 10_000, max: 600_000 };
 
-/** Pure: what follows a failed attempt. The error's kind decides: what may pass is tried again, else quarantine. */
-export function afterFailure(previous: TableFailure | null, error: SluiceError, nowMs: number): TableFailure {
+/**
+ * Pure: what follows a failed attempt. The error's kind decides: what may pass is tried again, else quarantine, since
+ * `quarantinedSinceMs`: now, or when it began.
+ */
+export function afterFailure(
+  previous: TableFailure | null,
+  error: SluiceError,
+  nowMs: number,
+  quarantinedSinceMs: number,
+): TableFailure {
   const count = (previous?.count ?? 0) + 1;
   const mayPass =
     isTransient(error.kind) ||
@@ -31,6 +39,7 @@ export function afterFailure(previous: TableFailure | null, error: SluiceError, 
     return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: null };
   }
   // The first attempt hasn't looked ahead in the log for a snapshot that makes the trouble needless.
-  const retryMs = previous === null ? 0 : quarantineRetryMs;
-  return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: previous?.quarantinedAtMs ?? nowMs };
+  const { min, max } = quarantineRetryMs;
+  const retryMs = previous === null ? 0 : Math.min(min * 2 ** Math.min(count - 2, 20), max);
+  return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: quarantinedSinceMs };
 }

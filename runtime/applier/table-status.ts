@@ -6,8 +6,7 @@ export function deltaCounters(delta: DeltaTable | null) {
   return {
     upserted: own?.upserted ?? 0,
     deleted: own?.deleted ?? 0,
-    dropped: 0,
-    failPercent: 0,
+    dropped: own?.dropped ?? 0,
     durationMs: own?.durationMs ?? 0,
     deltaVersion: delta?.exists ? delta.snapshot.version : null,
   };

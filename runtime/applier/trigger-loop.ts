@@ -91,11 +91,11 @@ async function applyOnce(tables: ApplierTables, { signal, setState }: TriggerCon
 
 /** Until each table has what is staged up to `goal`, or can't be applied. */
 async function applyTo(tables: ApplierTables, goal: number, signal: AbortSignal): Promise<void> {
-  tables.retryAll();
+  tables.beginRun();
   while (!signal.aborted) {
     await tables.applyDue(signal);
     const waitMs = tables.waitMs(goal);
-    if (waitMs === null) return;
+    if (waitMs === null) return tables.endRun();
     if (waitMs > 0) await delay(Math.min(waitMs, lookMs), undefined, { signal }).catch(() => {});
   }
 }

@@ -1,38 +1,62 @@
-import type { ApplierConfig } from "../config";
-import { readRuns, type TableRun } from "../operate/run-history";
+import type { RuntimeConfig } from "../config";
+import { SluiceError } from "../errors";
+import { readRunHistory, runHistoryPath } from "../operate/run-history";
+import { bytesText, countText, secondsText, textTable } from "../operate/text-table";
+import type { TableRun } from "../status";
 
-/** `sluice runs`: what applying has done, by table, the newest first. */
-export function showRuns(config: ApplierConfig, options: { table?: string; limit: number; asJson: boolean }): void {
-  const runs = readRuns(config.statusPath, options);
-  if (options.asJson) process.stdout.write(`${JSON.stringify({ runs })}\n`);
-  else process.stdout.write(runs.length === 0 ? "no runs yet\n" : `${formatRuns(runs).join("\n")}\n`);
+const headings = ["START", "NAME", "TYPE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "BYTES"];
+
+/**
+ * `sluice runs`: the history of an applier's runs, newest first, from its file; the process needn't run.
+ * @param labels `schema.name` at the source; all tables when there are none
+ */
+export async function printRuns(
+  config: RuntimeConfig,
+  labels: string[],
+  { limit, asJson }: { limit: number; asJson: boolean },
+): Promise<void> {
+  if (config.role !== "applier") {
+    throw new SluiceError("config", `sluice runs: the configuration is of a ${config.role}`, {
+      remedy: "Give the applier's: <stateDir>/<deploymentId>/applier/config.json.",
+    });
+  }
+  const all = await readRunHistory(runHistoryPath(config.destination.path, config.id));
+  const known = new Set(all.map(labelOf));
+  const unknown = labels.find((label) => !known.has(label));
+  if (unknown !== undefined) {
+    throw new SluiceError("missing-object", `the history of ${config.id} has no run of ${unknown}`, {
+      remedy: known.size === 0 ? "There is none of any table yet." : `Name one of: ${[...known].sort().join(", ")}.`,
+    });
+  }
+  const chosen = labels.length === 0 ? all : all.filter((run) => labels.includes(labelOf(run)));
+  const runs = chosen.slice(-limit).reverse();
+  if (asJson) process.stdout.write(`${JSON.stringify({ runs })}\n`);
+  else process.stdout.write(`${runLines(runs).join("\n")}\n`);
 }
 
-const headings = ["STARTED", "TABLE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "BYTES"];
-/** columns of text stand left, numbers right */
-const textColumns = 3;
+const labelOf = ({ schema, name }: TableRun) => `${schema}.${name}`;
 
-/** Pure: a table of text, an error below its run. */
-export function formatRuns(runs: TableRun[]): string[] {
-  const cells = runs.map((run) => [
-    run.startedAt,
-    `${run.schema}.${run.name}`,
-    run.status,
-    `${(run.durationMs / 1000).toFixed(1)} s`,
-    ...[run.upserted, run.deleted, run.dropped].map((count) => count.toLocaleString("en")),
-    run.failPercent.toFixed(1),
-    run.bytes.toLocaleString("en"),
-  ]);
-  const widths = headings.map((heading, index) => Math.max(heading.length, ...cells.map((row) => row[index].length)));
-  const line = (row: string[]) =>
-    row
-      .map((cell, index) => (index < textColumns ? cell.padEnd(widths[index]) : cell.padStart(widths[index])))
-      .join("  ");
+/** Pure. */
+export function runLines(runs: readonly TableRun[]): string[] {
+  const lines = textTable(headings, runs.map(cells), 4);
+  for (const run of runs) {
+    if (run.error !== undefined) lines.push("", `${run.startedAt} ${labelOf(run)}: ${run.error.message}`);
+    if (run.error?.remedy !== undefined) lines.push(`  remedy: ${run.error.remedy}`);
+  }
+  return lines;
+}
+
+function cells(run: TableRun): string[] {
   return [
-    line(headings),
-    ...cells.flatMap((row, index) => {
-      const { error } = runs[index];
-      return error === undefined ? [line(row)] : [line(row), `  ${error.message}`];
-    }),
+    run.startedAt,
+    labelOf(run),
+    run.type,
+    run.status,
+    secondsText(run.durationMs),
+    countText(run.upserted),
+    countText(run.deleted),
+    countText(run.dropped),
+    run.failPercent.toFixed(1),
+    bytesText(run.bytes),
   ];
 }

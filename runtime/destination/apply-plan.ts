@@ -27,6 +27,8 @@ export interface ApplyPlan {
   /** rows and changes as staged: independent of how records fall into batches */
   upserted: number;
   deleted: number;
+  /** staged changes that are in none of the steps, as a snapshot took the place of what couldn't be applied */
+  dropped: number;
   /** of staged changes, to bound a batch */
   changeBytes: number;
 }
@@ -74,7 +76,7 @@ export function afterApply(state: PlanState): PlanState {
 }
 
 function emptyPlan(sequence: number): ApplyPlan {
-  return { steps: [], sequence, upserted: 0, deleted: 0, changeBytes: 0 };
+  return { steps: [], sequence, upserted: 0, deleted: 0, dropped: 0, changeBytes: 0 };
 }
 
 export type RecordHead = Pick<StagedCommit, "sequence" | "startLsn" | "stagedAt">;
@@ -133,6 +135,7 @@ function close(before: ApplyPlan, open: OpenSnapshot, keepsHistory: boolean): Ap
     sequence: before.sequence,
     upserted: before.upserted + open.rows + changes.upserted,
     deleted: before.deleted + changes.deleted,
+    dropped: 0,
     changeBytes: (keepsHistory ? before.changeBytes : 0) + changes.changeBytes,
   };
 }

@@ -132,7 +132,7 @@ async function targetOf(
 
 export function needsSnapshot(label: string, reason: string): SluiceError {
   return new SluiceError("config", `table ${label} needs a new snapshot: ${reason}`, {
-    remedy: `Take the change back, give the table another destination, or run: sluice resync ${label}`,
+    remedy: `Take the change back, give the table another destination, or run: sluice resync --config FILE --table ${label}`,
   });
 }
 
@@ -263,6 +263,7 @@ function commitInfo(
       sequence: plan.sequence,
       upserted: (before?.upserted ?? 0) + plan.upserted,
       deleted: (before?.deleted ?? 0) + plan.deleted,
+      dropped: (before?.dropped ?? 0) + plan.dropped,
       durationMs: Math.round((before?.durationMs ?? 0) + durationMs),
     },
   };

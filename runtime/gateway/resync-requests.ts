@@ -23,6 +23,8 @@ export async function followResyncRequests(capture: Capture, store: ObjectStore)
     // A snapshot that has begun since will soon be in a record.
     if (table.snapshotId !== snapshotId) continue;
     capture.atBoundary(() => {
+      // One that waits for its next attempt needn't wait any more.
+      if (table.capture.kind === "failed") table.retryAtMs = 0;
       if (table.capture.kind !== "capturing" || table.snapshotId !== snapshotId) return;
       const reason = "sluice resync asked for it";
       log("info", "table-copied-again", { table: `${table.schema}.${table.name}`, reason, source: "resync" });

@@ -1,81 +1,130 @@
-import { existsSync, readFileSync } from "node:fs";
+import { mkdir, open, readFile, rename } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { RotatingLog } from "./rotating-log";
+import type { TableRun } from "../status";
 
-/** What a table's applying has done in a stretch of time: of a run that ends by itself, or of a minute of one that doesn't. */
-export const tableRunSchema = z.object({
+const tableRunSchema = z.looseObject({
   tableId: z.string(),
   schema: z.string(),
   name: z.string(),
-  mode: z.string(),
-  status: z.enum(["succeeded", "failed"]),
-  startedAt: z.string(),
-  endedAt: z.string(),
-  /** time spent on it */
-  durationMs: z.number(),
-  /** commits of the table's Delta log, or failed attempts */
-  attempts: z.int(),
-  upserted: z.int(),
-  deleted: z.int(),
-  /** rows that the destination can't have: none today, as such values become NULL and are counted by the gateway */
-  dropped: z.int(),
-  failPercent: z.number(),
-  /** of staged files applied */
-  bytes: z.int(),
-  /** the staged commits that the table got, first and last; null for a failure */
-  fromSequence: z.int().nullable(),
-  toSequence: z.int().nullable(),
-  deltaVersion: z.int().nullable(),
-  error: z.object({ kind: z.string(), message: z.string(), remedy: z.string().optional() }).optional(),
+  startedAt: z.iso.datetime(),
+  status: z.enum(["running", "succeeded", "failed", "quarantined", "interrupted"]),
 });
-export type TableRun = z.infer<typeof tableRunSchema>;
 
-const filesMax = 4;
-
-/** Beside the status document; one JSON object a line. */
-export function runHistoryPath(statusPath: string): string {
-  return join(dirname(statusPath), "runs.ndjson");
+/** Where an applier keeps the history of its runs: beside the tables, so that it outlives staging. */
+export function runHistoryPath(destinationPath: string, id: string): string {
+  return join(destinationPath, ".sluice", `runs-${encodeURIComponent(id)}.jsonl`);
 }
 
-/** Keeps runs in files of 5 MB, four at most: about 60,000 runs. */
+/** Lines that a file has at least before it is written anew. */
+const linesMin = 1_000;
+
+/**
+ * The last runs of each table, in a file of JSON lines: of the lines of one run the last one holds. Lines are only
+ * appended, and flushed; a file that has grown is replaced as a whole. A line that a crash has cut is left out.
+ */
 export class RunHistory {
-  private readonly file: RotatingLog;
-  /** A line that a crash has cut ends here. */
-  private separator = "\n";
+  /** by table, newest last */
+  private readonly runs = new Map<string, TableRun[]>();
+  /** newest state of each run that isn't written, by table and start */
+  private pending = new Map<string, TableRun>();
+  private lines: number;
 
-  constructor(statusPath: string) {
-    this.file = new RotatingLog(runHistoryPath(statusPath), { bytesMax: 5_000_000, filesMax });
+  private constructor(
+    private readonly path: string,
+    private readonly keptMax: number,
+    found: { runs: TableRun[]; lines: number },
+  ) {
+    this.lines = found.lines;
+    for (const run of found.runs) this.keep(run);
   }
 
-  add(run: TableRun): void {
-    this.file.write(`${this.separator}${JSON.stringify(run)}\n`);
-    this.separator = "";
+  /** Runs that an earlier process has left open become `interrupted`. */
+  static async open(path: string, keptMax: number): Promise<RunHistory> {
+    const history = new RunHistory(path, keptMax, await readLines(path));
+    for (const run of history.all()) if (run.status === "running") history.put({ ...run, status: "interrupted" });
+    await history.flush();
+    return history;
   }
-}
 
-/** The newest runs first. Lines that were cut by a crash are left out. */
-export function readRuns(statusPath: string, options: { table?: string; limit: number }): TableRun[] {
-  const path = runHistoryPath(statusPath);
-  const runs: TableRun[] = [];
-  for (let index = 0; index < filesMax; index++) {
-    const name = index === 0 ? path : `${path}.${index}`;
-    if (!existsSync(name)) continue;
-    for (const line of readFileSync(name, "utf8").split("\n").reverse()) {
-      const run = parseRun(line);
-      if (run === null || (options.table !== undefined && `${run.schema}.${run.name}` !== options.table)) continue;
-      runs.push(run);
-      if (runs.length === options.limit) return runs;
+  /** A new run, or a later state of one. */
+  put(run: TableRun): void {
+    this.keep(run);
+    this.pending.set(keyOf(run), run);
+  }
+
+  /** Newest last. */
+  of(tableId: string): readonly TableRun[] {
+    return this.runs.get(tableId) ?? [];
+  }
+
+  /** Makes durable what was put since. What could not be written is tried again by the next call. */
+  async flush(): Promise<void> {
+    const written = new Map(this.pending);
+    if (written.size === 0) return;
+    const all = this.all();
+    const isLong = this.lines + written.size > Math.max(linesMin, 2 * all.length);
+    await mkdir(dirname(this.path), { recursive: true });
+    if (isLong) {
+      await write(`${this.path}.tmp`, "w", all);
+      await rename(`${this.path}.tmp`, this.path);
+      this.lines = all.length;
+    } else {
+      await write(this.path, "a", [...written.values()]);
+      this.lines += written.size;
     }
+    for (const [key, run] of written) if (this.pending.get(key) === run) this.pending.delete(key);
   }
-  return runs;
+
+  private all(): TableRun[] {
+    return [...this.runs.values()].flat();
+  }
+
+  private keep(run: TableRun): void {
+    const runs = this.runs.get(run.tableId) ?? [];
+    this.runs.set(run.tableId, runs);
+    const at = runs.findLastIndex(({ startedAt }) => startedAt === run.startedAt);
+    if (at >= 0) runs[at] = run;
+    else runs.push(run);
+    if (runs.length > this.keptMax) runs.shift();
+  }
 }
 
-function parseRun(line: string): TableRun | null {
-  if (line === "") return null;
+const keyOf = ({ tableId, startedAt }: TableRun) => `${tableId} ${startedAt}`;
+
+/** All runs that are kept, oldest first; [] when there is no history. */
+export async function readRunHistory(path: string): Promise<TableRun[]> {
+  const runs = new Map<string, TableRun>();
+  for (const run of (await readLines(path)).runs) runs.set(keyOf(run), run);
+  return [...runs.values()].sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
+}
+
+async function readLines(path: string): Promise<{ runs: TableRun[]; lines: number }> {
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+    throw error;
+  });
+  const lines = text.split("\n").filter((line) => line !== "");
+  return { runs: lines.flatMap(parseLine), lines: lines.length };
+}
+
+function parseLine(line: string): TableRun[] {
   try {
-    return tableRunSchema.parse(JSON.parse(line));
+    const value: unknown = JSON.parse(line);
+    return tableRunSchema.safeParse(value).success ? [value as TableRun] : [];
   } catch {
-    return null;
+    return [];
+  }
+}
+
+async function write(path: string, flag: "a" | "w", runs: TableRun[]): Promise<void> {
+  const file = await open(path, flag);
+  try {
+    // In front too: the line before may be one that a crash has cut.
+    const newline = flag === "a" ? "\n" : "";
+    await file.writeFile(newline + runs.map((run) => `${JSON.stringify(run)}\n`).join(""));
+    await file.sync();
+  } finally {
+    await file.close();
   }
 }

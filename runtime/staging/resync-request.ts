@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "./object-store";
+import type { StagedCommit } from "./staged-commit";
 import { readCommit, readHead } from "./staging-log";
 
 /** `requests/resync/<oid>.json`: somebody wants a new snapshot of a table. It stays until one has begun in a staged record. */
@@ -22,11 +23,10 @@ const keyOf = (tableId: string) => `${folder}/${tableId}.json`;
  * @throws SluiceError `missing-object` when the newest staged record has no such table
  */
 export async function requestResync(store: ObjectStore, label: string): Promise<ResyncRequest> {
-  const head = await readHead(store);
-  const tables = head === 0 ? [] : Object.entries((await readCommit(store, head)).tables);
-  const found = tables.find(([, { schema, name }]) => `${schema}.${name}` === label);
+  const tables = await readStagedTables(store);
+  const found = tables.find(([, table]) => labelOf(table) === label);
   if (found === undefined) {
-    const known = tables.map(([, { schema, name }]) => `${schema}.${name}`).sort();
+    const known = tables.map(([, table]) => labelOf(table)).sort();
     throw new SluiceError("missing-object", `staging ${store.location} has no table ${label}`, {
       remedy: known.length === 0 ? "Start the gateway first." : `Name one of: ${known.join(", ")}.`,
     });
@@ -35,6 +35,20 @@ export async function requestResync(store: ObjectStore, label: string): Promise<
   const request: ResyncRequest = { version: 1, tableId, snapshotId, requestedAt: new Date().toISOString() };
   await store.put(keyOf(tableId), JSON.stringify(request));
   return request;
+}
+
+/** `schema.name` of each table that the newest staged record has. */
+export async function readStagedLabels(store: ObjectStore): Promise<string[]> {
+  return (await readStagedTables(store)).map(([, table]) => labelOf(table)).sort();
+}
+
+async function readStagedTables(store: ObjectStore): Promise<[string, StagedCommit["tables"][string]][]> {
+  const head = await readHead(store);
+  return head === 0 ? [] : Object.entries((await readCommit(store, head)).tables);
+}
+
+function labelOf({ schema, name }: StagedCommit["tables"][string]): string {
+  return `${schema}.${name}`;
 }
 
 /** Those that are open; one that can't be read is removed, as it can't be followed. */

@@ -41,7 +41,7 @@ describe("flags", () => {
 });
 
 function applied(name: string, more: Partial<ApplierTableStatus> = {}): ApplierTableStatus {
-  const counts = { rows: 10, upserted: 1234567, deleted: 8, dropped: 0, failPercent: 0, durationMs: 1250 };
+  const counts = { runs: [], rows: 10, upserted: 1234567, deleted: 8, dropped: 0, failPercent: 0, durationMs: 1250 };
   const position = { appliedSequence: 3, deltaVersion: 2, path: "/lake" };
   const state = { kind: "idle" } as const;
   const compacted = { compactions: 0, conflicts: 0, filesCompacted: 0, bytesCompacted: 0, bytesWritten: 0 };

@@ -1,17 +1,11 @@
+import { countText, secondsText, textTable } from "../../runtime/operate/text-table";
 import type { ApplierTableStatus } from "../../runtime/status";
 
 const headings = ["NAME", "TYPE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %"];
 
 /** The run's tables as lines: names to the left, numbers to the right. */
 export function runTable(tables: readonly ApplierTableStatus[]): string[] {
-  const rows = [...tables].sort((a, b) => (a.name < b.name ? -1 : 1)).map(cells);
-  const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column].length)));
-  const line = (row: string[]) =>
-    row
-      .map((cell, column) => (column < 3 ? cell.padEnd(widths[column]) : cell.padStart(widths[column])))
-      .join("  ")
-      .trimEnd();
-  return [line(headings), widths.map((width) => "-".repeat(width)).join("  "), ...rows.map(line)];
+  return textTable(headings, [...tables].sort((a, b) => (a.name < b.name ? -1 : 1)).map(cells), 3);
 }
 
 function cells(table: ApplierTableStatus): string[] {
@@ -19,8 +13,8 @@ function cells(table: ApplierTableStatus): string[] {
     table.name,
     table.type,
     statusOf(table.state),
-    `${(table.durationMs / 1_000).toFixed(1)} s`,
-    ...[table.upserted, table.deleted, table.dropped].map((rows) => rows.toLocaleString("en")),
+    secondsText(table.durationMs),
+    ...[table.upserted, table.deleted, table.dropped].map(countText),
     table.failPercent.toFixed(1),
   ];
 }

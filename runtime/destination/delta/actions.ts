@@ -70,6 +70,7 @@ export const commitInfoSchema = z.looseObject({
       /** in the table's life so far */
       upserted: z.int(),
       deleted: z.int(),
+      dropped: z.int().optional(),
       durationMs: z.number(),
     })
     .optional(),

@@ -117,9 +117,12 @@ export async function readOrNull(path: string): Promise<Buffer | null> {
   }
 }
 
-export function damaged(path: string, cause: unknown): SluiceError {
-  return new SluiceError("destination", `Delta log: ${path} is damaged: ${reason(cause)}`, {
-    remedy: "Restore the file, or move the table's folder away and let the pipeline take a new snapshot of the table.",
+/** What is in the log can't be right; not: it can't be read now. */
+export class DamagedLogError extends SluiceError {}
+
+export function damaged(path: string, cause: unknown): DamagedLogError {
+  return new DamagedLogError("destination", `Delta log: ${path} is damaged: ${reason(cause)}`, {
+    remedy: "Restore the file, or take a new snapshot of the table: sluice resync.",
     cause,
   });
 }

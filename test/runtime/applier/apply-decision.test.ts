@@ -10,7 +10,7 @@ const steps: Record<string, ApplyStep> = {
 };
 const plan = (text: string): ApplyPlan => ({
   steps: [...text].map((letter) => steps[letter]),
-  ...{ sequence: 1, upserted: 0, deleted: 0, changeBytes: 0 },
+  ...{ sequence: 1, upserted: 0, deleted: 0, dropped: 0, changeBytes: 0 },
 });
 
 function decide(text: string, more: Partial<ApplySituation> = {}): string {

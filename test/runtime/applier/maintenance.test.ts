@@ -154,7 +154,9 @@ describe("the staging purge", () => {
     // A table that is lost with what staging no longer has is told, not made anew with holes.
     rmSync(path(), { recursive: true });
     await insert(7, 1);
-    await expect(apply()).rejects.toMatchObject({ remedy: expect.stringContaining("sluice resync public.orders") });
+    await expect(apply()).rejects.toMatchObject({
+      remedy: expect.stringContaining("sluice resync --config FILE --table public.orders"),
+    });
     expect(existsSync(path())).toBe(false);
   });
 

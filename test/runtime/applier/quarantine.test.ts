@@ -1,6 +1,6 @@
 // Contract: a table that can't be applied is told with its reason and holds up no other; the snapshot that `sluice resync`
 // asks for heals it, in every mode, whatever was wrong before it (invariants 3 and 4).
-import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
@@ -81,10 +81,100 @@ describe("a table that can't be applied", () => {
     await log.snapshot(items, [{ id: "1" }]);
     await apply();
     rmSync(join(log.destination, "public", "orders"), { recursive: true });
-    await expect(apply()).rejects.toMatchObject({ remedy: expect.stringContaining("sluice resync public.orders") });
+    await expect(apply()).rejects.toMatchObject({
+      remedy: expect.stringContaining("sluice resync --config FILE --table public.orders"),
+    });
     await log.snapshot(orders, [{ id: "7" }], "again");
     await apply();
     expect(await idsOf("orders")).toEqual([7]);
+  });
+});
+
+describe("a table whose destination is damaged", () => {
+  const apply = () => runApplier(log.config(), { signal: new AbortController().signal, version });
+  const folder = () => join(log.destination, "public", "orders");
+
+  async function applied(): Promise<void> {
+    await log.snapshot(orders, [{ id: "1" }, { id: "2" }]);
+    await log.snapshot(items, [{ id: "1" }]);
+    await log.changes(orders, [{ op: 1, row: { id: "2", name: "'b'" } }]);
+    await log.commit();
+    await apply();
+  }
+
+  async function goOn(): Promise<void> {
+    await log.changes(orders, [{ op: 2, row: { id: "2" } }]);
+    await log.changes(items, [{ op: 0, row: { id: "2" } }]);
+    await log.commit();
+    await expect(apply()).rejects.toMatchObject({ kind: "destination" });
+    expect(tableOf("orders")?.state.kind).toBe("quarantined");
+    expect(tableOf("items")).toMatchObject({ rows: 2, state: { kind: "idle" } });
+    expect(tableOf("orders")?.runs[0]).toMatchObject({ status: "quarantined", failPercent: 100 });
+  }
+
+  /** @param dropped changes that the table never got */
+  async function healed(dropped: number): Promise<void> {
+    await log.snapshot(orders, [{ id: "5" }], "again");
+    await log.changes(orders, [{ op: 0, row: { id: "6" } }]);
+    await log.commit();
+    await apply();
+    expect(await idsOf("orders")).toEqual([5, 6]);
+    expect(tableOf("orders")).toMatchObject({ state: { kind: "idle" }, dropped });
+    expect(tableOf("orders")?.runs[0]).toMatchObject({ status: "succeeded", dropped });
+    await apply();
+    expect(await idsOf("orders")).toEqual([5, 6]);
+  }
+
+  it("in its log stays as it is until a new snapshot comes, and is kept aside then", async () => {
+    await applied();
+    const commit = join(folder(), "_delta_log", `${"0".repeat(19)}1.json`);
+    writeFileSync(commit, "damaged");
+    await goOn();
+    expect(readFileSync(commit, "utf8")).toBe("damaged");
+    // One of them was in the table that is kept aside.
+    await healed(2);
+    const [aside] = readdirSync(join(log.destination, ".sluice", "damaged"));
+    expect(readdirSync(join(log.destination, ".sluice", "damaged", aside))).toContain("_delta_log");
+  });
+
+  it("in its data is replaced by a new snapshot", async () => {
+    await applied();
+    for (const file of readdirSync(folder()).filter((name) => name.endsWith(".parquet"))) {
+      writeFileSync(join(folder(), file), "damaged");
+    }
+    await goOn();
+    await healed(1);
+  });
+
+  it("and isn't known as ours is never moved", async () => {
+    await applied();
+    writeFileSync(join(folder(), "_delta_log", `${"0".repeat(19)}1.json`), "damaged");
+    rmSync(join(log.folder, "staging", "progress"), { recursive: true });
+    await log.snapshot(orders, [{ id: "5" }], "again");
+    await expect(apply()).rejects.toMatchObject({ kind: "destination" });
+    expect(existsSync(join(folder(), "_delta_log"))).toBe(true);
+    expect(existsSync(join(log.destination, ".sluice", "damaged"))).toBe(false);
+  });
+
+  it("holds back the purge of what it needs", async () => {
+    await applied();
+    writeFileSync(join(folder(), "_delta_log", `${"0".repeat(19)}1.json`), "damaged");
+    await log.changes(orders, [{ op: 0, row: { id: "3" } }]);
+    const needed = await log.commit();
+    for (let at = 10; at < 13; at++) {
+      await log.changes(items, [{ op: 0, row: { id: String(at) } }]);
+      await log.commit();
+    }
+    const maintenance = maintenanceSchema.parse({ stagingRetentionMs: 0 });
+    const stop = new AbortController();
+    const config = log.config({ maintenance, trigger: { kind: "continuous", intervalMs: 20 } });
+    const running = runApplier(config, { signal: stop.signal, version });
+    await until("what is applied is purged", () => (status().purge.tail === needed ? true : null)).finally(() => {
+      stop.abort();
+      return running;
+    });
+    expect(tableOf("items")?.rows).toBe(4);
+    expect(status().purge.heldBy).toMatch(/orders/);
   });
 });
 

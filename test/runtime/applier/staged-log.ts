@@ -69,6 +69,7 @@ export class StagedLog {
       destination: { kind: "local", path: this.destination },
       trigger: { kind: "once" },
       tables: [],
+      runsKeptMax: 50,
       maintenance: maintenanceSchema.parse({}),
       memoryBytesMax: 256 * 1024 * 1024,
       ...changes,

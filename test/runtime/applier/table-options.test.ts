@@ -191,7 +191,7 @@ describe("a change of options", () => {
     await change(3);
     await expect(apply({ name: "people", mode: "scd2" })).rejects.toMatchObject({
       message: "table public.people needs a new snapshot: its mode changes from softDelete to scd2",
-      remedy: expect.stringContaining("sluice resync public.people"),
+      remedy: expect.stringContaining("sluice resync --config FILE --table public.people"),
     });
     expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(2);
     await log.snapshot(people, [person], "again");
