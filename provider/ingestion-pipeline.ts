@@ -56,13 +56,13 @@ export interface MaintenanceArgs {
   fileRetentionMs?: number;
   /** Staged commits stay so long at least, and until they are applied; default 7 days. */
   stagingRetentionMs?: number;
-  /** Part of the applier's time that compaction may take; default 0.2. No batch that is due waits longer than an interval. */
+  /** Part of the applier's time that compaction may take; default 0.3. No batch that is due waits longer than an interval. */
   timeShareMax?: number;
   /** Bytes of files that one compaction reads; default 64 MiB. */
   bytesMax?: number;
   /** So many small files of about one size become one; default 8. */
   filesMin?: number;
-  /** A file is written anew when this part of its rows is deleted; default 0.3. */
+  /** A file is written anew when this part of its rows is deleted; default 0.2. */
   deletedShareMin?: number;
   /** Rows of a compacted file are in the order of the table's key; default false. */
   clusterByKey?: boolean;

@@ -191,8 +191,8 @@ export const maintenanceSchema = z
       .int()
       .min(0)
       .default(7 * 86_400_000),
-    /** part of the applier's time that it may take; default 0.2 */
-    timeShareMax: z.number().gt(0).max(1).default(0.2),
+    /** part of the applier's time that it may take; default 0.3 */
+    timeShareMax: z.number().gt(0).max(1).default(0.3),
     /**
      * files read by one compaction, in bytes; default 64 MiB. Less where it would take longer than the trigger's interval:
      * no batch that is due waits longer than that.
@@ -203,8 +203,8 @@ export const maintenanceSchema = z
       .default(64 * 1024 * 1024),
     /** so many small files of about one size become one; default 8 */
     filesMin: z.int().min(2).default(8),
-    /** a file is written anew when this part of its rows is deleted; default 0.3 */
-    deletedShareMin: z.number().gt(0).max(1).default(0.3),
+    /** a file is written anew when this part of its rows is deleted; default 0.2 */
+    deletedShareMin: z.number().gt(0).max(1).default(0.2),
     /** rows of a compacted file are in the order of the table's key; default false */
     clusterByKey: z.boolean().default(false),
   })

@@ -16,10 +16,12 @@ const firstCreditMs = 1_000;
 /** Before the first run that tells: a slow disk's. */
 const firstBytesPerMs = 20_000;
 const bytesPerMsMin = 1_000;
-/** Runs below this size are as long as their commit takes. */
-const measuredBytesMin = 1024 * 1024;
-/** So small that its time is the commit's. */
-const bytesMin = 256 * 1024;
+/** Runs below this size tell little of the speed: a large part of their time is the commit's. */
+const measuredBytesMin = 4 * 1024 * 1024;
+/** What any commit takes. */
+const commitMs = 50;
+/** So much is always allowed: smaller runs would take as long, and get less done. */
+const bytesMin = { bytes: 8 * 1024 * 1024, fromIntervalMs: 250, bytesBelow: 1024 * 1024 };
 /** Part of the interval that a run is meant to take, for no run is exactly as long as expected. */
 const intervalPart = 0.7;
 
@@ -36,7 +38,7 @@ export function refill(budget: MaintenanceBudget, nowMs: number, timeShareMax: n
 export function spend(budget: MaintenanceBudget, durationMs: number, bytes: number): MaintenanceBudget {
   const creditMs = budget.creditMs - durationMs;
   if (bytes < measuredBytesMin || durationMs <= 0) return { ...budget, creditMs };
-  const measured = Math.max(bytesPerMsMin, bytes / durationMs);
+  const measured = Math.max(bytesPerMsMin, bytes / Math.max(1, durationMs - commitMs));
   return { ...budget, creditMs, bytesPerMs: (budget.bytesPerMs + measured) / 2 };
 }
 
@@ -44,5 +46,6 @@ export function spend(budget: MaintenanceBudget, durationMs: number, bytes: numb
 export function bytesAllowed(budget: MaintenanceBudget, intervalMs: number | null, bytesMax: number): number {
   if (budget.creditMs <= 0) return 0;
   if (intervalMs === null) return bytesMax;
-  return Math.min(bytesMax, Math.max(bytesMin, Math.floor(budget.bytesPerMs * intervalMs * intervalPart)));
+  const least = intervalMs < bytesMin.fromIntervalMs ? bytesMin.bytesBelow : bytesMin.bytes;
+  return Math.min(bytesMax, Math.max(least, Math.floor(budget.bytesPerMs * intervalMs * intervalPart)));
 }

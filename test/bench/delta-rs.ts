@@ -8,19 +8,28 @@ const python = join(venv, "bin", "python");
 
 export type DeltaRsResult = { seconds: number[]; bytesWritten: number[] } | { skipped: string };
 
-/** MERGE of the same changes by delta-rs into a table made of the same files; its own start-up doesn't count. */
-export function mergeByDeltaRs(folder: string, changes: string, files: string[], runs: number): DeltaRsResult {
+function runScript<T>(name: string, arguments_: string[]): T | { skipped: string } {
   if (!existsSync(python)) {
-    if (spawnSync("python3", ["-m", "venv", venv]).status !== 0)
+    if (spawnSync("python3", ["-m", "venv", venv]).status !== 0) {
       return { skipped: "python3 makes no virtual environment" };
+    }
     const pip = spawnSync(python, ["-m", "pip", "install", "-q", "deltalake==1.6.6", "pyarrow"], { timeout: 300_000 });
     if (pip.status !== 0) return { skipped: `pip can't install deltalake: ${pip.stderr?.toString().slice(-200)}` };
   }
-  const script = join(root, "test", "bench", "delta_rs_merge.py");
-  const { status, stdout, stderr } = spawnSync(python, [script, folder, String(runs), changes, ...files], {
+  const { status, stdout, stderr } = spawnSync(python, [join(root, "test", "bench", name), ...arguments_], {
     timeout: 1_200_000,
     maxBuffer: 1 << 24,
   });
   if (status !== 0) return { skipped: `delta-rs failed: ${stderr?.toString().slice(-500)}` };
-  return JSON.parse(stdout.toString()) as DeltaRsResult;
+  return JSON.parse(stdout.toString()) as T;
+}
+
+/** MERGE of the same changes by delta-rs into a table made of the same files; its own start-up doesn't count. */
+export function mergeByDeltaRs(folder: string, changes: string, files: string[], runs: number): DeltaRsResult {
+  return runScript("delta_rs_merge.py", [folder, String(runs), changes, ...files]);
+}
+
+/** Seconds of a full scan by delta-rs: of a table, and of one of the same rows that was just written. */
+export function scanByDeltaRs(table: string, fresh: string): { ours: number; fresh: number } | { skipped: string } {
+  return runScript("delta_rs_scan.py", [table, fresh]);
 }

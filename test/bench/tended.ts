@@ -5,6 +5,7 @@ import { RuntimeProcess, until } from "../support/runtime-process";
 import { applyOnce } from "./applier-run";
 import type { BenchOptions } from "./bench-options";
 import { batchSeconds, type OwnCommit, ownCommits } from "./delta-log";
+import { scanByDeltaRs } from "./delta-rs";
 import { type Figure, figure } from "./figures";
 import { peakMemory } from "./gateway-run";
 import { stageTable } from "./staged-updates";
@@ -61,6 +62,7 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
     const seconds = batchSeconds(commits);
     options.progress("scan …");
     const scan = await scanTable(tablePath, options.folder);
+    const deltaRs = scanByDeltaRs(tablePath, join(options.folder, "fresh-delta"));
     const { files, smallFiles, deletedShare, bytes, maintenance } = table;
     return figure(
       "tended",
@@ -76,7 +78,10 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
           last: round(mean(waits.slice(-10))),
           max: round(Math.max(...waits)),
         },
-        scan: { seconds: round(scan.ours), freshSeconds: round(scan.fresh), ratio: round(scan.ours / scan.fresh) },
+        scan: {
+          duckdb: { ...rounded(scan), ratio: round(scan.ours / scan.fresh) },
+          deltaRs: "skipped" in deltaRs ? deltaRs : { ...rounded(deltaRs), ratio: round(deltaRs.ours / deltaRs.fresh) },
+        },
         table: { files, smallFiles, deletedShare, bytes },
         maintenance,
       },
@@ -87,4 +92,6 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
   }
 }
 
+const rounded = (seconds: object) =>
+  Object.fromEntries(Object.entries(seconds).map(([name, value]) => [name, round(value as number)]));
 const mean = (values: number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;

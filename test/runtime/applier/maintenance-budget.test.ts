@@ -27,15 +27,16 @@ describe("a run's size", () => {
     let budget = newBudget(0);
     for (let run = 0; run < 10; run++) budget = { ...spend(budget, 100, 10 * mebibyte), creditMs: 1 };
     const allowed = bytesAllowed(budget, 500, 1024 * mebibyte);
-    expect(allowed).toBeGreaterThan(30 * mebibyte);
-    expect(allowed).toBeLessThan(50 * mebibyte);
+    expect(allowed).toBeGreaterThan(60 * mebibyte);
+    expect(allowed).toBeLessThan(80 * mebibyte);
     expect(bytesAllowed(budget, 500, mebibyte)).toBe(mebibyte);
     expect(bytesAllowed(budget, null, 1024 * mebibyte)).toBe(1024 * mebibyte);
   });
 
   it("is never so small that nothing could be done", () => {
     const slow = { creditMs: 1, atMs: 0, bytesPerMs: 1 };
-    expect(bytesAllowed(slow, 10, 64 * mebibyte)).toBe(mebibyte / 4);
+    expect(bytesAllowed(slow, 10, 64 * mebibyte)).toBe(mebibyte);
+    expect(bytesAllowed(slow, 500, 64 * mebibyte)).toBe(8 * mebibyte);
     expect(bytesAllowed({ ...slow, creditMs: 0 }, 10, 64 * mebibyte)).toBe(0);
   });
 });

@@ -38,8 +38,8 @@ describe("what is done next", () => {
       merge(["a0", "a1", "a10", "a11", "a2", "a3"], "small-files"),
     ],
     ["no run for what two files can't have", many(8, "a", 10), 12, null],
-    ["few deleted rows stay", [file("a", 20, 0.29)], 64, null],
-    ["many deleted rows go", [file("a", 20, 0.3), file("b", 20)], 64, merge(["a"], "deleted-rows")],
+    ["few deleted rows stay", [file("a", 20, 0.19)], 64, null],
+    ["many deleted rows go", [file("a", 20, 0.2), file("b", 20)], 64, merge(["a"], "deleted-rows")],
     [
       "most deleted rows first",
       [file("a", 40, 0.4), file("b", 40, 0.9), file("c", 40, 0.5)],
