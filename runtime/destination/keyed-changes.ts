@@ -62,6 +62,13 @@ export function sameKey(target: TargetTable, one: string, other: string): string
  * shortcuts -0 would become 0.
  */
 export async function keepLatest(session: DuckDbSession, table: string, keys: string[]): Promise<void> {
+  const [{ repeated }] = await session.rows<{ repeated: boolean }>(
+    `SELECT count(*) > (SELECT count(*) FROM (SELECT 1 FROM ${table} GROUP BY ${keys.join(", ")})) AS repeated FROM ${table}`,
+  );
+  if (!repeated) {
+    await session.run(`DROP TABLE IF EXISTS latest; ALTER TABLE ${table} RENAME TO latest`);
+    return;
+  }
   await session.run(
     `CREATE OR REPLACE TEMP TABLE latest AS SELECT * FROM ${table}
      WHERE rowid IN (SELECT arg_max(rowid, _position) FROM ${table} GROUP BY ${keys.join(", ")})`,

@@ -152,7 +152,11 @@ describe("a destination option", () => {
 
 describe("deletionVectors: false", () => {
   it("writes files with deleted rows anew, those of before too", async () => {
-    await log.snapshot(people, [person, { ...person, id: "2" }, { ...person, id: "3" }, { ...person, id: "5" }]);
+    const ids = ["1", "2", "3", "5", "6", "7", "8"];
+    await log.snapshot(
+      people,
+      ids.map((id) => ({ ...person, id })),
+    );
     await log.changes(people, [{ op: 2, row: { id: "1" } }]);
     await log.commit();
     await apply({ name: "people" });
@@ -170,7 +174,7 @@ describe("deletionVectors: false", () => {
     const { files, properties } = await openDelta(path);
     expect(files.every(({ deleted }) => deleted === 0)).toBe(true);
     expect(properties["delta.enableDeletionVectors"]).toBe("false");
-    expect((await readDeltaRows(path)).map(({ id }) => id).sort()).toEqual([3n, 4n, 5n]);
+    expect((await readDeltaRows(path)).map(({ id }) => id).sort()).toEqual([3n, 4n, 5n, 6n, 7n, 8n]);
     await log.snapshot({ ...people, tableId: "105", name: "plain" }, [person]);
     await apply({ name: "plain", deletionVectors: false });
     const text = readFileSync(join(pathOf("public", "plain"), "_delta_log", `${"0".repeat(20)}.json`), "utf8");
