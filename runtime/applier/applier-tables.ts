@@ -54,6 +54,7 @@ export class ApplierTables {
     const tables = new ApplierTables(store, id, { ...context, logId, records: new StagedRecords(store) });
     const progress = await readProgress(store, id, logId);
     if (progress === null) return tables;
+    tables.written = progress;
     tables.scannedSequence = progress.scannedSequence;
     if (progress.ranAt !== undefined) tables.ranAtMs = Date.parse(progress.ranAt);
     for (const [tableId, known] of Object.entries(progress.tables)) tables.add(tableId, known);
@@ -149,7 +150,16 @@ export class ApplierTables {
       if (table.isDue(Date.now())) await table.advance(Date.now());
     }
     await this.updateLsn();
-    if (Date.now() - this.writtenMs >= progressMs) await this.writeProgress();
+    if (Date.now() - this.writtenMs >= progressMs || this.hasNewHome) await this.writeProgress();
+  }
+
+  /** A table has got its place: that it is ours must be known should its log be damaged. */
+  private get hasNewHome(): boolean {
+    const written = this.written?.tables ?? {};
+    for (const [tableId, table] of this.tables) {
+      if (table.progress().heldSequence !== null && (written[tableId]?.heldSequence ?? null) === null) return true;
+    }
+    return false;
   }
 
   /**

@@ -14,7 +14,7 @@ import { compareOptions, type NamedTableOptions, type OptionsChange } from "../t
 import type { ApplierProgress } from "./applier-progress";
 import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";
-import { blocked, needsPurged, toSluiceError } from "./table-errors";
+import { blocked, needsPurged, notOurs, toSluiceError } from "./table-errors";
 import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
 import {
   assertOwned,
@@ -252,9 +252,10 @@ export class TableApplier {
     } catch (error) {
       const { place, heldSequence, sequence } = this.known;
       const { records, destinationPath, session } = this.context;
-      // Only a table that is known as ours, and whose rows are staged anew.
-      if (!this.isQuarantined || place === undefined || heldSequence === null) throw error;
+      if (!this.isQuarantined) throw error;
       if ((await changesBeforeSnapshot(records, this.tableId, await this.readable(sequence))) === null) throw error;
+      // Its rows are staged anew. Only a table that is known as ours is moved.
+      if (place === undefined || heldSequence === null) throw notOurs(error, this.label);
       if (!(await setDamagedAside(place, destinationPath, session))) throw error;
       return findHome(places, this.owner, this.context);
     }

@@ -18,6 +18,15 @@ function displaced({ place, delta }: TableHome): SluiceError {
   });
 }
 
+/** A damaged Delta log that may be another's. */
+export function notOurs(thrown: unknown, label: string): SluiceError {
+  const error = toSluiceError(thrown, label);
+  return new SluiceError(error.kind, error.message, {
+    remedy: `Move the table's folder away: it isn't known as this pipeline's, and a new snapshot of ${label} is staged.`,
+    cause: thrown,
+  });
+}
+
 export function toSluiceError(thrown: unknown, label: string): SluiceError {
   if (thrown instanceof SluiceError) return thrown;
   const message = thrown instanceof Error ? thrown.message : String(thrown);

@@ -146,12 +146,20 @@ describe("a table whose destination is damaged", () => {
     await healed(1);
   });
 
+  it("and was moved when the applier was killed is made anew", async () => {
+    await applied();
+    await log.snapshot(orders, [{ id: "5" }], "again");
+    rmSync(folder(), { recursive: true });
+    await apply();
+    expect(await idsOf("orders")).toEqual([5]);
+  });
+
   it("and isn't known as ours is never moved", async () => {
     await applied();
     writeFileSync(join(folder(), "_delta_log", `${"0".repeat(19)}1.json`), "damaged");
     rmSync(join(log.folder, "staging", "progress"), { recursive: true });
     await log.snapshot(orders, [{ id: "5" }], "again");
-    await expect(apply()).rejects.toMatchObject({ kind: "destination" });
+    await expect(apply()).rejects.toMatchObject({ kind: "destination", remedy: expect.stringContaining("Move") });
     expect(existsSync(join(folder(), "_delta_log"))).toBe(true);
     expect(existsSync(join(log.destination, ".sluice", "damaged"))).toBe(false);
   });
