@@ -76,11 +76,19 @@ export async function alterPublicationTables(
   }
 }
 
+/** Nothing is altered that is as it should be: a gateway takes altered options for a gap, and copies every table again. */
 export async function resetPublicationOptions(client: Client, name: string, mark: string): Promise<void> {
   const publication = quoteIdentifier(name);
-  await client.query(
-    `ALTER PUBLICATION ${publication} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = false)`,
+  const { rows } = await client.query<{ asMade: boolean }>(
+    `SELECT pubinsert AND pubupdate AND pubdelete AND pubtruncate AND NOT pubviaroot AS "asMade"
+       FROM pg_catalog.pg_publication WHERE pubname = $1`,
+    [name],
   );
+  if (rows[0]?.asMade !== true) {
+    await client.query(
+      `ALTER PUBLICATION ${publication} SET (publish = 'insert, update, delete, truncate', publish_via_partition_root = false)`,
+    );
+  }
   await client.query(`COMMENT ON PUBLICATION ${publication} IS ${quoteLiteral(mark)}`);
 }
 

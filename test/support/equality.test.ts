@@ -78,7 +78,15 @@ describe("of a table with a key", () => {
   it("holds for every type", async () => {
     const { differences, ...rest } = await compareTyped(destination(typedColumns));
     expect(differences).toEqual([]);
-    expect(rest).toEqual({ table: "public.typed", equal: true, rows: 2, destinationRows: 2, differing: 0 });
+    expect(rest).toEqual({
+      table: "public.typed",
+      equal: true,
+      rows: 2,
+      destinationRows: 2,
+      differing: 0,
+      sourceOnly: 0,
+      destinationOnly: 0,
+    });
   });
 
   const wrong: Record<string, unknown> = {
