@@ -174,7 +174,7 @@ export class FaultRound {
         await this.processes[role].kill();
         if (needsLostSlot(fault.name)) await this.dropSlot();
         this.start(role, { SLUICE_FAILPOINT: `${fault.name}:${fault.pass}` });
-        const reached = await this.processes[role].exited(8_000).then(
+        const reached = await this.processes[role].exited(15_000).then(
           (exit) => exit.signal === "SIGKILL",
           () => false,
         );
