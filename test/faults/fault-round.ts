@@ -5,6 +5,8 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { setDdlCapture } from "../../provider/postgres/ddl-capture-statements";
 import type { RuntimeConfigInput } from "../../runtime/config";
+import { openFolderStore } from "../../runtime/staging/folder-store";
+import { readStagedLabels, requestResync } from "../../runtime/staging/resync-request";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
 import { openDelta } from "../support/delta-reader";
 import { compareTable, describeDifference } from "../support/equality";
@@ -217,6 +219,12 @@ export class FaultRound {
         await this.client.query(`ALTER PUBLICATION ${publication} DROP TABLE document`);
         await pause(400);
         await this.client.query(`ALTER PUBLICATION ${publication} ADD TABLE document`);
+        return;
+      }
+      case "resync": {
+        const store = await openFolderStore(join(this.folder, "staging"));
+        const labels = await readStagedLabels(store);
+        if (labels.length > 0) await requestResync(store, labels[fault.pick % labels.length]);
         return;
       }
       case "staging": {

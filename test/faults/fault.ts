@@ -23,6 +23,8 @@ export type Fault =
   | { kind: "lose-slot" }
   /** a table leaves the publication and comes back: a new snapshot under load */
   | { kind: "republish" }
+  /** somebody asks for a new snapshot of a table, the one with that number of those that are staged */
+  | { kind: "resync"; pick: number }
   /** the gateway writes to a staging that fails, is slow, or loses responses */
   | { kind: "staging"; seed: number; ms: number };
 
@@ -46,6 +48,7 @@ const choices: { weight: number; make: (random: Random) => Fault }[] = [
   { weight: 1, make: (random) => ({ kind: "stall", ms: random.between(50, 1_500) }) },
   { weight: 1, make: (random) => ({ kind: "restart", mode: random.choose(["fast", "immediate"]) }) },
   { weight: 1, make: () => ({ kind: "republish" }) },
+  { weight: 1, make: (random) => ({ kind: "resync", pick: random.between(0, 99) }) },
   { weight: 1, make: () => ({ kind: "lose-slot" }) },
   { weight: 2, make: (random) => ({ kind: "staging", seed: random.between(1, 1e9), ms: random.between(200, 2_000) }) },
 ];
@@ -95,6 +98,8 @@ export function describeFault(fault: Fault): string {
       return "the slot was dropped";
     case "republish":
       return "a table left the publication and came back";
+    case "resync":
+      return "sluice resync of a table";
     case "staging":
       return `staging disturbed for ${fault.ms} ms (seed ${fault.seed})`;
   }

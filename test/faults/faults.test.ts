@@ -37,7 +37,7 @@ it("chooses every kind of fault and every failpoint, the same for a seed", () =>
   };
   const faults = choose(5);
   expect(choose(5)).toEqual(faults);
-  expect(new Set(faults.map((fault) => fault.kind)).size).toBe(11);
+  expect(new Set(faults.map((fault) => fault.kind)).size).toBe(12);
   const named = new Set(faults.flatMap((fault) => (fault.kind === "failpoint" ? [fault.name] : [])));
   expect([...named].sort()).toEqual([...failpoints].sort());
   expect(new Set(faults.map(describeFault)).size).toBeGreaterThan(20);
