@@ -6,7 +6,7 @@ import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import type { GatewayStatus } from "../../runtime/status";
 import type { TestPostgres } from "./postgres-server";
 import { RuntimeProcess, until } from "./runtime-process";
-import { replayStaging } from "./staging-replay";
+import { readRecords, replayStaging } from "./staging-replay";
 
 const lsnOf = (text: string): bigint => {
   const [high, low] = text.split("/").map((part) => BigInt(`0x${part}`));
@@ -62,16 +62,19 @@ export class GatewayDatabase {
     return this.postgres.client(this.name);
   }
 
-  /** Until every table streams and all that is committed now is acknowledged. */
+  /** Until every table's snapshot is complete in staging and all that is committed now is acknowledged. */
   async caughtUp(tables = 1): Promise<GatewayStatus> {
     const { rows } = await this.client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
     const target = lsnOf(rows[0].lsn);
+    const isComplete = () =>
+      Object.values(readRecords(this.stagingPath).at(-1)?.tables ?? {}).every((table) => table.snapshotComplete);
     return this.gateway.untilStatus(
       "caught up",
       (status) =>
         status.tables.length >= tables &&
         status.tables.every((table) => table.state.kind === "streaming") &&
-        lsnOf(status.acknowledgedLsn) >= target,
+        lsnOf(status.acknowledgedLsn) >= target &&
+        isComplete(),
     );
   }
 

@@ -9,8 +9,12 @@ import { startPostgres, type TestPostgres } from "../../support/postgres-server"
 import { until } from "../../support/runtime-process";
 
 let postgres: TestPostgres;
+let version = 0;
 beforeAll(async () => {
   postgres = await startPostgres();
+  const client = await postgres.client();
+  version = Number((await client.query("SHOW server_version_num")).rows[0].server_version_num);
+  await client.end();
 });
 afterAll(async () => {
   await postgres?.stop();
@@ -49,7 +53,8 @@ function writing(database: GatewayDatabase, statements: ((step: number) => strin
 }
 
 describe("a row filter and a column list", () => {
-  it("hold for copy and stream alike, also for rows that pass in and out", async () => {
+  it("hold for copy and stream alike, also for rows that pass in and out", async ({ skip }) => {
+    skip(version < 150_000, "row filters and column lists came with PostgreSQL 15");
     const database = await make(`
       CREATE TABLE account (id int PRIMARY KEY, region text NOT NULL, balance numeric(12,2), secret text);
       INSERT INTO account SELECT n, CASE WHEN n % 3 = 0 THEN 'eu' ELSE 'us' END, n, repeat('s', 60) FROM generate_series(1, 3000) n;
@@ -85,7 +90,8 @@ describe("a row filter and a column list", () => {
     await expectEqual(database, "account", "SELECT * FROM account WHERE region = 'us'");
   });
 
-  it("without the whole key is refused, and says which table", async () => {
+  it("without the whole key is refused, and says which table", async ({ skip }) => {
+    skip(version < 150_000, "column lists came with PostgreSQL 15");
     const database = await make(`
       CREATE TABLE item (id int PRIMARY KEY, name text); CREATE PUBLICATION p FOR TABLE item (name)`);
     database.gateway.start();
@@ -197,7 +203,7 @@ describe("a partitioned table", () => {
     await database.client.query("UPDATE event SET part = 1 + part % 3 WHERE id % 5 = 0");
     database.gateway.start();
     const status = await database.caughtUp();
-    expect(status.tables[0].snapshots).toBe(1);
+    expect(status.tables[0].snapshots, database.gateway.output).toBe(1);
     await expectEqual(database, "event");
   });
 
