@@ -1,6 +1,7 @@
 import { keyColumns } from "../change/table-schema";
 import type { MaintenanceConfig } from "../config";
 import { afterApply, foldRecord, type PlanState, schemaAfter, stagedBytes, startPlan } from "../destination/apply-plan";
+import { DamagedLogError } from "../destination/delta/delta-log";
 import { liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
@@ -252,7 +253,7 @@ export class TableApplier {
     } catch (error) {
       const { place, heldSequence, sequence } = this.known;
       const { records, destinationPath, session } = this.context;
-      if (!this.isQuarantined) throw error;
+      if (!(error instanceof DamagedLogError) || !this.isQuarantined) throw error;
       if ((await changesBeforeSnapshot(records, this.tableId, await this.readable(sequence))) === null) throw error;
       // Its rows are staged anew. Only a table that is known as ours is moved.
       if (place === undefined || heldSequence === null) throw notOurs(error, this.label);

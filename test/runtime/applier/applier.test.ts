@@ -279,7 +279,7 @@ describe("runApplier", () => {
         metaData: {
           id: "x",
           format: { provider: "parquet" },
-          schemaString: "{}",
+          schemaString: JSON.stringify({ type: "struct", fields: [] }),
           partitionColumns: [],
           configuration: {},
         },

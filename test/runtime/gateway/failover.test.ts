@@ -201,7 +201,7 @@ describe("a standby", () => {
     await startPair();
     if (version < 170_000) skip("the pair is made for PostgreSQL 17");
     await gateway.client.query("SELECT pg_drop_replication_slot($1)", [gateway.slot]);
-    const client = await standby.client(gateway.database);
+    const client = await until("the database is replayed", () => standby.client(gateway.database).catch(() => null));
     // The trap: a transaction that runs is between xmin and xmax, and not in the list.
     const running = await primary.client(gateway.database);
     await running.query("BEGIN; INSERT INTO item VALUES (5000, 'running')");
