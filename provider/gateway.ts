@@ -1,6 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
-import type { ProcessArgs, Source } from "./source";
+import type { ProcessArgs, Source, Table } from "./source";
 
 export interface SnapshotArgs {
   /** Connections that copy, over all tables and their ranges; default 2. */
@@ -89,6 +89,12 @@ export interface GatewayArgs extends ProcessArgs {
   snapshot?: pulumi.Input<SnapshotArgs>;
   /** Restarts the process. */
   types?: pulumi.Input<TypeArgs>;
+  /**
+   * Tables of which the row before each update is staged too, for `beforeImage` of the pipeline's options; it takes
+   * REPLICA IDENTITY FULL (`fullIdentity` of the Publication), and twice the room in staging for their updates. Default
+   * none. Restarts the process.
+   */
+  beforeImages?: pulumi.Input<pulumi.Input<Table>[]>;
   /** Restarts the process. */
   schemaChanges?: pulumi.Input<SchemaChangeArgs>;
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */

@@ -38,6 +38,12 @@ export interface TableOptionsArgs {
   hash?: string[];
   /** For a table without a key: columns that are unique together, to merge its rows by. */
   key?: string[];
+  /**
+   * `append`: an update is two rows, the first with `_op` update_preimage and the row as it was; default false.
+   * `PostgresIngestion` sees to what it takes; else name the table in `beforeImages` of the `Gateway` and `fullIdentity` of
+   * the `Publication` too.
+   */
+  beforeImage?: boolean;
   /** `scd1`, `softDelete`: also `_commit_lsn` and `_commit_time` of a row's last change; default false. */
   metadataColumns?: boolean;
   /** `false`: files with deleted rows are written anew, for readers that know no deletion vectors; default true. */

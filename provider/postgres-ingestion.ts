@@ -106,9 +106,13 @@ export class PostgresIngestion extends pulumi.ComponentResource {
       child,
     );
     const { source } = this.connection;
+    const beforeImages = pulumi
+      .output(args.tableOptions)
+      .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
+    const { tables, captureDdl } = args;
     this.publication = new Publication(
       name,
-      { source, tables: args.tables, publicationName: args.publicationName, captureDdl: args.captureDdl, preflight },
+      { source, tables, publicationName: args.publicationName, fullIdentity: beforeImages, captureDdl, preflight },
       child,
     );
     const { publicationName, pipelineId } = this.publication;
@@ -120,7 +124,16 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const { slotName, incarnation } = this.slot;
     this.gateway = new Gateway(
       name,
-      { source, publicationName, slotName, slotIncarnation: incarnation, stateDir, preflight, ...args.gateway },
+      {
+        source,
+        publicationName,
+        slotName,
+        slotIncarnation: incarnation,
+        stateDir,
+        preflight,
+        beforeImages,
+        ...args.gateway,
+      },
       child,
     );
     const { deploymentId, stagingPath, incarnation: stagingIncarnation } = this.gateway;

@@ -10,6 +10,11 @@ export interface PublicationArgs {
   /** Default `dbx_pub_{database oid}_{id}`. Replaces. */
   publicationName?: pulumi.Input<string>;
   /**
+   * Tables whose updates and deletes are to send the whole old row: REPLICA IDENTITY FULL whatever their keys, for
+   * `beforeImage`; default none. In place.
+   */
+  fullIdentity?: pulumi.Input<pulumi.Input<Table>[]>;
+  /**
    * Event triggers on the source that announce each change of a table's definition in the stream, so that it is followed
    * exactly whatever follows it; default false. They are made by a superuser, or what stands for one (`rds_superuser`,
    * `azure_pg_admin`), never fail a statement, and go with the publication.

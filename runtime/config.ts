@@ -139,6 +139,11 @@ export const gatewayConfigSchema = z.strictObject({
     })
     .prefault({}),
   types: typeOptionsSchema.prefault({}),
+  /**
+   * tables of which the row before each update is staged too, for destinations with `beforeImage`, as far as the replica
+   * identity sends it (FULL): their updates take twice the room in staging; default []
+   */
+  beforeImages: z.array(z.strictObject({ schema: z.string().min(1), name: z.string().min(1) })).default([]),
   schemaChanges: z
     .strictObject({
       /**

@@ -26,6 +26,11 @@ export const tableOptionsShape = {
   hash: columnNames.optional(),
   /** rows of a table without a key are merged by these columns, which the user knows to be unique */
   key: columnNames.optional(),
+  /**
+   * append: an update is two rows, the first with the row as it was and `_op` update_preimage, where the gateway stages it
+   * (`beforeImages`) and the replica identity is FULL; from the next change on; default false
+   */
+  beforeImage: z.boolean().default(false),
   /** scd1, softDelete: also `_commit_lsn` and `_commit_time` of a row's last change (NULL since a snapshot); default false */
   metadataColumns: z.boolean().default(false),
   /** false: files with deleted rows are written anew, for readers that know no deletion vectors; default true */
@@ -60,6 +65,7 @@ export const tableOptionsListSchema = z
       sources.add(keyOf(table));
       places.add(keyOf({ schema, name }));
       if (table.include !== undefined && table.exclude !== undefined) refuse("give include or exclude, not both");
+      if (table.beforeImage && table.mode !== "append") refuse("beforeImage is for the mode append");
     }
   });
 
@@ -94,6 +100,7 @@ export function compareOptions(before: TableOptions, after: TableOptions): Optio
   if (reasons.length > 0) return { kind: "refresh", reason: reasons.join(", ") };
   const same =
     before.mode === after.mode &&
+    before.beforeImage === after.beforeImage &&
     before.metadataColumns === after.metadataColumns &&
     before.deletionVectors === after.deletionVectors &&
     before.destination?.schema === after.destination?.schema &&

@@ -30,6 +30,7 @@ import {
   secretVariables,
   undone,
 } from "./supervised-process";
+import { tableNameSchema } from "./table-name";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
 const shape = {
@@ -47,6 +48,7 @@ const shape = {
   spool: gatewayConfigSchema.shape.spool,
   snapshot: gatewayConfigSchema.shape.snapshot,
   types: gatewayConfigSchema.shape.types,
+  beforeImages: z.array(tableNameSchema).default([]),
   schemaChanges: gatewayConfigSchema.shape.schemaChanges,
   pollMs: gatewayConfigSchema.shape.pollMs,
   onSlotLost: gatewayConfigSchema.shape.onSlotLost,
@@ -82,6 +84,7 @@ export function diffGateway(olds: Properties, news: Properties): DiffResult {
       spool: "update",
       snapshot: "update",
       types: "update",
+      beforeImages: "update",
       schemaChanges: "update",
       pollMs: "update",
       onSlotLost: "update",
@@ -92,7 +95,8 @@ export function diffGateway(olds: Properties, news: Properties): DiffResult {
       stopTimeoutMs: "update",
       preflight: "update",
     },
-    olds,
+    // Gateways of before the option don't have it.
+    { ...olds, beforeImages: olds.beforeImages ?? [] },
     news,
   );
   return withDrift(result, olds);
@@ -119,6 +123,7 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
         "spool",
         "snapshot",
         "types",
+        "beforeImages",
         "schemaChanges",
         "pollMs",
         "onSlotLost",

@@ -24,10 +24,10 @@ import {
 } from "../postgres/publication-statements";
 import {
   type PreviousIdentity,
-  requiredIdentity,
   requireIdentities,
   satisfies,
   setIdentity,
+  wantedIdentity,
 } from "../postgres/replica-identity";
 import {
   inspectTables,
@@ -60,6 +60,8 @@ const shape = {
     }),
   publicationName: identifierSchema.optional(),
   pipelineId: pipelineIdSchema.optional(),
+  /** tables of which old rows are wanted whole, whatever their keys */
+  fullIdentity: z.array(tableNameSchema).default([]),
   captureDdl: z.boolean().default(false),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
@@ -83,15 +85,23 @@ export function diffPublication(olds: Properties, news: Properties): DiffResult 
       tables: "update",
       publicationName: "replace",
       pipelineId: "replace",
+      fullIdentity: "update",
       captureDdl: "update",
       preflight: "update",
     },
-    // Publications of before the option don't have it.
-    { ...olds, tables: sorted(olds.tables), captureDdl: olds.captureDdl ?? false },
-    { ...news, ...keptName, tables: sorted(news.tables) },
+    // Publications of before these options don't have them.
+    {
+      ...olds,
+      tables: sorted(olds.tables),
+      fullIdentity: sorted(olds.fullIdentity ?? []),
+      captureDdl: olds.captureDdl ?? false,
+    },
+    { ...news, ...keptName, tables: sorted(news.tables), fullIdentity: sorted(news.fullIdentity) },
   );
   return withDrift(result, olds);
 }
+
+const fullIdentityOf = (props: Properties) => (props.fullIdentity as TableName[] | undefined) ?? [];
 
 function sorted(tables: unknown): unknown {
   if (!Array.isArray(tables) || containsUnknown(tables)) return tables;
@@ -174,7 +184,7 @@ export const publication: Lifecycle = {
       const identities = await inTransaction(client, async () => {
         // One with our mark is left of a create whose result was lost.
         if (found !== null) await dropPublication(client, name);
-        const changed = await requireIdentities(client, facts);
+        const changed = await requireIdentities(client, facts, fullIdentityOf(inputs));
         await createPublication(client, name, tables, mark);
         await setDdlCapture(client, name, mark, inputs.captureDdl === true);
         return changed;
@@ -209,7 +219,7 @@ export const publication: Lifecycle = {
           props.tables as TableName[],
         ),
         publicationOid: found.oid,
-        drift: [...findDrift(found, facts, mark), ...captureDrift],
+        drift: [...findDrift(found, facts, mark, fullIdentityOf(props)), ...captureDrift],
       };
       return { id: name, props: refreshed, inputs: pick(refreshed, Object.keys(shape)) };
     });
@@ -231,7 +241,7 @@ export const publication: Lifecycle = {
       if (!isOurs(found, olds)) throw nameTaken(name);
       const facts = await requireTables(client, wanted, source.user);
       const identities = await inTransaction(client, async () => {
-        const changed = await requireIdentities(client, facts);
+        const changed = await requireIdentities(client, facts, fullIdentityOf(news));
         await alterPublicationTables(client, name, tableChange(found, wanted));
         await resetPublicationOptions(client, name, mark);
         await setDdlCapture(client, name, mark, news.captureDdl === true);
@@ -308,7 +318,12 @@ function isOurs(found: PublicationFacts, props: Properties): boolean {
 }
 
 /** Pure: what of the live publication isn't as we leave it; the list of tables is compared by `diff`. */
-export function findDrift(found: PublicationFacts, facts: readonly (TableFacts | null)[], mark: string): string[] {
+export function findDrift(
+  found: PublicationFacts,
+  facts: readonly (TableFacts | null)[],
+  mark: string,
+  fullIdentity: readonly TableName[] = [],
+): string[] {
   const drift: string[] = [];
   if (found.comment !== mark) drift.push("its comment, which marks it as ours, was changed");
   if (!found.standardOptions) drift.push("it doesn't publish all of insert, update, delete and truncate any more");
@@ -317,7 +332,7 @@ export function findDrift(found: PublicationFacts, facts: readonly (TableFacts |
   }
   for (const table of facts) {
     if (table === null) continue;
-    const required = requiredIdentity(table);
+    const required = wantedIdentity(table, fullIdentity);
     if (!satisfies(table.identity, required)) {
       drift.push(`${quoteTable(table)} has replica identity ${table.identity.kind}, and needs ${required}`);
     }

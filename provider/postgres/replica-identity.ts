@@ -23,11 +23,21 @@ export function satisfies(identity: Identity, required: "default" | "full"): boo
   return identity.kind === "full" || identity.kind === required;
 }
 
+/** Pure: of a table of which whole old rows are wanted (`full`): FULL in any case. */
+export function wantedIdentity(table: TableFacts, full: readonly TableName[]): "default" | "full" {
+  const isFull = full.some(({ schema, name }) => schema === table.schema && name === table.name);
+  return isFull ? "full" : requiredIdentity(table);
+}
+
 /** Sets the identity where it doesn't suffice; returns those that were changed. */
-export async function requireIdentities(client: Client, tables: readonly TableFacts[]): Promise<PreviousIdentity[]> {
+export async function requireIdentities(
+  client: Client,
+  tables: readonly TableFacts[],
+  full: readonly TableName[],
+): Promise<PreviousIdentity[]> {
   const changed: PreviousIdentity[] = [];
   for (const table of tables) {
-    const required = requiredIdentity(table);
+    const required = wantedIdentity(table, full);
     if (satisfies(table.identity, required)) continue;
     await setIdentity(client, table, { kind: required });
     changed.push({ schema: table.schema, name: table.name, previous: table.identity });

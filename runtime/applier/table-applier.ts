@@ -1,6 +1,14 @@
 import { keyColumns } from "../change/table-schema";
 import type { MaintenanceConfig } from "../config";
-import { afterApply, foldRecord, type PlanState, schemaAfter, stagedBytes, startPlan } from "../destination/apply-plan";
+import {
+  afterApply,
+  foldRecord,
+  lacksBeforeImages,
+  type PlanState,
+  schemaAfter,
+  stagedBytes,
+  startPlan,
+} from "../destination/apply-plan";
 import { DamagedLogError } from "../destination/delta/delta-log";
 import { liveRows } from "../destination/delta/delta-snapshot";
 import type { DeltaTable } from "../destination/delta/delta-table";
@@ -75,6 +83,7 @@ export class TableApplier {
   /** what the turn has applied */
   private done: Done | null = null;
   private readonly condition = new ConditionMemo();
+  private hasWarned = false;
 
   /** `known`: from this process or an earlier one; a new table has `heldSequence` null and the record before its first. */
   constructor(
@@ -358,6 +367,7 @@ export class TableApplier {
             reason: "a new snapshot holds what they have led to",
           });
         }
+        this.warnOfMissing(plan);
         this.lacksPurged = false;
         const { upserted, deleted, sequence } = plan;
         const span = { fromSequence: baseSequence + 1, toSequence: sequence, deltaVersion: delta.snapshot.version };
@@ -370,6 +380,17 @@ export class TableApplier {
     }
     throw new SluiceError("conflict", `${this.label}: other writers were first ${attemptsMax} times`, {
       remedy: "Stop other writers of the table; this is tried again by itself.",
+    });
+  }
+
+  /** Once: nothing says later that rows before updates are wanted, but not staged. */
+  private warnOfMissing(plan: PlanState["ready"]): void {
+    if (this.hasWarned || !this.targets.options(this.known).beforeImage || !lacksBeforeImages(plan)) return;
+    this.hasWarned = true;
+    log("warning", "no-before-images", {
+      table: this.label,
+      reason: "changes are staged without the rows before updates",
+      remedy: "Name the table in the gateway's beforeImages. Changes that were staged before have none.",
     });
   }
 

@@ -46,6 +46,8 @@ export interface SealedRows {
   memoryBytes: number;
   /** values staged as NULL because their type can't hold them, by column name */
   unrepresentable: Record<string, number>;
+  /** rows before updates are among them, where the source has sent them */
+  beforeImages: boolean;
 }
 
 const firstCapacity = 1024;
@@ -85,9 +87,11 @@ export class TableSpool {
   private readonly oldAt: Int32Array;
   private readonly oldLength: Int32Array;
 
+  /** `beforeImages`: the row before an update is a row of its own, where the table has a key and the source sends it whole */
   constructor(
     readonly schema: TableSchema,
     readonly kind: "changes" | "snapshot",
+    private readonly beforeImages = false,
   ) {
     this.types = schema.columns.map(typeOfColumn);
     this.textReaders = this.types.map((type) => type.readText);
@@ -151,6 +155,8 @@ export class TableSpool {
     }
     if (this.keyChanged(buffer)) {
       this.writeTuple(buffer, changeOp.deleteOldKey, oldAt, oldLength, transaction);
+    } else if (this.beforeImages && oldKind === "O") {
+      this.writeTuple(buffer, changeOp.beforeImage, oldAt, oldLength, transaction);
     }
     this.writeTuple(buffer, changeOp.update, newAt, newLength, transaction);
   }
@@ -237,7 +243,7 @@ export class TableSpool {
       this.clear();
       return null;
     }
-    const { schema, rows, bytes, inserts, updates, deletes } = this;
+    const { schema, rows, bytes, inserts, updates, deletes, beforeImages } = this;
     const unrepresentable: Record<string, number> = {};
     const columns: SealedColumn[] = this.meta.map((buffer, index) => ({ ...metaColumns[index], buffer }));
     for (const [index, buffer] of this.columns.entries()) {
@@ -247,7 +253,7 @@ export class TableSpool {
     }
     this.clear();
     const memoryBytes = columns.reduce((sum, { buffer }) => sum + buffer.memoryBytes, 0);
-    return { schema, columns, rows, inserts, updates, deletes, bytes, memoryBytes, unrepresentable };
+    return { schema, columns, rows, inserts, updates, deletes, bytes, memoryBytes, unrepresentable, beforeImages };
   }
 
   /** What a row that was refused in its middle has left goes too: it would stand before the next row's values. */

@@ -9,7 +9,7 @@ import type { WorkingTable } from "./working-table";
 /**
  * Every change becomes a row of the table: `_op` is insert, update or delete (of a row, or of a row under its former
  * key). Values that were not sent are those of the row before. A delete has what the source's replica identity gives: the
- * key, or with FULL the whole row.
+ * key, or with FULL the whole row. By option the row before an update comes first, as update_preimage.
  */
 export async function appendChanges(
   session: DuckDbSession,
@@ -21,8 +21,8 @@ export async function appendChanges(
   if (hasKey && (await hasUnchanged(session, changes))) {
     await resolveUnchanged(session, working, target, changes, { keep: "all", deletes: false });
   } else await loadChanges(session, target, changes, "latest", true);
-  const { insert, update } = changeOp;
-  const op = `CASE _op WHEN ${insert} THEN 'insert' WHEN ${update} THEN 'update' ELSE 'delete' END AS _op`;
+  const { insert, update, beforeImage } = changeOp;
+  const op = `CASE _op WHEN ${insert} THEN 'insert' WHEN ${update} THEN 'update' WHEN ${beforeImage} THEN 'update_preimage' ELSE 'delete' END AS _op`;
   const columns = targetColumns(target);
   const values = columns.map((column) => (column.physicalName === "_op" ? op : name(column)));
   await working.insert(`SELECT ${values.join(", ")} FROM latest`, columns);

@@ -184,6 +184,11 @@ export function stagedBytes({ steps }: ApplyPlan): number {
   return files.reduce((sum, file) => sum + file.bytes, 0);
 }
 
+/** Some of its changes are in files without rows before updates. */
+export function lacksBeforeImages({ steps }: ApplyPlan): boolean {
+  return steps.some((step) => step.kind === "changes" && step.files.some(({ beforeImages }) => !beforeImages));
+}
+
 /** The plan without what comes before its first snapshot; empty when it has none. */
 export function sinceSnapshot(plan: ApplyPlan): ApplyPlan {
   const first = plan.steps.findIndex((step) => step.kind === "replace");

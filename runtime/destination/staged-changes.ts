@@ -1,16 +1,23 @@
+import { changeOp } from "../staging/staged-commit";
 import type { ChangesFile } from "./apply-plan";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { projection, type TargetTable } from "./target-table";
 
 /**
  * The rows of files of changes as one relation for FROM: without those of subtransactions that were rolled back, each
- * with its transaction's commit LSN and time, wherever these are told (`runtime/staging/staged-commit.ts`).
+ * with its transaction's commit LSN and time, wherever these are told (`runtime/staging/staged-commit.ts`); rows before
+ * updates only for a target that wants them.
  */
-export function stagedChanges(files: readonly (ChangesFile & { localPath: string })[]): string {
+export function stagedChanges(
+  files: readonly (ChangesFile & { localPath: string })[],
+  { stored }: Pick<TargetTable, "stored">,
+): string {
   const groups = new Map<string, { select: string; paths: string[] }>();
-  for (const { transaction, ordinalEnd, localPath } of files) {
-    const select = transaction === undefined && ordinalEnd === undefined ? "" : selectRows(transaction);
-    const where = ordinalEnd === undefined ? "" : ` WHERE _ordinal < ${ordinalEnd}`;
+  for (const { transaction, ordinalEnd, beforeImages, localPath } of files) {
+    const conditions = ordinalEnd === undefined ? [] : [`_ordinal < ${ordinalEnd}`];
+    if (beforeImages && !stored.options.beforeImage) conditions.push(`_op <> ${changeOp.beforeImage}`);
+    const select = transaction === undefined && conditions.length === 0 ? "" : selectRows(transaction);
+    const where = conditions.length === 0 ? "" : ` WHERE ${conditions.join(" AND ")}`;
     const key = `${select}${where}`;
     const group = groups.get(key) ?? { select, paths: [] };
     groups.set(key, group);

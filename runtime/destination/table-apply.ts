@@ -99,7 +99,7 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
         const local = await Promise.all(
           files.map(async (file) => ({ ...file, localPath: await context.stagedPath(file) })),
         );
-        await apply(session, working, target, stagedChanges(local));
+        await apply(session, working, target, stagedChanges(local, target));
       }
       return;
     }

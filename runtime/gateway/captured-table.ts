@@ -1,6 +1,9 @@
 import { type SealedRows, TableSpool } from "../change/spool";
-import type { TableSchema } from "../change/table-schema";
+import { keyColumns, type TableSchema } from "../change/table-schema";
+import type { GatewayConfig } from "../config";
 import type { SluiceError } from "../errors";
+import { log } from "../operate/log";
+import { quoteTable } from "../postgres/identifier";
 import type { Lsn } from "../postgres/lsn";
 import type { StagedCommit } from "../staging/staged-commit";
 import type { GatewayTableState, GatewayTableStatus } from "../status";
@@ -84,11 +87,26 @@ export class CapturedTable {
   leaves: ReadonlyMap<string, string> | null = null;
   readonly unrepresentable: Record<string, number> = {};
 
+  /** `beforeImages`: tables of which the rows before updates are staged */
   constructor(
     readonly tableId: string,
     public schema: string,
     public name: string,
+    private readonly beforeImages: GatewayConfig["beforeImages"] = [],
   ) {}
+
+  /** For changes of this schema. */
+  newSpool(schema: TableSchema): TableSpool {
+    const isNamed = this.beforeImages.some((table) => table.schema === schema.schema && table.name === schema.name);
+    if (isNamed && schema.replicaIdentity !== "f" && keyColumns(schema).length > 0) {
+      log("warning", "no-before-images", {
+        table: `${schema.schema}.${schema.name}`,
+        reason: "its replica identity doesn't send whole old rows",
+        remedy: `ALTER TABLE ${quoteTable(schema)} REPLICA IDENTITY FULL`,
+      });
+    }
+    return new TableSpool(schema, "changes", isNamed);
+  }
 
   /** Changes from now on are dropped until a new snapshot holds them. */
   await(reason?: string): void {
@@ -102,7 +120,7 @@ export class CapturedTable {
   /** Rows from here on have this schema. */
   adopt(schema: TableSchema): void {
     if (this.capture.kind !== "capturing") return;
-    this.capture = { ...this.capture, schema, spool: new TableSpool(schema, "changes") };
+    this.capture = { ...this.capture, schema, spool: this.newSpool(schema) };
     this.schemaId = schema.schemaId;
     this.schema = schema.schema;
     this.name = schema.name;

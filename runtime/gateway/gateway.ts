@@ -140,7 +140,7 @@ export class Gateway {
     });
     const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
     await openLogIdentity(store);
-    const staging = await readStagingState(store, config.types);
+    const staging = await readStagingState(store, config);
     const [streamWriter, snapshotWriter] = await Promise.all([
       ParquetWriter.open(),
       // Files of ranges are written side by side, each by a thread of its own.

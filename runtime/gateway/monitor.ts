@@ -119,7 +119,7 @@ export class Monitor {
     this.holding = await readHoldingTransactions(client);
     const before = new Map([...capture.tables.values()].map((table) => [table.tableId, table.snapshotId]));
     const published = await readPublishedTables(client, config.publication);
-    addPublished(capture, published);
+    addPublished(capture, published, config);
     removeUnpublished(capture, published);
     await followPublishedRows(client, capture, published, before);
     await followResyncRequests(capture, store);

@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { membershipSql } from "../change/publication-membership";
+import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { quoteIdentifier } from "../postgres/identifier";
@@ -82,12 +83,16 @@ export async function readPublishedTables(client: Client, publication: string): 
  * Tables that joined the publication become pending, and those that left it and came back unseen: of what was written
  * between, the stream says nothing. The estimates of all are taken over.
  */
-export function addPublished(capture: Capture, published: PublishedTable[]): void {
+export function addPublished(
+  capture: Capture,
+  published: PublishedTable[],
+  { beforeImages }: Pick<GatewayConfig, "beforeImages">,
+): void {
   for (const found of published) {
     let table = capture.tables.get(Number(found.tableId));
     if (table === undefined) {
       log("info", "table-added", { table: `${found.schema}.${found.name}` });
-      table = new CapturedTable(found.tableId, found.schema, found.name);
+      table = new CapturedTable(found.tableId, found.schema, found.name, beforeImages);
       capture.add(table);
     }
     table.rowsEstimate = found.rowsEstimate;

@@ -130,7 +130,8 @@ export class Stager {
     const written = file
       .then((file) => {
         this.uncommittedBytes += file.bytes;
-        return { file, inserts, updates, deletes };
+        const named: StagedFile = sealed.beforeImages ? { ...file, beforeImages: true } : file;
+        return { file: named, inserts, updates, deletes };
       })
       .finally(() => {
         this.bytesInFlight -= memoryBytes;
@@ -195,14 +196,15 @@ export class Stager {
         ),
       );
       failpoint("gateway.before-record");
+      const events = buildEvents(written);
       await appendCommit(this.store, {
-        version: 1,
+        version: versionOf(events),
         sequence: this.sequence + 1,
         epoch: this.epoch,
         startLsn: formatLsn(this.stagedLsn),
         endLsn: formatLsn(endLsn),
         stagedAt: new Date().toISOString(),
-        events: buildEvents(written),
+        events,
         tables,
       });
       failpoint("gateway.after-record");
@@ -251,6 +253,11 @@ export class Stager {
       else if (item.event.kind === "schema" && item.event.fill !== undefined) this.discardFile(item.event.fill);
     }
   }
+}
+
+/** As low as it can be, so that an applier of an earlier version goes on where it can. */
+function versionOf(events: StagedEvent[]): StagedCommit["version"] {
+  return events.some((event) => event.kind === "changes" && event.files.some((file) => file.beforeImages)) ? 2 : 1;
 }
 
 function reason(error: unknown): string {

@@ -1,7 +1,6 @@
 import { z } from "zod";
-import { TableSpool } from "../change/spool";
 import { isKeptAs } from "../change/types";
-import type { TypeOptions } from "../config";
+import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { formatLsn, type Lsn, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
@@ -61,7 +60,10 @@ export function stagedPosition(state: { endLsn: Lsn | null; idleLsn: Lsn | null 
   return state.idleLsn === null ? state.endLsn : maxLsn(state.endLsn, state.idleLsn);
 }
 
-export async function readStagingState(store: ObjectStore, types: TypeOptions): Promise<StagingState> {
+export async function readStagingState(
+  store: ObjectStore,
+  { types, beforeImages }: Pick<GatewayConfig, "types" | "beforeImages">,
+): Promise<StagingState> {
   const idleLsn = await readIdle(store);
   const sequence = await readHead(store);
   if (sequence === 0) return { sequence, endLsn: null, idleLsn, tables: [], statesChanged: false };
@@ -69,7 +71,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
   const tables: CapturedTable[] = [];
   let statesChanged = false;
   for (const [tableId, known] of Object.entries(commit.tables)) {
-    const table = new CapturedTable(tableId, known.schema, known.name);
+    const table = new CapturedTable(tableId, known.schema, known.name, beforeImages);
     table.snapshotId = known.snapshotId;
     table.snapshots = known.snapshots;
     if (known.snapshotId !== null) {
@@ -87,7 +89,7 @@ export async function readStagingState(store: ObjectStore, types: TypeOptions): 
         table.snapshotComplete = known.snapshotComplete;
         table.snapshot = progress ?? null;
         const visibility = progress?.visibility ?? null;
-        table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
+        table.capture = { kind: "capturing", schema, spool: table.newSpool(schema), visibility };
         table.markCut();
       }
     }

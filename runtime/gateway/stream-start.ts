@@ -54,7 +54,7 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
     if (slot !== null && slot.activePid !== null)
       throw slotInUse(config.slot, await readHolder(client, slot.activePid));
     const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
-    addPublished(capture, await readPublishedTables(client, config.publication));
+    addPublished(capture, await readPublishedTables(client, config.publication), config);
     const binary = await allHaveBinaryForm(client, config);
     await stager.drained();
     const known = maxLsn(stager.stagedLsn, idle.durableLsn);

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { hasShape } from "../change/schema-change";
-import { overflowRowsMax, TableSpool } from "../change/spool";
+import { overflowRowsMax } from "../change/spool";
 import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
@@ -267,7 +267,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
   private enterTable(relationId: number): OpenTable {
     const table = this.capture.tables.get(relationId) ?? null;
     const capture = table?.capture.kind === "capturing" ? table.capture : null;
-    const spool = capture === null ? null : new TableSpool(capture.schema, "changes");
+    const spool = (capture && table?.newSpool(capture.schema)) ?? null;
     const entry: OpenTable = { relationId, table, capture, spool, broken: null };
     this.now.tables.set(relationId, entry);
     return entry;

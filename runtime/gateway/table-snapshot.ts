@@ -3,7 +3,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { assertCarried, assertKeyPublished } from "../change/catalog";
 import type { ParquetWriter } from "../change/parquet-writer";
-import { type SealedRows, TableSpool } from "../change/spool";
+import type { SealedRows } from "../change/spool";
 import { copyTable } from "../change/table-copy";
 import type { TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
@@ -296,7 +296,7 @@ export class TableSnapshot {
     table.rowFilter = opened.table.rowFilter;
     table.membership = opened.table.membership;
     table.leaves = isPartitioned(schema, opened) ? leavesOf(opened) : null;
-    table.capture = { kind: "capturing", schema, spool: new TableSpool(schema, "changes"), visibility };
+    table.capture = { kind: "capturing", schema, spool: table.newSpool(schema), visibility };
     const { tableId } = table;
     context.capture.pushSnapshotEvent(table, { kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate });
   }

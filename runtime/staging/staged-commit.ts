@@ -7,7 +7,8 @@ import { z } from "zod";
  * Parquet of a snapshot holds the table's columns under their physical names (`c1`, `c2`, …) and nothing else, so that
  * it can join a Delta table as it is. Parquet of changes has in front:
  *   `_op`          TINYINT   0 insert, 1 update, 2 delete, 3 delete because the key changed: the row with the next
- *                            ordinal is the same source row under its new key
+ *                            ordinal is the same source row under its new key; 4, in files with `beforeImages`:
+ *                            the whole row before the update with the next ordinal, which is no change itself
  *   `_commit_lsn`  BIGINT    LSN of the source transaction's commit record
  *   `_ordinal`     BIGINT    order within the transaction, from 0; (commit LSN, ordinal) orders all changes
  *   `_commit_time` TIMESTAMP microseconds since 1970, UTC
@@ -28,6 +29,8 @@ export const stagedFileSchema = z.strictObject({
    * written; they aren't read, and `rows` doesn't count them
    */
   ordinalEnd: z.int().min(0).optional(),
+  /** of changes: `_op` 4 may be among them */
+  beforeImages: z.literal(true).optional(),
 });
 export type StagedFile = z.infer<typeof stagedFileSchema>;
 
@@ -116,8 +119,12 @@ export const stagedSnapshotSchema = z.strictObject({
 });
 export type StagedSnapshot = z.infer<typeof stagedSnapshotSchema>;
 
+/** Of records; 2: files may have `beforeImages`, which a reader of version 1 would take for changes. */
+export const stagedCommitVersion = { newest: 2 } as const;
+
 export const stagedCommitSchema = z.strictObject({
-  version: z.literal(1),
+  /** the least that a reader must know */
+  version: z.literal([1, 2]),
   /** from 1, without gaps */
   sequence: z.int().min(1),
   /** names the gateway process that wrote it */

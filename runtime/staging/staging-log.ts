@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type TableSchema, tableSchemaSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "./object-store";
-import { logKey, type StagedCommit, schemaKey, stagedCommitSchema } from "./staged-commit";
+import { logKey, type StagedCommit, schemaKey, stagedCommitSchema, stagedCommitVersion } from "./staged-commit";
 
 const identityKey = "log.json";
 
@@ -54,7 +54,11 @@ function sequenceOf(key: string): number {
 
 /** @throws SluiceError `staging` when it is absent or damaged. */
 export async function readCommit(store: ObjectStore, sequence: number): Promise<StagedCommit> {
-  const commit = await read(store, logKey(sequence), (value) => stagedCommitSchema.parse(value));
+  const commit = await read(store, logKey(sequence), (value) => {
+    const version = (value as { version?: unknown } | null)?.version;
+    if (typeof version === "number" && version > stagedCommitVersion.newest) throw newer(store, sequence, version);
+    return stagedCommitSchema.parse(value);
+  });
   if (commit.sequence !== sequence) {
     throw new SluiceError("staging", `staging: ${logKey(sequence)} calls itself ${commit.sequence}`);
   }
@@ -71,8 +75,18 @@ async function read<T>(store: ObjectStore, key: string, parse: (value: unknown) 
   try {
     return parse(JSON.parse(content.toString("utf8")));
   } catch (cause) {
+    if (cause instanceof SluiceError) throw cause;
     throw damaged(store, key, "is damaged", cause);
   }
+}
+
+function newer(store: ObjectStore, sequence: number, version: number): SluiceError {
+  const known = stagedCommitVersion.newest;
+  return new SluiceError(
+    "staging",
+    `staging: ${logKey(sequence)} in ${store.location} has version ${version}, where this program knows ${known} at most: a newer gateway wrote it`,
+    { remedy: "Update this process to the version of its gateway; nothing is lost meanwhile." },
+  );
 }
 
 function damaged(store: ObjectStore, key: string, what: string, cause?: unknown): SluiceError {

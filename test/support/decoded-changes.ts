@@ -30,14 +30,14 @@ export async function streamedRows(
   slot: string,
   publication: string,
   schema: TableSchema,
-  { binary = false, peek = false } = {},
+  { binary = false, peek = false, beforeImages = false } = {},
 ) {
   const { rows } = await client.query<{ data: Buffer }>(
     `SELECT data FROM pg_logical_slot_${peek ? "peek" : "get"}_binary_changes($1, NULL, NULL, 'proto_version', '2',
        'publication_names', $2, 'binary', $3)`,
     [slot, publication, String(binary)],
   );
-  const spool = new TableSpool(schema, "changes");
+  const spool = new TableSpool(schema, "changes", beforeImages);
   let transaction: TransactionMeta = { commitLsn: 0n, commitTimeMicros: 0n, nextOrdinal: 0 };
   const isOurs = (relationId: number) => String(relationId) === schema.tableId;
   const reader = new PgoutputReader({

@@ -213,6 +213,13 @@ function applyRow(table: Building, change: Row): void {
   const strict = !table.resumed;
   const key = keyOf(table.schema, change);
   const before = table.rows.get(key);
+  if (change._op === 4) {
+    const isBefore = table.schema.columns.every(
+      ({ physicalName }) => String(before?.[physicalName]) === String(change[physicalName]),
+    );
+    if (strict && !isBefore) throw new Error(`not the row before its update: ${key}`);
+    return;
+  }
   table.doubled.delete(key);
   if (change._op === 2 || change._op === 3) {
     if (!table.rows.delete(key) && strict) throw new Error(`delete of a row that isn't there: ${key}`);

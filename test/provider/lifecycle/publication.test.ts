@@ -149,6 +149,19 @@ describe("create, update and delete", () => {
     await publication.delete(id, more);
   });
 
+  it("whole old rows are sent of the tables that want them, and an identity changed by hand is drift", async () => {
+    const { id, outs } = await created(["s.plain", "s.toasted"]);
+    const wanted = await checked(["s.plain", "s.toasted"], outs, { fullIdentity: ["s.plain"] });
+    expect(diffPublication(outs, wanted)).toMatchObject({ changes: true, replaces: [] });
+    const { outs: full } = await publication.update(id, outs, wanted);
+    expect(await identities()).toEqual({ ...asFound, plain: "f", toasted: "f" });
+    await client.query("ALTER TABLE s.plain REPLICA IDENTITY DEFAULT");
+    const { props } = await publication.read(id, full);
+    expect(props?.drift).toEqual(['"s"."plain" has replica identity default, and needs full']);
+    await publication.delete(id, full);
+    expect(await identities()).toEqual(asFound);
+  });
+
   it("an identity that another publication needs stays", async () => {
     const { id, outs } = await created(["s.keyless"]);
     await client.query("CREATE PUBLICATION theirs FOR TABLE s.keyless");

@@ -29,6 +29,8 @@ class ModeTable {
   readonly live = new Map<string, Row>();
   private readonly soft = new Map<string, { row: Row; deletedAt: bigint | null }>();
   private readonly history: unknown[][] = [];
+  /** indexes of what the history has by option only */
+  private readonly images = new Set<number>();
   private readonly versions: Version[] = [];
   private readonly current = new Map<string, Version>();
   private moved: Row | null = null;
@@ -51,6 +53,10 @@ class ModeTable {
     const { op, lsn, ordinal, time } = change;
     const key = String(change.row[0]);
     const known = this.live.get(key);
+    if (op === 4) {
+      this.images.add(this.history.push([...change.row, "update_preimage", lsn, ordinal, time]) - 1);
+      return;
+    }
     if (op === 2 || op === 3) {
       this.history.push([...change.row, "delete", lsn, ordinal, time]);
       this.moved = op === 3 ? (known as Row) : null;
@@ -93,14 +99,14 @@ class ModeTable {
   }
 
   /** Rows as texts, in no order; ordinals of rows that a snapshot made are left out, as they mean nothing. */
-  rows(mode: TableMode): string[] {
+  rows(mode: TableMode, beforeImage = false): string[] {
     switch (mode) {
       case "scd1":
         return [...this.live.values()].map(text);
       case "softDelete":
         return [...this.soft.values()].map(({ row, deletedAt }) => text([...row, deletedAt]));
       case "append":
-        return this.history.map(text);
+        return this.history.filter((_, index) => beforeImage || !this.images.has(index)).map(text);
       case "scd2":
         return this.versions.map(({ row, from, to, lsn, ordinal }) =>
           text([...row, from, to, to === null, lsn, ordinal]),

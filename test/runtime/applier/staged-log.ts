@@ -20,7 +20,7 @@ import { appendCommit, openLogIdentity } from "../../../runtime/staging/staging-
 export type Sql = string | null;
 
 export interface Change {
-  op: 0 | 1 | 2 | 3;
+  op: 0 | 1 | 2 | 3 | 4;
   /** by column name; those left out are NULL */
   row: Record<string, Sql>;
   /** names of columns whose value was not sent */
@@ -125,7 +125,8 @@ export class StagedLog {
     const count = (op: number) => changes.filter((change) => change.op === op).length;
     const file = await this.write(schema, rows, "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ");
     const ordinalEnd = all.length > changes.length ? changes.length : undefined;
-    const files = [{ ...file, rows: changes.length, ordinalEnd }];
+    const beforeImages = all.some(({ op }) => op === 4) || undefined;
+    const files: StagedFile[] = [{ ...file, rows: changes.length, ordinalEnd, beforeImages }];
     const transaction = { commitLsn: String(commitLsn), commitTimeMicros: String(commitTimeMicros(commitLsn)) };
     this.events.push({
       kind: "changes",

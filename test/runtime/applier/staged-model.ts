@@ -38,6 +38,7 @@ export class ModelTable {
     private readonly log: StagedLog,
     readonly schema: TableSchema,
     private readonly hasKey: boolean,
+    private readonly beforeImages = false,
   ) {}
 
   async start(): Promise<void> {
@@ -121,6 +122,7 @@ export class ModelTable {
       return;
     }
     if (row.id !== old.id) this.changes.push({ op: 3, row: { id: old.id } });
+    else if (this.beforeImages && kind === "update") this.changes.push({ op: 4, row: old });
     const isSent = kind === "update" || (kind === "rekey" && value % 2 === 0);
     this.changes.push(isSent ? { op: 1, row } : { op: 1, row: { ...row, name: null }, unchanged: ["name"] });
   }

@@ -210,6 +210,7 @@ describe("a change of options", () => {
     [{}, { mode: "softDelete" }, "in-place"],
     [{ mode: "softDelete" }, {}, "refresh"],
     [{ mode: "append" }, { mode: "scd2" }, "refresh"],
+    [{ mode: "append" }, { mode: "append", beforeImage: true }, "in-place"],
     [{}, { metadataColumns: true }, "in-place"],
     [{}, { destination: { name: "x" } }, "in-place"],
     [{}, { exclude: ["a"] }, "refresh"],
@@ -225,6 +226,7 @@ describe("the list of options", () => {
     [[{ name: "a" }, { name: "a" }], "given twice"],
     [[{ name: "a" }, { name: "b", destination: { name: "a" } }], "two tables have the destination"],
     [[{ name: "a", include: ["x"], exclude: ["y"] }], "not both"],
+    [[{ name: "a", mode: "scd2", beforeImage: true }], "for the mode append"],
   ])("%j is refused", (tables, message) => {
     const parsed = tableOptionsListSchema.safeParse(tables.map((table) => ({ schema: "public", ...table })));
     expect(parsed.error?.issues[0].message).toContain(message);

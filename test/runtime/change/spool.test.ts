@@ -27,13 +27,13 @@ afterAll(async () => {
 });
 
 /** Makes the table, drains the slot, runs the statements in one transaction each; gives `op id body? unchanged` rows. */
-async function changes(name: string, definition: string, setup: string[], statements: string[]) {
+async function changes(name: string, definition: string, setup: string[], statements: string[], beforeImages = false) {
   await client.query(`CREATE TABLE ${name} (${definition})`);
   for (const sql of setup) await client.query(sql);
   const schema = await schemaOf(client, "spool", name);
   await streamedRows(client, "spool", "spool", schema);
   for (const sql of statements) await client.query(sql);
-  const sealed = await streamedRows(client, "spool", "spool", schema);
+  const sealed = await streamedRows(client, "spool", "spool", schema, { beforeImages });
   if (sealed === null) throw new Error("nothing was streamed");
   const { rows } = await readBack(
     sealed,
@@ -106,6 +106,47 @@ describe("spool", () => {
       [1, 2, "aaaa…", null],
       [2, 2, "aaaa…", null],
     ]);
+  });
+
+  it("takes the row before an update, where it is wanted, sent, and not told by a delete", async () => {
+    const setup = (name: string) => [
+      `ALTER TABLE ${name} REPLICA IDENTITY FULL, ALTER body SET STORAGE EXTERNAL`,
+      `INSERT INTO ${name} VALUES (1, ${wide("a")}, 0)`,
+    ];
+    const statements = (name: string) => [
+      `UPDATE ${name} SET n = 1`,
+      `UPDATE ${name} SET body = 'b'`,
+      `UPDATE ${name} SET id = 2`,
+      `ALTER TABLE ${name} REPLICA IDENTITY DEFAULT; UPDATE ${name} SET n = 2; UPDATE ${name} SET id = 3`,
+    ];
+    const columns = "body text, n int";
+    const { sealed, rows } = await changes(
+      "before_images",
+      `id int PRIMARY KEY, ${columns}`,
+      setup("before_images"),
+      statements("before_images"),
+      true,
+    );
+    expect(rows).toEqual([
+      [4, 1, "aaaa…", null],
+      [1, 1, "aaaa…", null],
+      [4, 1, "aaaa…", null],
+      [1, 1, "b", null],
+      [3, 1, "b", null],
+      [1, 2, "b", null],
+      [1, 2, "b", null],
+      [3, 2, null, null],
+      [1, 3, "b", null],
+    ]);
+    expect([sealed.inserts, sealed.updates, sealed.deletes]).toEqual([0, 5, 0]);
+    const keyless = await changes(
+      "keyless_images",
+      `id int, ${columns}`,
+      setup("keyless_images"),
+      ["UPDATE keyless_images SET n = 1"],
+      true,
+    );
+    expect(keyless.rows.map(([op]) => op)).toEqual([2, 0]);
   });
 
   it("makes an update of a table without a key a delete and an insert", async () => {

@@ -5,6 +5,8 @@ import { ParquetWriter } from "../../../runtime/change/parquet-writer";
 import { type BatchItem, Stager } from "../../../runtime/gateway/stager";
 import { type Lsn, lsnZero } from "../../../runtime/postgres/lsn";
 import { RetryingStore } from "../../../runtime/staging/retrying-store";
+import { logKey } from "../../../runtime/staging/staged-commit";
+import { readCommit } from "../../../runtime/staging/staging-log";
 import { StorageRetry } from "../../../runtime/staging/storage-retry";
 import { faultyStore, MemoryStore, type StoreFault } from "../../support/faulty-store";
 
@@ -34,6 +36,21 @@ describe("stager", () => {
     expect(stager.stagedLsn).toBe(100n);
     await expect(stager.commit(event("1"), 400n as Lsn, {})).rejects.toThrow("EACCES");
     expect(stager.idle).toBe(false);
+  });
+
+  it("tells a record that has more than a reader of version 1 knows, and a record of a later version is refused", async () => {
+    const { memory, stager } = stagerOn([null, null, null]);
+    const file = { path: "data/x.parquet", rows: 2, bytes: 9, beforeImages: true as const };
+    const counts = { inserts: 0, updates: 1, deletes: 0 };
+    const written = Promise.resolve({ file, ...counts });
+    await stager.commit(event("1"), 100n as Lsn, {});
+    await stager.commit([{ kind: "rows", tableId: "1", schemaId: 1, written }], 200n as Lsn, {});
+    expect([(await readCommit(memory, 1)).version, (await readCommit(memory, 2)).version]).toEqual([1, 2]);
+    memory.objects.set(logKey(3), Buffer.from(JSON.stringify({ version: 3, sequence: 3 })));
+    await expect(readCommit(memory, 3)).rejects.toMatchObject({
+      message: expect.stringContaining("has version 3, where this program knows 2 at most"),
+      remedy: expect.stringContaining("Update this process"),
+    });
   });
 
   it("moves its position only when the record is there, however often the answer is lost", async () => {

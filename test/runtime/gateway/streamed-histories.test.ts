@@ -1,5 +1,6 @@
 // Contract: random histories of small and large transactions on several sessions, with savepoints, rollbacks and
-// releases, while tables are copied and the gateway is killed: staging, replayed, equals the source (invariants 1 to 4).
+// releases, while tables are copied and the gateway is killed: staging, replayed, equals the source (invariants 1 to 4),
+// and a row before an update is the row that was there.
 // SLUICE_HISTORIES and SLUICE_SEED choose more, or again.
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
@@ -105,8 +106,9 @@ async function expectEqual(gateway: GatewayUnderTest): Promise<void> {
   }
 }
 
-/** events of transactions that came before their end, over all histories */
+/** events of transactions that came before their end, and of files with rows before updates, over all histories */
 let streamed = 0;
+let withBeforeImages = 0;
 
 describe("random histories of streamed transactions", () => {
   it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
@@ -115,6 +117,7 @@ describe("random histories of streamed transactions", () => {
       const random = new Random(seed);
       const gateway = await GatewayUnderTest.create(postgres, {
         batch: { ageMsMax: 50, rowsMax: random.choose([300, 1_000, 5_000]) },
+        beforeImages: [{ schema: "public", name: "second" }],
       });
       const { client, process } = gateway;
       const sessions: Client[] = [];
@@ -148,8 +151,12 @@ describe("random histories of streamed transactions", () => {
         await until("the second table is known", () => ((process.status()?.tables.length ?? 0) === 2 ? true : null));
         await gateway.caughtUp();
         await expectEqual(gateway);
-        for (const { events } of gateway.records()) {
-          streamed += events.filter((event) => event.kind === "changes" && event.transaction !== undefined).length;
+        for (const { version, events } of gateway.records()) {
+          const changes = events.filter((event) => event.kind === "changes");
+          const images = changes.filter(({ files }) => files.some(({ beforeImages }) => beforeImages));
+          streamed += changes.filter(({ transaction }) => transaction !== undefined).length;
+          withBeforeImages += images.length;
+          expect(version).toBe(images.length > 0 ? 2 : 1);
         }
       } finally {
         for (const session of sessions) await session.end();
@@ -161,5 +168,6 @@ describe("random histories of streamed transactions", () => {
 
   it("have had transactions that came before their end", () => {
     expect(streamed).toBeGreaterThan(0);
+    expect(withBeforeImages).toBeGreaterThan(0);
   });
 });
