@@ -6,13 +6,36 @@ import { SluiceError } from "../errors";
 
 const vectorRows = duckdb.vector_size();
 
-/** DuckDB in memory, spilling to a folder: finds rows in Parquet files and writes new ones. One query at a time. */
-export class DuckDbSession {
+/** Queries of one connection, one at a time; temporary tables are its own. */
+export class DuckDbQueries {
+  constructor(protected readonly connection: DuckDBConnection) {}
+
+  async run(sql: string): Promise<void> {
+    await this.connection.run(sql).catch(rethrow);
+  }
+
+  /** All rows, as JavaScript values; for small results. */
+  async rows<T>(sql: string): Promise<T[]> {
+    const reader = await this.connection.runAndReadAll(sql).catch(rethrow);
+    return reader.getRowObjectsJS() as T[];
+  }
+
+  disconnect(): void {
+    this.connection.disconnectSync();
+  }
+}
+
+/** DuckDB in memory, spilling to a folder: finds rows in Parquet files and writes new ones. */
+export class DuckDbSession extends DuckDbQueries {
   private constructor(
     private readonly instance: DuckDBInstance,
-    private readonly connection: DuckDBConnection,
+    connection: DuckDBConnection,
+    /** for a query beside one of the session's own; of its tables it sees those that aren't temporary */
+    readonly beside: DuckDbQueries,
     private readonly temporaryPath: string,
-  ) {}
+  ) {
+    super(connection);
+  }
 
   /** `temporaryPath`: a folder of its own; emptied first. */
   static async open(options: {
@@ -30,20 +53,12 @@ export class DuckDbSession {
       autoinstall_known_extensions: "false",
       autoload_known_extensions: "false",
     });
-    const connection = await instance.connect();
+    const [connection, beside] = [await instance.connect(), await instance.connect()];
     // Settings of extensions can't be given above. Files are immutable, so their footers are read once.
-    await connection.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true");
-    return new DuckDbSession(instance, connection, options.temporaryPath);
-  }
-
-  async run(sql: string): Promise<void> {
-    await this.connection.run(sql).catch(rethrow);
-  }
-
-  /** All rows, as JavaScript values; for small results. */
-  async rows<T>(sql: string): Promise<T[]> {
-    const reader = await this.connection.runAndReadAll(sql).catch(rethrow);
-    return reader.getRowObjectsJS() as T[];
+    for (const each of [connection, beside]) {
+      await each.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true");
+    }
+    return new DuckDbSession(instance, connection, new DuckDbQueries(beside), options.temporaryPath);
   }
 
   /** Chunks of up to 2,048 rows as they come. */
@@ -74,7 +89,8 @@ export class DuckDbSession {
   }
 
   async close(): Promise<void> {
-    this.connection.disconnectSync();
+    this.beside.disconnect();
+    this.disconnect();
     this.instance.closeSync();
     await rm(this.temporaryPath, { recursive: true, force: true });
     await rmdir(dirname(this.temporaryPath)).catch(() => {}); // another session's folder may be in it

@@ -1,14 +1,17 @@
-import { keyColumns } from "../change/table-schema";
+import { type ColumnSchema, keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
+import { duckDbType } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
 import { candidateFiles } from "./file-pruning";
 import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { deletePositions, positionColumns } from "./row-positions";
-import { hasUnchanged, loadChanges } from "./staged-changes";
-import { type TargetTable, targetColumns } from "./target-table";
+import { hasUnchanged, loadKeys } from "./staged-changes";
+import { projection, type TargetTable, targetColumns } from "./target-table";
 import { resolveUnchanged } from "./unchanged-values";
 import type { WorkingTable } from "./working-table";
+
+const upserts = `_op IN (${changeOp.insert}, ${changeOp.update})`;
 
 /**
  * Applies changes of a table with a key: the last change of each key counts. Rows of all changed keys are deleted
@@ -21,16 +24,32 @@ export async function applyKeyedChanges(
   target: TargetTable,
   changes: string,
 ): Promise<void> {
-  if (await hasUnchanged(session, changes)) await resolveUnchanged(session, working, target, changes);
-  else {
-    await loadChanges(session, target, changes, "changes", target.meta.length > 0);
-    await keepLatest(session, "changes", keyNames(target));
-  }
-  await deleteKeys(session, working, target, "latest");
   const columns = targetColumns(target);
-  const kept = `SELECT ${columns.map(name).join(", ")} FROM latest WHERE _op IN (${changeOp.insert}, ${changeOp.update})`;
-  await working.insert(kept, columns);
-  await session.run("DROP TABLE latest");
+  if (await hasUnchanged(session, changes)) {
+    await resolveUnchanged(session, working, target, changes);
+    await deleteKeys(session, working, target, "latest");
+    await working.insert(`SELECT ${columns.map(name).join(", ")} FROM latest WHERE ${upserts}`, columns);
+    await session.run("DROP TABLE latest");
+    return;
+  }
+  // Only the keys are kept; the rest is read where it is written.
+  await loadKeys(session, target, changes, "changes");
+  const rows = `SELECT ${[projection(target), ...target.meta.map(commitValue)].join(", ")} FROM ${changes}`;
+  let kept = `${rows} WHERE ${upserts}`;
+  if (await hasRepeated(session, "changes", keyNames(target))) {
+    // Not temporary, as the rows are written by another connection.
+    await session.run(
+      `CREATE OR REPLACE TABLE kept AS SELECT _source FROM changes
+       WHERE ${upserts} AND rowid IN (SELECT arg_max(rowid, _position) FROM changes GROUP BY ${keyNames(target).join(", ")})`,
+    );
+    kept = `${rows} WHERE _source IN (SELECT _source FROM kept)`;
+  }
+  await working.insertBeside(kept, columns, () => deleteKeys(session, working, target, "changes"));
+  await session.run("DROP TABLE changes; DROP TABLE IF EXISTS kept");
+}
+
+function commitValue(column: ColumnSchema): string {
+  return `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`;
 }
 
 export function keyNames(target: TargetTable): string[] {
@@ -62,10 +81,7 @@ export function sameKey(target: TargetTable, one: string, other: string): string
  * shortcuts -0 would become 0.
  */
 export async function keepLatest(session: DuckDbSession, table: string, keys: string[]): Promise<void> {
-  const [{ repeated }] = await session.rows<{ repeated: boolean }>(
-    `SELECT count(*) > (SELECT count(*) FROM (SELECT 1 FROM ${table} GROUP BY ${keys.join(", ")})) AS repeated FROM ${table}`,
-  );
-  if (!repeated) {
+  if (!(await hasRepeated(session, table, keys))) {
     await session.run(`DROP TABLE IF EXISTS latest; ALTER TABLE ${table} RENAME TO latest`);
     return;
   }
@@ -74,4 +90,11 @@ export async function keepLatest(session: DuckDbSession, table: string, keys: st
      WHERE rowid IN (SELECT arg_max(rowid, _position) FROM ${table} GROUP BY ${keys.join(", ")})`,
   );
   await session.run(`DROP TABLE ${table}`);
+}
+
+async function hasRepeated(session: DuckDbSession, table: string, keys: string[]): Promise<boolean> {
+  const [{ repeated }] = await session.rows<{ repeated: boolean }>(
+    `SELECT count(*) > (SELECT count(*) FROM (SELECT 1 FROM ${table} GROUP BY ${keys.join(", ")})) AS repeated FROM ${table}`,
+  );
+  return repeated;
 }

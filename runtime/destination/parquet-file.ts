@@ -1,13 +1,13 @@
 import type { ColumnSchema } from "../change/table-schema";
 import { quoteIdentifier } from "../postgres/identifier";
-import { type DuckDbSession, literal } from "./duckdb-session";
+import { type DuckDbQueries, literal } from "./duckdb-session";
 
 /** A column as SQL names it in files and queries of ours. */
 export const name = (column: ColumnSchema): string => quoteIdentifier(column.physicalName);
 
 /** Writes the rows of a query, which gives these columns, into a Parquet file; returns their number. */
 export async function writeParquet(
-  session: DuckDbSession,
+  session: DuckDbQueries,
   query: string,
   columns: ColumnSchema[],
   path: string,
@@ -20,7 +20,7 @@ export async function writeParquet(
   return Number(rows[0].Count);
 }
 
-async function hasMinusZero(session: DuckDbSession, query: string, columns: ColumnSchema[]): Promise<boolean> {
+async function hasMinusZero(session: DuckDbQueries, query: string, columns: ColumnSchema[]): Promise<boolean> {
   const tests = columns.filter(isFloating).map((column) => `${name(column)} = 0 AND signbit(${name(column)})`);
   if (tests.length === 0) return false;
   const [{ found }] = await session.rows<{ found: boolean | null }>(

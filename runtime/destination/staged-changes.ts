@@ -1,3 +1,4 @@
+import { keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import type { ChangesFile } from "./apply-plan";
 import { type DuckDbSession, parquet } from "./duckdb-session";
@@ -6,7 +7,7 @@ import { projection, type TargetTable } from "./target-table";
 /**
  * The rows of files of changes as one relation for FROM: without those of subtransactions that were rolled back, each
  * with its transaction's commit LSN and time, wherever these are told (`runtime/staging/staged-commit.ts`); rows before
- * updates only for a target that wants them.
+ * updates only for a target that wants them. `_source` tells a row from all others, whenever it is read.
  */
 export function stagedChanges(
   files: readonly (ChangesFile & { localPath: string })[],
@@ -23,10 +24,12 @@ export function stagedChanges(
     groups.set(key, group);
     group.paths.push(localPath);
   }
-  if (groups.size === 1 && groups.has("")) return parquet(files.map((file) => file.localPath));
+  let first = 0;
   const parts = [...groups].map(([key, { select, paths }]) => {
     const where = key.slice(select.length);
-    return `SELECT ${select === "" ? "*" : select} FROM ${parquet(paths)}${where}`;
+    const source = `((${first} + file_index::BIGINT) << 32) + file_row_number AS _source`;
+    first += paths.length;
+    return `SELECT ${select === "" ? "*" : select}, ${source} FROM ${parquet(paths)}${where}`;
   });
   return `(${parts.join(" UNION ALL BY NAME ")})`;
 }
@@ -55,6 +58,22 @@ export async function loadChanges(
   await session.run(
     `CREATE OR REPLACE TEMP TABLE ${table} AS
      SELECT _op, ${projection(target)}, ${order} AS _position${commit} FROM ${changes}`,
+  );
+}
+
+/**
+ * Makes a temporary table of changes as far as their keys: `_op`, the key's columns, `_position` (their order), and
+ * `_source`, by which the rest is read.
+ */
+export async function loadKeys(
+  session: DuckDbSession,
+  target: TargetTable,
+  changes: string,
+  table: string,
+): Promise<void> {
+  const keys = projection(target, keyColumns(target.schema));
+  await session.run(
+    `CREATE OR REPLACE TEMP TABLE ${table} AS SELECT _op, ${keys}, ${order} AS _position, _source FROM ${changes}`,
   );
 }
 

@@ -168,9 +168,9 @@ export function targetColumns(target: TargetTable): ColumnSchema[] {
   return [...target.schema.columns, ...target.meta];
 }
 
-/** The source's columns over staged rows, by physical name, in the types that they have here. */
-export function projection({ schema, expressions }: TargetTable): string {
-  return schema.columns
+/** The source's columns (or some) over staged rows, by physical name, in the types that they have here. */
+export function projection({ schema, expressions }: TargetTable, columns = schema.columns): string {
+  return columns
     .map((column) => {
       const value = expressions.get(column.physicalName) ?? name(column);
       return `(${value})::${duckDbType(column.deltaType)} AS ${name(column)}`;

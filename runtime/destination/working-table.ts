@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
-import { newRowSet, type RowSet } from "./delta/deletion-vector";
+import { addRows, newRowSet, type RowSet } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { failed, flush } from "./delta/delta-log";
 import { sameFile } from "./delta/delta-snapshot";
@@ -129,7 +129,18 @@ export class WorkingTable {
 
   /** Writes the rows of a query, which gives these columns, into a new file; none when there are no rows. */
   async insert(query: string, columns: ColumnSchema[]): Promise<void> {
-    const file = await this.write(query, columns);
+    this.add(await this.write(query, columns));
+  }
+
+  /** The same while other work is done, of which the new file is no part. */
+  async insertBeside(query: string, columns: ColumnSchema[], work: () => Promise<void>): Promise<void> {
+    const [written, done] = await Promise.allSettled([this.write(query, columns, true), work()]);
+    if (done.status === "rejected") throw done.reason;
+    if (written.status === "rejected") throw written.reason;
+    this.add(written.value);
+  }
+
+  private add(file: WorkingFile | null): void {
     if (file === null) return;
     this.files.push(file);
     this.rowsInserted += file.records;
@@ -148,10 +159,11 @@ export class WorkingTable {
   }
 
   /** null when there are no rows */
-  private async write(query: string, columns: ColumnSchema[]): Promise<WorkingFile | null> {
+  private async write(query: string, columns: ColumnSchema[], isBeside = false): Promise<WorkingFile | null> {
     const path = join(this.table.path, `part-${randomUUID()}.parquet`);
     this.written.add(path);
-    const records = await writeParquet(this.session, query, columns, path);
+    const session = isBeside ? this.session.beside : this.session;
+    const records = await writeParquet(session, query, columns, path);
     if (records === 0) {
       await rm(path, { force: true });
       return null;
@@ -189,11 +201,11 @@ export class WorkingTable {
     return !this.loaded(fileIndex).has(row);
   }
 
-  /** Marks rows as deleted; those that are already don't count. */
+  /** Marks rows as deleted, which are sorted here; those that are already don't count. */
   delete(fileIndex: number, rows: Uint32Array): number {
     const deleted = this.loaded(fileIndex);
     const before = deleted.size;
-    deleted.addMany(rows);
+    addRows(deleted, rows);
     const added = deleted.size - before;
     if (added > 0) this.files[fileIndex].changed = true;
     this.rowsDeleted += added;

@@ -16,6 +16,13 @@ export function newRowSet(rows?: Iterable<number>): RowSet {
   return rows === undefined ? new RoaringBitmap32() : RoaringBitmap32.from(rows);
 }
 
+/** Adds rows, which are sorted here: to a set of its own in order, then as a whole, is many times faster than one by one. */
+export function addRows(set: RowSet, rows: Uint32Array): void {
+  const added = new RoaringBitmap32(rows.sort());
+  set.orInPlace(added);
+  added.dispose();
+}
+
 /** The vector's data, as its descriptor's `sizeInBytes` counts it. */
 export function encodeDeletionVector(rows: RowSet): Buffer {
   rows.runOptimize();
