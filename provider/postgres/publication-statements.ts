@@ -1,5 +1,7 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteLiteral, quoteTable } from "../../runtime/postgres/identifier";
+import { publishedRelationsSql } from "../../runtime/postgres/published-relations";
+import { readServerVersion } from "../../runtime/postgres/server-version";
 import type { TableName } from "./table-inspection";
 
 /** The comment that marks a publication as ours. */
@@ -98,11 +100,15 @@ export async function dropPublication(client: Client, name: string): Promise<voi
 
 /** Which of the tables some publication (of anyone) publishes. */
 export async function publishedElsewhere(client: Client, tables: readonly TableName[]): Promise<Set<string>> {
+  const version = await readServerVersion(client);
   const { rows } = await client.query<TableName>(
-    `SELECT DISTINCT p.schemaname AS schema, p.tablename AS name
-       FROM pg_catalog.pg_publication_tables p
+    `SELECT DISTINCT n.nspname AS schema, c.relname AS name
+       FROM pg_catalog.pg_publication o
+       CROSS JOIN LATERAL (${publishedRelationsSql(version, "o.pubname")}) t
+       JOIN pg_catalog.pg_class c ON c.oid = t.relid
+       JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        JOIN unnest($1::text[], $2::text[]) AS wanted (schema, name)
-         ON wanted.schema = p.schemaname AND wanted.name = p.tablename`,
+         ON wanted.schema = n.nspname AND wanted.name = c.relname`,
     [tables.map((table) => table.schema), tables.map((table) => table.name)],
   );
   return new Set(rows.map(quoteTable));

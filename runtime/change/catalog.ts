@@ -3,6 +3,7 @@ import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { encodingProblem } from "../postgres/encoding";
 import { quoteIdentifier, quoteTable } from "../postgres/identifier";
+import { publishedRelationsSql } from "../postgres/published-relations";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
 import { ddlCaptureNames, fileNodeSql } from "../postgres/table-description";
@@ -51,7 +52,7 @@ interface ColumnRow {
 /**
  * The published tables of the catalog as this session's snapshot sees them, with the columns that pgoutput sends.
  * The merge key is the index of REPLICA IDENTITY USING INDEX, else the primary key. A deferrable primary key is none:
- * within a transaction two rows may have one key.
+ * within a transaction two rows may have one key. Where a table has a row filter it is waited for who alters the table.
  * @throws SluiceError `unsupported` when the database doesn't know its texts' encoding
  */
 export async function readTableSchemas(
@@ -62,11 +63,7 @@ export async function readTableSchemas(
 ): Promise<CatalogTable[]> {
   const version = await readServerVersion(client);
   await requireEncoding(client);
-  // Column lists came with 15, published generated columns with 18; both are in `attrs`, which is NULL for "all".
-  const attributes = version >= 150_000 ? "t.attrs::int2[]" : "NULL::int2[]";
   const { end, drop } = ddlCaptureNames(publication);
-  // Row filters came with 15 too.
-  const filter = version >= 150_000 ? "pg_catalog.pg_get_expr(t.qual, t.relid)" : "NULL::text";
   const { rows } = await client.query<ColumnRow>(
     `WITH RECURSIVE base AS (
        SELECT oid, oid AS base_oid, -1 AS base_modifier, typtype FROM pg_catalog.pg_type
@@ -77,7 +74,7 @@ export async function readTableSchemas(
          JOIN pg_catalog.pg_type b ON b.oid = d.typbasetype
      )
      SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name, c.relreplident::text AS "replicaIdentity",
-            c.reltuples::float8 AS "rowsEstimate", ${filter} AS "rowFilter",
+            c.reltuples::float8 AS "rowsEstimate", pg_catalog.pg_get_expr(t.filter, t.relid) AS "rowFilter",
             ${membershipSql(version, "$1", "c.oid")} AS membership, key.length AS "keyLength",
             a.attnum::int AS "attributeNumber", a.attname AS column,
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
@@ -90,11 +87,12 @@ export async function readTableSchemas(
             (SELECT string_agg(e.oid::text || ':' || e.xmin::text, ',' ORDER BY e.oid)
                FROM pg_catalog.pg_event_trigger e
               WHERE e.evtname::text = ANY ($2::text[]) AND e.evtenabled = 'A' HAVING count(*) = 2) AS "ddlCapture"
-       FROM pg_catalog.pg_get_publication_tables($1) t
+       FROM (${publishedRelationsSql(version, "$1")}) t
        JOIN pg_catalog.pg_class c ON c.oid = t.relid
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-            AND CASE WHEN ${attributes} IS NULL THEN a.attgenerated = '' ELSE a.attnum = ANY (${attributes}) END
+            AND CASE WHEN t.columns IS NOT NULL THEN a.attnum = ANY (t.columns)
+                     ELSE a.attgenerated = '' OR a.attgenerated = 's' AND t.generated END
        JOIN pg_catalog.pg_type y ON y.oid = a.atttypid
        JOIN base ON base.oid = a.atttypid AND base.typtype <> 'd'
        LEFT JOIN LATERAL (
@@ -138,7 +136,8 @@ export async function readTableSchemas(
   return [...tables.values()];
 }
 
-async function requireEncoding(client: Client): Promise<void> {
+/** @throws SluiceError `unsupported` when the database doesn't know its texts' encoding */
+export async function requireEncoding(client: Client): Promise<void> {
   const { rows } = await client.query<{ encoding: string }>(
     "SELECT pg_catalog.current_setting('server_encoding') AS encoding",
   );

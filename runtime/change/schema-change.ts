@@ -6,6 +6,7 @@ import { assertCarried, type ColumnType, columnOf } from "./catalog";
 import { matchRelation } from "./relation-match";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { isWidening } from "./type-widening";
+import { hasBinaryForm } from "./types";
 
 export type NewSchema = Omit<TableSchema, "schemaId">;
 
@@ -57,15 +58,27 @@ export function decideByDescription(
   policy: ChangePolicy,
   plain = false,
 ): SchemaDecision {
-  const columns = table.attributes
+  const columns = describedColumns(table);
+  const { schema, name, replicaIdentity } = table;
+  return decide(known, { schema, name, replicaIdentity, columns, table, exact: true, xid: 0 }, policy, plain);
+}
+
+/** The columns that the publication sends. */
+function describedColumns(table: TableDescription): Moment["columns"] {
+  return table.attributes
     .filter((attribute) => attribute.published)
     .map((attribute) => {
       const { primaryKeyOrdinal, identityOrdinal } = attribute;
       const keyOrdinal = table.replicaIdentity === "i" ? identityOrdinal : primaryKeyOrdinal;
       return { attribute, type: { ...attribute, baseType: attribute.baseType ?? undefined }, keyOrdinal };
     });
-  const { schema, name, replicaIdentity } = table;
-  return decide(known, { schema, name, replicaIdentity, columns, table, exact: true, xid: 0 }, policy, plain);
+}
+
+/** Whether what the publication sends of the table can be streamed in binary form. */
+export function isSentInBinary(table: TableDescription, types: TypeOptions): boolean {
+  return hasBinaryForm(
+    describedColumns(table).map(({ type, keyOrdinal }) => ({ ...columnOf(type, types, 2), keyOrdinal })),
+  );
 }
 
 /**

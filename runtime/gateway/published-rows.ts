@@ -1,8 +1,12 @@
 import type { Client } from "pg";
 import { log } from "../operate/log";
+import { withinLockTimeout } from "../postgres/lock-timeout";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import type { Leaf, PublishedTable } from "./published-tables";
+
+/** How long one partition may hold up the look at all else; it is looked at again the next time. */
+const lockTimeoutMs = 100;
 
 /** What has become of the partitions whose rows a table's snapshot holds. */
 export interface LeafChanges {
@@ -32,8 +36,8 @@ export function compareLeaves(known: ReadonlyMap<string, string>, found: readonl
 }
 
 /**
- * Sends a table back to be copied when its rows are others now for a reason that isn't streamed: another row filter, a
- * partition attached with rows, or truncated by itself.
+ * Sends a table back to be copied when its rows are others now for a reason that isn't streamed: a partition attached
+ * with rows, or truncated by itself.
  * @param before each table's state when `published` was asked for: a snapshot taken since knows better
  */
 export async function followPublishedRows(
@@ -42,11 +46,11 @@ export async function followPublishedRows(
   published: readonly PublishedTable[],
   before: ReadonlyMap<string, string | null>,
 ): Promise<void> {
-  for (const { tableId, rowFilter, leaves } of published) {
+  for (const { tableId, leaves } of published) {
     const table = capture.tables.get(Number(tableId));
     if (table?.capture.kind !== "capturing" || before.get(tableId) !== table.snapshotId) continue;
     const { snapshotId } = table;
-    const reason = rowFilter !== table.rowFilter ? "its row filter changed" : await leavesReason(client, table, leaves);
+    const reason = await leavesReason(client, table, leaves);
     if (reason === null) continue;
     capture.atBoundary(() => {
       if (table.capture.kind !== "capturing" || table.snapshotId !== snapshotId) return;
@@ -62,9 +66,15 @@ async function leavesReason(client: Client, table: CapturedTable, leaves: Leaf[]
   const { reason, attached, detached } = compareLeaves(known, leaves);
   if (reason !== null) return reason;
   for (const leaf of attached) {
-    const { rows } = await client.query<{ filled: boolean }>(`SELECT EXISTS (SELECT FROM ONLY ${leaf.name}) AS filled`);
+    const looked = await withinLockTimeout(client, lockTimeoutMs, () =>
+      client.query<{ filled: boolean }>(`SELECT EXISTS (SELECT FROM ONLY ${leaf.name}) AS filled`),
+    );
+    if (looked === null) {
+      log("info", "partition-waits", { table: nameOf(table), for: `a lock on ${leaf.name}` });
+      return null;
+    }
     // An empty one has no row that wasn't streamed; what it had before, and lost since, is deleted in the stream.
-    if (rows[0].filled) return `the partition ${leaf.name} was attached with rows`;
+    if (looked.rows[0].filled) return `the partition ${leaf.name} was attached with rows`;
   }
   if (table.leaves !== known) return null;
   for (const relationId of detached) log("info", "partition-detached", { table: nameOf(table), relationId });

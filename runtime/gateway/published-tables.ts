@@ -4,6 +4,8 @@ import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { quoteIdentifier } from "../postgres/identifier";
+import { publishedRelationsSql } from "../postgres/published-relations";
+import { readRelationBytes } from "../postgres/relation-size";
 import { readServerVersion } from "../postgres/server-version";
 import type { Capture } from "./capture";
 import { CapturedTable } from "./captured-table";
@@ -26,28 +28,23 @@ export interface PublishedTable {
   membership: string;
   rowsEstimate: number;
   bytes: number;
-  /** condition that the publication puts on rows; null for all rows */
-  rowFilter: string | null;
   /** of a partitioned table published by its root; else null */
   leaves: Leaf[] | null;
 }
 
-/** @throws SluiceError `missing-object` when the publication is gone */
+/**
+ * Waits for nobody who alters a table.
+ * @throws SluiceError `missing-object` when the publication is gone
+ */
 export async function readPublishedTables(client: Client, publication: string): Promise<PublishedTable[]> {
   const version = await readServerVersion(client);
-  // Row filters came with PostgreSQL 15.
-  const filter = version >= 150_000 ? "pg_catalog.pg_get_expr(t.qual, t.relid)" : "NULL::text";
-  // Not by pg_partition_tree(), which waits for locks.
-  const { rows } = await client.query<
-    Omit<PublishedTable, "tableId" | "bytes"> & { tableId: string | null; bytes: string }
-  >(
+  const { rows } = await client.query<Omit<PublishedTable, "tableId" | "bytes"> & { tableId: string | null }>(
     `SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name,
             ${membershipSql(version, "$1", "c.oid")} AS membership,
             greatest(coalesce(tree.rows, c.reltuples), 0)::float8 AS "rowsEstimate",
-            coalesce(tree.bytes, pg_catalog.pg_relation_size(c.oid))::text AS bytes,
-            ${filter} AS "rowFilter", CASE WHEN c.relkind = 'p' THEN coalesce(tree.leaves, '[]') END AS leaves
+            CASE WHEN c.relkind = 'p' THEN coalesce(tree.leaves, '[]') END AS leaves
        FROM pg_catalog.pg_publication p
-       LEFT JOIN LATERAL pg_catalog.pg_get_publication_tables(p.pubname::text) t ON true
+       LEFT JOIN (${publishedRelationsSql(version, "$1")}) t ON true
        LEFT JOIN pg_catalog.pg_class c ON c.oid = t.relid
        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        LEFT JOIN LATERAL (
@@ -57,7 +54,7 @@ export async function readPublishedTables(client: Client, publication: string): 
            UNION ALL
            SELECT i.inhrelid, i.xmin FROM below JOIN pg_catalog.pg_inherits i ON i.inhparent = below.inhrelid
          )
-         SELECT sum(greatest(l.reltuples, 0)) AS rows, sum(pg_catalog.pg_relation_size(l.oid)) AS bytes,
+         SELECT sum(greatest(l.reltuples, 0)) AS rows,
                 json_agg(json_build_object('relationId', l.oid::text, 'name', pg_catalog.format('%I.%I', ln.nspname, l.relname),
                   'fileNode', pg_catalog.pg_relation_filenode(l.oid)::text, 'isBorn', lt.xmin::text = below.attached::text)) AS leaves
            FROM below
@@ -74,9 +71,14 @@ export async function readPublishedTables(client: Client, publication: string): 
       remedy: "Run pulumi refresh and pulumi up: the Publication is made again. Its slot must be replaced then.",
     });
   }
-  return rows.flatMap(({ tableId, bytes, ...row }) =>
-    tableId === null ? [] : [{ ...row, tableId, bytes: Number(bytes) }],
-  );
+  const found = rows.flatMap(({ tableId, ...row }) => (tableId === null ? [] : [{ ...row, tableId }]));
+  const relationsOf = ({ tableId, leaves }: { tableId: string; leaves: Leaf[] | null }) =>
+    leaves === null ? [tableId] : leaves.map(({ relationId }) => relationId);
+  const sizes = await readRelationBytes(client, found.flatMap(relationsOf));
+  return found.map((table) => ({
+    ...table,
+    bytes: relationsOf(table).reduce((sum, relationId) => sum + (sizes.get(relationId) ?? 0), 0),
+  }));
 }
 
 /**

@@ -3,13 +3,10 @@ import { decideByDescription } from "../change/schema-change";
 import type { TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
 import { type Lsn, parseLsn } from "../postgres/lsn";
-import { ddlCaptureNames, readTableDescriptions } from "../postgres/table-description";
+import { ddlCaptureNames, describedMax, readTableDescriptions } from "../postgres/table-description";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { type PreparedChange, type SchemaFollower, schemaOf, typesOf } from "./schema-follower";
-
-/** Tables described by one query. */
-const describedMax = 100;
 
 interface Expected {
   table: CapturedTable;

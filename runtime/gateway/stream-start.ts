@@ -1,6 +1,6 @@
 import type { Client } from "pg";
-import { readTableSchemas } from "../change/catalog";
-import { hasBinaryForm } from "../change/types";
+import { requireEncoding } from "../change/catalog";
+import { isSentInBinary } from "../change/schema-change";
 import type { GatewayConfig, SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
@@ -8,9 +8,10 @@ import { connectSource } from "../postgres/client";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
 import { readServerVersion } from "../postgres/server-version";
 import { identifySystem, readIdentity, type SourceIdentity } from "../postgres/source-identity";
+import { describedMax, readTableDescriptions } from "../postgres/table-description";
 import type { ObjectStore } from "../staging/object-store";
 import type { Capture } from "./capture";
-import { addPublished, readPublishedTables } from "./published-tables";
+import { addPublished, type PublishedTable, readPublishedTables } from "./published-tables";
 import { readHolder, slotInUse } from "./slot-holder";
 import { readServerState, type SlotState } from "./slot-query";
 import { recoverLostSlot, restartAt } from "./slot-recovery";
@@ -54,8 +55,10 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
     if (slot !== null && slot.activePid !== null)
       throw slotInUse(config.slot, await readHolder(client, slot.activePid));
     const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
-    addPublished(capture, await readPublishedTables(client, config.publication), config);
-    const binary = await allHaveBinaryForm(client, config);
+    await requireEncoding(client);
+    const published = await readPublishedTables(client, config.publication);
+    addPublished(capture, published, config);
+    const binary = await allHaveBinaryForm(client, config, published);
     await stager.drained();
     const known = maxLsn(stager.stagedLsn, idle.durableLsn);
     const stagedLsn = known === lsnZero ? null : known;
@@ -83,9 +86,17 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
 }
 
 /** The server makes and sends binary values in half the time. A form for all: one column without it decides. */
-async function allHaveBinaryForm(client: Client, { publication, types }: GatewayConfig): Promise<boolean> {
-  const tables = await readTableSchemas(client, publication, types);
-  return tables.every(({ schema }) => hasBinaryForm(schema.columns));
+async function allHaveBinaryForm(
+  client: Client,
+  { publication, types }: GatewayConfig,
+  published: readonly PublishedTable[],
+): Promise<boolean> {
+  for (let first = 0; first < published.length; first += describedMax) {
+    const ids = published.slice(first, first + describedMax).map(({ tableId }) => tableId);
+    const { tables } = await readTableDescriptions(client, publication, ids);
+    if (!tables.every((table) => isSentInBinary(table, types))) return false;
+  }
+  return true;
 }
 
 /**

@@ -146,6 +146,9 @@ function shortened(prefix: string, name: string): string {
   return `${prefix}${kept}_${digest}`;
 }
 
+/** Tables to describe by one query. */
+export const describedMax = 100;
+
 /** Descriptions of those tables that exist, and the snapshot (pg_current_snapshot) in which they were read. */
 export async function readTableDescriptions(
   client: Client,
