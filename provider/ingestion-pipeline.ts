@@ -48,6 +48,8 @@ export interface TableOptionsArgs {
   metadataColumns?: boolean;
   /** `false`: files with deleted rows are written anew, for readers that know no deletion vectors; default true. */
   deletionVectors?: boolean;
+  /** When the table leaves the publication; default: the pipeline's `onRemove`. */
+  onRemove?: "keep" | "drop";
   /** What a change of these options does that rows of before can't follow: default `refuse`, a failure of the preview. */
   onChange?: "refuse" | "refresh";
 }
@@ -85,6 +87,13 @@ export interface IngestionPipelineArgs extends ProcessArgs {
   destination: pulumi.Input<DestinationArgs>;
   /** Default `{ kind: "continuous" }`. Restarts the process. */
   trigger?: pulumi.Input<TriggerArgs>;
+  /** The publication's tables, so that a preview tells what becomes of those that leave; it has no other use. */
+  tables?: pulumi.Input<pulumi.Input<Table>[]>;
+  /**
+   * What becomes of the Delta table of a table that leaves the publication, also as it was dropped at the source: `keep`,
+   * the default, or `drop`. A table's own `onRemove` goes first. Tables that have left before stay. Restarts the process.
+   */
+  onRemove?: pulumi.Input<"keep" | "drop">;
   /** Tables that aren't copied as they are. Restarts the process; what rows of before can't follow is refused. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Restarts the process. */

@@ -23,7 +23,7 @@ import type { Inputs, Preflight, Source, Table } from "./source";
 export interface PostgresIngestionArgs {
   /** The source database. Another `database` replaces everything; the rest changes in place. */
   source: pulumi.Input<Inputs<Source>>;
-  /** Tables to carry. One that is added is copied while the others go on; the table of one that is dropped stays. */
+  /** Tables to carry. One that is added is copied while the others go on; the Delta table of one that leaves stays, or is dropped (`onRemove`). */
   tables: pulumi.Input<pulumi.Input<Table>[]>;
   /** Mode, columns, name or key of tables that aren't copied as they are. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
@@ -60,6 +60,8 @@ export interface PostgresIngestionArgs {
   applier?: {
     httpPort?: pulumi.Input<number>;
     trigger?: pulumi.Input<TriggerArgs>;
+    /** Of tables that leave: `keep`, the default, or `drop`. */
+    onRemove?: pulumi.Input<"keep" | "drop">;
     maintenance?: pulumi.Input<MaintenanceArgs>;
     runsKeptMax?: pulumi.Input<number>;
     memoryBytesMax?: pulumi.Input<number>;
@@ -144,6 +146,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         stagingPath,
         stagingIncarnation,
         destination: args.destination,
+        tables,
         tableOptions: args.tableOptions,
         stateDir,
         preflight,

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { scheduleProblem } from "./schedule";
 import { secretReferenceSchema } from "./secret-reference";
-import { tableOptionsListSchema } from "./table-options";
+import { onRemoveSchema, tableOptionsListSchema } from "./table-options";
 
 /** How to reach the source. The password is a reference, never a value. */
 export const sourceSchema = z.strictObject({
@@ -246,6 +246,8 @@ export const applierConfigSchema = z.strictObject({
   maintenance: maintenanceSchema,
   /** runs of each table that the history keeps; default 50 */
   runsKeptMax: z.int().min(1).max(10_000).default(50),
+  /** what becomes of a table's rows when it leaves the publication; a table's own `onRemove` goes first; default keep */
+  onRemove: onRemoveSchema.default("keep"),
   /** tables that aren't as the defaults have them; default [] */
   tables: tableOptionsListSchema,
   /** DuckDB's memory limit; default 1 GiB */

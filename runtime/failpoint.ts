@@ -26,6 +26,8 @@ export const failpoints = [
   "applier.after-compaction-commit",
   "applier.during-vacuum",
   "applier.after-purged-record",
+  "applier.before-drop",
+  "applier.after-drop",
   "applier.before-commit",
   "applier.after-commit",
 ] as const;

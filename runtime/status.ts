@@ -215,7 +215,7 @@ export interface ApplierTableStatus extends TableCondition {
     | { kind: "waiting" } // its snapshot isn't complete in staging yet
     | { kind: "running" }
     | { kind: "idle" }
-    | { kind: "removed" } // left the publication; its table is kept
+    | { kind: "removed" } // left the publication; its table is kept, or was dropped
     | { kind: "failed"; errorKind: string; message: string; remedy?: string; retryAt: string }
     /** as failed, but only tried again now and then: it needs somebody, or `sluice resync` */
     | { kind: "quarantined"; errorKind: string; message: string; remedy?: string; since: string };

@@ -10,6 +10,10 @@ import { z } from "zod";
 export const tableModeSchema = z.enum(["scd1", "softDelete", "append", "scd2"]);
 export type TableMode = z.infer<typeof tableModeSchema>;
 
+/** When a table leaves the publication, also as it was dropped at the source: its Delta table stays, or goes. */
+export const onRemoveSchema = z.enum(["keep", "drop"]);
+export type OnRemove = z.infer<typeof onRemoveSchema>;
+
 const columnNames = z.array(z.string().min(1)).min(1);
 
 /** Columns are named as the source names them; a column that is renamed there keeps its options. */
@@ -35,6 +39,8 @@ export const tableOptionsShape = {
   metadataColumns: z.boolean().default(false),
   /** false: files with deleted rows are written anew, for readers that know no deletion vectors; default true */
   deletionVectors: z.boolean().default(true),
+  /** default: the pipeline's */
+  onRemove: onRemoveSchema.optional(),
   /**
    * What a change does that rows of before can't follow: default `refuse`, a failure of the preview. With `refresh` the
    * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds.
@@ -78,6 +84,20 @@ export function optionsOf(tables: NamedTableOptions[], source: { schema: string;
   if (found === undefined) return defaultTableOptions;
   const { schema: _schema, name: _name, ...options } = found;
   return options;
+}
+
+/**
+ * What becomes of a table that leaves. Its options may have left the program with it: then those that its rows were made
+ * by count.
+ */
+export function onRemoveOf(
+  tables: NamedTableOptions[],
+  source: { schema: string; name: string },
+  stored: Pick<TableOptions, "onRemove"> | null,
+  pipelines: OnRemove,
+): OnRemove {
+  const isNamed = tables.some((table) => keyOf(table) === keyOf(source));
+  return (isNamed ? optionsOf(tables, source) : stored)?.onRemove ?? pipelines;
 }
 
 /** Where the rows of a source's table are in the destination. */

@@ -10,7 +10,8 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
-import { namedOptions, refusedTableChanges, tableOptionsInputSchema } from "./table-options";
+import { tableNameSchema } from "./table-name";
+import { leavingTables, namedOptions, refusedTableChanges, tableOptionsInputSchema } from "./table-options";
 import { isUnknown } from "./unknown-value";
 
 /** Where tables can be written; each with its own settings. */
@@ -43,6 +44,9 @@ const shape = {
   stagingIncarnation: z.string().min(1),
   destination: destinationSchema,
   trigger: applierConfigSchema.shape.trigger,
+  /** the publication's, for the preview only */
+  tables: z.array(tableNameSchema).optional(),
+  onRemove: applierConfigSchema.shape.onRemove,
   tableOptions: tableOptionsInputSchema,
   maintenance: applierConfigSchema.shape.maintenance,
   runsKeptMax: applierConfigSchema.shape.runsKeptMax,
@@ -64,6 +68,7 @@ export function diffIngestionPipeline(olds: Properties, news: Properties): DiffR
       stagingIncarnation: "replace",
       destination: "update",
       trigger: "update",
+      onRemove: "update",
       tableOptions: "update",
       maintenance: "update",
       runsKeptMax: "update",
@@ -73,7 +78,8 @@ export function diffIngestionPipeline(olds: Properties, news: Properties): DiffR
       stopTimeoutMs: "update",
       preflight: "update",
     },
-    olds,
+    // Pipelines of before the option don't have it.
+    { ...olds, onRemove: olds.onRemove ?? "keep" },
     news,
   );
   return withDrift(result, olds);
@@ -93,7 +99,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
       tables: namedOptions(inputs.tableOptions),
-      ...pick(inputs, ["trigger", "maintenance", "runsKeptMax", "memoryBytesMax"]),
+      ...pick(inputs, ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"]),
     },
     secretVariables: [],
     startTimeoutMs: inputs.startTimeoutMs as number,
@@ -114,6 +120,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       const result = checkIngestionPipelineInputs(news);
       const { inputs, failures } = result;
       failures.push(...refusedTableChanges(olds, inputs));
+      for (const line of leavingTables(olds, inputs)) console.log(line);
       const keys = Object.keys(shape);
       const unchanged = olds.stagingIncarnation !== undefined && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;

@@ -1,10 +1,16 @@
 import { z } from "zod";
+import { quoteTable } from "../../runtime/postgres/identifier";
 import {
   type NamedTableOptions,
+  type OnRemove,
+  onRemoveOf,
+  optionsOf,
+  placeOf,
   refusedChanges,
   tableOptionsListSchema,
   tableOptionsShape,
 } from "../../runtime/table-options";
+import type { TableName } from "../postgres/table-inspection";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { tableNameSchema } from "./table-name";
 import { containsUnknown } from "./unknown-value";
@@ -33,8 +39,31 @@ export function refusedTableChanges(olds: Properties, inputs: Properties): Check
   if (!isLiving || containsUnknown(inputs.tableOptions)) return [];
   const remedy =
     'Take the change back, or give the table onChange: "refresh": it keeps what it holds until you run sluice resync, and then loses it.';
-  return refusedChanges(namedOptions(olds.tableOptions), namedOptions(inputs.tableOptions)).map((reason) => ({
+  // The options of a table that leaves may leave with it, or stay behind.
+  const { tables } = inputs;
+  const stays = Array.isArray(tables) && !containsUnknown(tables) ? new Set(tables.map(quoteTable)) : null;
+  const ofThose = (given: unknown) =>
+    namedOptions(given).filter((table) => stays === null || stays.has(quoteTable(table)));
+  return refusedChanges(ofThose(olds.tableOptions), ofThose(inputs.tableOptions)).map((reason) => ({
     property: "tableOptions",
     reason: `${reason}\n  remedy: ${remedy}`,
   }));
+}
+
+/** What the preview says of tables that leave a living pipeline's publication. */
+export function leavingTables(olds: Properties, inputs: Properties): string[] {
+  const { tables: before, stagingIncarnation } = olds;
+  const { tables: after, onRemove, tableOptions } = inputs;
+  if (!Array.isArray(before) || !Array.isArray(after) || stagingIncarnation !== inputs.stagingIncarnation) return [];
+  if (containsUnknown(before) || containsUnknown(after) || containsUnknown(tableOptions)) return [];
+  const stays = new Set((after as TableName[]).map(quoteTable));
+  const gone = (before as TableName[]).filter((table) => !stays.has(quoteTable(table)));
+  return gone.map((table) => {
+    const stored = optionsOf(namedOptions(olds.tableOptions), table);
+    const what = onRemoveOf(namedOptions(tableOptions), table, stored, onRemove as OnRemove);
+    const place = quoteTable(placeOf(table, stored));
+    return what === "keep"
+      ? `table ${quoteTable(table)} leaves: its Delta table ${place} stays as it is (onRemove: "keep")`
+      : `warning: table ${quoteTable(table)} leaves: its Delta table ${place} is dropped (onRemove: "drop")`;
+  });
 }

@@ -21,6 +21,8 @@ export const progressSchema = z.object({
       /** where its rows were */
       place: z.object({ schema: z.string(), name: z.string() }).optional(),
       removed: z.boolean(),
+      /** its rows are being dropped: nothing else is done before they are gone */
+      dropping: z.literal(true).optional(),
       /** the table's own position when this was written; null when it had none */
       heldSequence: z.int().nullable(),
       /** since when it can't be applied */

@@ -37,11 +37,14 @@ export class ApplierTables {
   private maintained = 0;
   private writtenMs = 0;
 
+  private readonly context: TableContext;
+
   private constructor(
     private readonly store: ObjectStore,
     private readonly id: string,
-    private readonly context: TableContext,
+    context: Omit<TableContext, "saveProgress">,
   ) {
+    this.context = { ...context, saveProgress: () => this.writeProgress() };
     this.purge = new Purge(store, context.logId, context.maintenance.stagingRetentionMs);
   }
 
@@ -49,7 +52,7 @@ export class ApplierTables {
     store: ObjectStore,
     logId: string,
     id: string,
-    context: Omit<TableContext, "records" | "logId">,
+    context: Omit<TableContext, "records" | "logId" | "saveProgress">,
   ): Promise<ApplierTables> {
     const tables = new ApplierTables(store, id, { ...context, logId, records: new StagedRecords(store) });
     const progress = await readProgress(store, id, logId);

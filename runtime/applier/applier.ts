@@ -12,6 +12,7 @@ import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
 import { ApplierTables } from "./applier-tables";
+import { removeDropped } from "./table-drop";
 import { TableRuns } from "./table-runs";
 import { applyByTrigger } from "./trigger-loop";
 
@@ -70,10 +71,12 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     const logId = await awaitLog(store, config, options.signal, setState);
     if (logId !== null) {
       session = await openSession(config);
+      await removeDropped(config.destination.path);
       tables = await ApplierTables.open(store, logId, config.id, {
         session,
         destinationPath: config.destination.path,
         tables: config.tables,
+        onRemove: config.onRemove,
         maintenance: config.maintenance,
         runs: new TableRuns(
           await RunHistory.open(runHistoryPath(config.destination.path, config.id), config.runsKeptMax),

@@ -16,13 +16,21 @@ import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
 import { storedOptions } from "../destination/target-metadata";
+import type { StoredOptions } from "../destination/target-table";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import type { ApplierTableStatus } from "../status";
-import { compareOptions, type NamedTableOptions, type OptionsChange } from "../table-options";
+import {
+  compareOptions,
+  type NamedTableOptions,
+  type OnRemove,
+  type OptionsChange,
+  onRemoveOf,
+} from "../table-options";
 import type { ApplierProgress } from "./applier-progress";
 import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";
+import { type DropOutcome, dropTable } from "./table-drop";
 import { blocked, needsPurged, notOurs, toSluiceError } from "./table-errors";
 import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
 import {
@@ -50,11 +58,14 @@ export interface TableContext {
   destinationPath: string;
   /** options of tables that aren't as the defaults have them */
   tables: NamedTableOptions[];
+  onRemove: OnRemove;
   maintenance: MaintenanceConfig;
   engineInfo: string;
   runs: TableRuns;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
+  /** What is known of all tables is durable. */
+  saveProgress(): Promise<void>;
 }
 
 type KnownTable = ApplierProgress["tables"][string];
@@ -208,6 +219,7 @@ export class TableApplier {
 
   private async fold(): Promise<PlanState> {
     const { records, batchBytesMax } = this.context;
+    if (this.known.dropping) await this.drop();
     let plan = this.plan ?? this.newPlan(await this.startSequence(), this.known.removed);
     // What a table waits for that can't go on may be anywhere in the log: a new name, or the snapshot that heals it.
     const looksAhead = this.isBlocked || this.failure !== null;
@@ -215,9 +227,42 @@ export class TableApplier {
     while (plan.scannedSequence < last && (looksAhead || plan.ready.changeBytes < batchBytesMax)) {
       const record = await records.read(plan.scannedSequence + 1);
       plan = foldRecord(plan, record, record.events.get(this.tableId) ?? []);
+      if (!plan.removed || this.known.removed || this.onRemove === "keep") continue;
+      // Nothing of before counts any more, and what may come after is another snapshot.
+      const { scannedSequence: sequence } = plan;
+      this.known = { ...this.known, removed: true, dropping: true, heldSequence: null, sequence };
+      await this.context.saveProgress();
+      await this.drop();
+      plan = this.newPlan(sequence, true);
     }
     this.setPlan(plan);
     return plan;
+  }
+
+  /** The table has left: what the destination has of it goes, or stays where it is another's by now. */
+  private async drop(): Promise<void> {
+    const { records } = this.context;
+    const others = Object.entries((await records.read(records.head)).tables).filter(([id]) => id !== this.tableId);
+    const isWanted = others.some(([, other]) => isSamePlace(this.targets.placeOf(other), this.place));
+    const outcome: DropOutcome = isWanted
+      ? { kind: "kept", reason: "another table has its name now, and takes its place" }
+      : await dropTable(this.place, this.owner, this.context);
+    if (outcome.kind !== "absent") {
+      log(outcome.kind === "kept" ? "warning" : "info", `table-${outcome.kind}`, {
+        table: this.label,
+        ...(outcome.kind === "kept" ? { reason: outcome.reason } : {}),
+      });
+    }
+    const { dropping: _done, quarantinedAt: _over, ...known } = this.known;
+    this.known = known;
+    this.lacksPurged = false;
+    this.waits = false;
+    this.setHome(await this.findHome());
+  }
+
+  private get onRemove(): OnRemove {
+    const { tables, onRemove } = this.context;
+    return onRemoveOf(tables, this.known, this.stored?.options ?? null, onRemove);
   }
 
   private newPlan(sequence: number, removed: boolean): PlanState {
@@ -316,9 +361,14 @@ export class TableApplier {
     return this.waits || this.lacksPurged || this.home?.isDisplaced === true || this.optionsChange.kind === "refresh";
   }
 
+  /** By which options the rows of now were made. */
+  private get stored(): StoredOptions | null {
+    return storedOptions(this.home?.delta.snapshot.metaData ?? null, this.tableId);
+  }
+
   /** What the pipeline's options are to the rows of now. */
   private get optionsChange(): OptionsChange {
-    const stored = storedOptions(this.home?.delta.snapshot.metaData ?? null, this.tableId);
+    const { stored } = this;
     return stored === null ? { kind: "none" } : compareOptions(stored.options, this.targets.options(this.known));
   }
 

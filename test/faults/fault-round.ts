@@ -75,6 +75,7 @@ export class FaultRound {
       statusPath: join(folder, "applier-status.json"),
       destination: { kind: "local", path: join(folder, "lake") },
       trigger: { kind: "continuous", intervalMs: 50 },
+      onRemove: "drop",
       // At every chance, and without a retention.
       maintenance: { filesMin: 2, deletedShareMin: 0.05, fileRetentionMs: 0, stagingRetentionMs: 0 },
     };
@@ -176,6 +177,7 @@ export class FaultRound {
         await this.processes[role].kill();
         if (needsLostSlot(fault.name)) await this.dropSlot();
         this.start(role, { SLUICE_FAILPOINT: `${fault.name}:${fault.pass}` });
+        if (fault.name.endsWith("-drop")) await this.republish();
         const reached = await this.processes[role].exited(15_000).then(
           (exit) => exit.signal === "SIGKILL",
           () => false,
@@ -215,12 +217,9 @@ export class FaultRound {
       case "lose-slot":
         await this.dropSlot();
         return;
-      case "republish": {
-        await this.client.query(`ALTER PUBLICATION ${publication} DROP TABLE document`);
-        await pause(400);
-        await this.client.query(`ALTER PUBLICATION ${publication} ADD TABLE document`);
+      case "republish":
+        await this.republish();
         return;
-      }
       case "resync": {
         const store = await openFolderStore(join(this.folder, "staging"));
         const labels = await readStagedLabels(store);
@@ -238,6 +237,12 @@ export class FaultRound {
         return;
       }
     }
+  }
+
+  private async republish(): Promise<void> {
+    await this.client.query(`ALTER PUBLICATION ${publication} DROP TABLE document`);
+    await pause(400);
+    await this.client.query(`ALTER PUBLICATION ${publication} ADD TABLE document`);
   }
 
   /** Node ends at once by a signal that comes before the program does. */

@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { localDeployment } from "../../../provider/deploy/local";
 import {
   applierSpec,
@@ -121,6 +121,35 @@ describe("options of tables", () => {
     expect(await failures({ tableOptions: [{ ...scd2, onChange: "refresh" }] })).toEqual([]);
     expect(await failures({ tableOptions: [{ ...scd2, mode: "softDelete" }] })).toEqual([]);
     expect(await failures({ tableOptions: [scd2], stagingIncarnation: "2" })).toEqual([]);
+  });
+});
+
+describe("tables that leave the publication", () => {
+  it("are told by the preview, with what becomes of each; their options may leave with them", async () => {
+    const tables = ["public.orders", "public.items", "public.people"];
+    const tableOptions = [
+      { table: "public.orders", mode: "scd2", onRemove: "drop", destination: { schema: "crm" } },
+      { table: "public.items" },
+    ];
+    const olds = await checked({ tables, tableOptions });
+    const said = vi.spyOn(console, "log").mockImplementation(() => {});
+    try {
+      const rest = { tables: ["public.people"], tableOptions: [] };
+      expect((await pipeline.check(olds, news(rest))).failures).toEqual([]);
+      expect(said.mock.calls).toEqual([
+        ['warning: table "public"."orders" leaves: its Delta table "crm"."orders" is dropped (onRemove: "drop")'],
+        ['table "public"."items" leaves: its Delta table "public"."items" stays as it is (onRemove: "keep")'],
+      ]);
+      said.mockClear();
+      expect((await pipeline.check(olds, news({ ...rest, tables }))).failures).toHaveLength(1);
+      await checked({ tables: [unknownValue], tableOptions }, olds);
+      expect(said.mock.calls).toEqual([]);
+      // The list alone restarts nothing.
+      const fewer = await checked({ tables: ["public.people"], tableOptions }, olds);
+      expect(diffIngestionPipeline({ ...olds, drift: [] }, fewer)).toMatchObject({ changes: false });
+    } finally {
+      said.mockRestore();
+    }
   });
 });
 

@@ -68,6 +68,7 @@ export class StagedLog {
       stagingPath: join(this.folder, "staging"),
       destination: { kind: "local", path: this.destination },
       trigger: { kind: "once" },
+      onRemove: "keep",
       tables: [],
       runsKeptMax: 50,
       maintenance: maintenanceSchema.parse({}),
