@@ -42,6 +42,11 @@ export const tableOptionsShape = {
   /** default: the pipeline's */
   onRemove: onRemoveSchema.optional(),
   /**
+   * every commit also tells which rows it inserts, updates and deletes (Delta's `delta.enableChangeDataFeed`): in scd1 and
+   * softDelete with both images of an update, else as a delete and an insert; default false
+   */
+  changeDataFeed: z.boolean().default(false),
+  /**
    * What a change does that rows of before can't follow: default `refuse`, a failure of the preview. With `refresh` the
    * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds.
    */
@@ -123,6 +128,7 @@ export function compareOptions(before: TableOptions, after: TableOptions): Optio
     before.beforeImage === after.beforeImage &&
     before.metadataColumns === after.metadataColumns &&
     before.deletionVectors === after.deletionVectors &&
+    before.changeDataFeed === after.changeDataFeed &&
     before.destination?.schema === after.destination?.schema &&
     before.destination?.name === after.destination?.name;
   return { kind: same ? "none" : "in-place" };

@@ -1,11 +1,12 @@
-import type { ColumnSchema, TableSchema } from "../change/table-schema";
+import type { TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { presentColumns } from "./live-rows";
-import { isFloating, name } from "./parquet-file";
+import { name } from "./parquet-file";
 import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
 import { projection, type TargetTable, targetColumns } from "./target-table";
+import { identityOf } from "./value-identity";
 import type { WorkingTable } from "./working-table";
 
 /**
@@ -25,7 +26,7 @@ export async function applyKeylessChanges(
     source: `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`,
     last: `max(${name(column)}) AS ${name(column)}`,
   }));
-  const identity = [...names, ...schema.columns.flatMap((column) => sign(column, name(column)))];
+  const identity = schema.columns.flatMap((column) => identityOf(column, name(column)));
   await session.run(
     `CREATE OR REPLACE TEMP TABLE balances AS
      SELECT *, row_number() OVER () AS _value FROM (
@@ -41,12 +42,6 @@ export async function applyKeylessChanges(
   await session.run("DROP TABLE balances");
 }
 
-/** Zero and minus zero are equal to SQL, yet two values; the sign of a NaN is none. */
-function sign(column: ColumnSchema, expression: string): string[] {
-  if (!isFloating(column)) return [];
-  return [`CASE WHEN isnan(${expression}) THEN false ELSE signbit(${expression}) END`];
-}
-
 async function deleteRows(session: DuckDbSession, working: WorkingTable, schema: TableSchema): Promise<void> {
   const deletes = await session.rows<{ value: bigint; count: bigint }>(
     "SELECT _value AS value, -_balance AS count FROM balances WHERE _balance < 0",
@@ -56,11 +51,8 @@ async function deleteRows(session: DuckDbSession, working: WorkingTable, schema:
   const present = await presentColumns(session, working.paths);
   const equal = schema.columns.flatMap((column) => {
     const mine = present.has(column.physicalName) ? `f.${name(column)}` : `NULL::${duckDbType(column.deltaType)}`;
-    const theirs = `d.${name(column)}`;
-    const signs = sign(column, mine).map(
-      (ours, index) => `${ours} IS NOT DISTINCT FROM ${sign(column, theirs)[index]}`,
-    );
-    return [`${mine} IS NOT DISTINCT FROM ${theirs}`, ...signs];
+    const theirs = identityOf(column, `d.${name(column)}`);
+    return identityOf(column, mine).map((ours, index) => `${ours} IS NOT DISTINCT FROM ${theirs[index]}`);
   });
   const buffer = new PositionBuffer(working);
   await session.chunks(

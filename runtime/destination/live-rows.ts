@@ -31,6 +31,14 @@ export async function tableRows(
   return `(SELECT *, ${nulls}${fileIndex}, file_row_number FROM ${source})`;
 }
 
+/** Some rows of a file: those at these positions, or all the others. */
+export interface FileRows {
+  /** absolute */
+  path: string;
+  part: "only" | "all-but";
+  rows: Uint32Array<ArrayBuffer>;
+}
+
 /**
  * A query of the rows of some files that aren't deleted, with these columns in their types of now; it needs the temporary
  * table `deleted_rows`, made here. `values`: expressions that stand for a column instead of what the files have.
@@ -42,20 +50,55 @@ export async function liveRowsQuery(
   columns: ColumnSchema[],
   values: ReadonlyMap<string, string> = new Map(),
 ): Promise<string> {
-  const paths = fileIndexes.map((index) => working.paths[index]);
+  const files: FileRows[] = [];
+  for (const index of fileIndexes) {
+    files.push({ path: working.paths[index], part: "all-but", rows: await working.deletedRows(index) });
+  }
+  return partQuery(session, "deleted_rows", files, columns, values);
+}
+
+/** The rows of files, maybe none; they are to be read before the next such query. */
+export async function fileRowsQuery(
+  session: DuckDbSession,
+  files: readonly FileRows[],
+  columns: ColumnSchema[],
+): Promise<string> {
+  const queries: string[] = [];
+  for (const part of ["only", "all-but"] as const) {
+    const chosen = files.filter((file) => file.part === part);
+    if (chosen.length > 0)
+      queries.push(await partQuery(session, part === "only" ? "only_rows" : "deleted_rows", chosen, columns));
+  }
+  return queries.length === 0 ? noRows(columns) : queries.join(" UNION ALL ");
+}
+
+export function noRows(columns: ColumnSchema[]): string {
+  const nulls = columns.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
+  return `SELECT ${nulls.join(", ")} WHERE false`;
+}
+
+/** `files` are of one part. */
+async function partQuery(
+  session: DuckDbSession,
+  table: string,
+  files: readonly FileRows[],
+  columns: ColumnSchema[],
+  values: ReadonlyMap<string, string> = new Map(),
+): Promise<string> {
+  const paths = files.map(({ path }) => path);
   const present = await presentColumns(session, paths);
   const expressions = columns.map((column) => {
     const read = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
     return `(${values.get(column.physicalName) ?? read})::${duckDbType(column.deltaType)} AS ${name(column)}`;
   });
-  await session.run("CREATE OR REPLACE TEMP TABLE deleted_rows (file_index INTEGER, file_row UINTEGER)");
-  let deleted = 0;
-  for (const [position, index] of fileIndexes.entries()) {
-    const rows = await working.deletedRows(index);
-    await session.appendPositions("deleted_rows", position, rows);
-    deleted += rows.length;
+  await session.run(`CREATE OR REPLACE TEMP TABLE ${table} (file_index INTEGER, file_row UINTEGER)`);
+  let count = 0;
+  for (const [index, { rows }] of files.entries()) {
+    await session.appendPositions(table, index, rows);
+    count += rows.length;
   }
   const query = `SELECT ${expressions.join(", ")} FROM ${parquet(paths)} f`;
-  if (deleted === 0) return query;
-  return `${query} ANTI JOIN deleted_rows d ON d.file_index = f.file_index::INTEGER AND d.file_row = f.file_row_number::UINTEGER`;
+  const isOnly = files[0].part === "only";
+  if (count === 0 && !isOnly) return query;
+  return `${query} ${isOnly ? "SEMI" : "ANTI"} JOIN ${table} d ON d.file_index = f.file_index::INTEGER AND d.file_row = f.file_row_number::UINTEGER`;
 }

@@ -5,7 +5,7 @@ import { type DuckDbQueries, literal } from "./duckdb-session";
 /** A column as SQL names it in files and queries of ours. */
 export const name = (column: ColumnSchema): string => quoteIdentifier(column.physicalName);
 
-/** Writes the rows of a query, which gives these columns, into a Parquet file; returns their number. */
+/** Writes the rows of a query, which gives these columns (and maybe others), into a Parquet file; returns their number. */
 export async function writeParquet(
   session: DuckDbQueries,
   query: string,

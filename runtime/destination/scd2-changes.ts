@@ -1,9 +1,8 @@
 import { changeOp } from "../staging/staged-commit";
-import { duckDbType } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
 import { candidateFiles } from "./file-pruning";
 import { keyNames, sameKey } from "./keyed-changes";
-import { tableRows } from "./live-rows";
+import { noRows, tableRows } from "./live-rows";
 import { name } from "./parquet-file";
 import { loadVectors, positionColumns } from "./row-positions";
 import { hasUnchanged, loadChanges } from "./staged-changes";
@@ -70,8 +69,7 @@ async function closeCurrent(session: DuckDbSession, working: WorkingTable, targe
   const columns = targetColumns(target);
   const candidates = await candidateFiles(session, working, target, "latest", name);
   if (candidates.length === 0) {
-    const empty = columns.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
-    return session.run(`CREATE OR REPLACE TEMP TABLE closed AS SELECT ${empty.join(", ")} WHERE false`);
+    return session.run(`CREATE OR REPLACE TEMP TABLE closed AS ${noRows(columns)}`);
   }
   await session.run("CREATE OR REPLACE TEMP TABLE found_rows (file_index INTEGER, file_row UINTEGER)");
   const rows = await tableRows(session, working, columns, candidates);

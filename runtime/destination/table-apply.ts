@@ -6,9 +6,10 @@ import type { StagedFile } from "../staging/staged-commit";
 import { compareOptions } from "../table-options";
 import { appendChanges } from "./append-changes";
 import { type ApplyPlan, type ApplyStep, type CommitPoint, schemaAfter } from "./apply-plan";
+import { type ChangeFeed, writeChangeFeed } from "./change-feed";
 import type { Action, CommitInfo, MetaData } from "./delta/actions";
 import type { DeltaTable } from "./delta/delta-table";
-import { buildProtocol, duckDbType } from "./delta/table-metadata";
+import { buildProtocol, duckDbType, sameProtocol } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
@@ -53,21 +54,26 @@ export async function applyPlan(
   const startedMs = performance.now();
   const working = await WorkingTable.open(table, context.session, source);
   working.stored = storedOptions(source.snapshot.metaData, context.tableId);
+  const isAtHome = source === table && working.stored !== null;
   let keepFiles = false;
   try {
     for (const step of plan.steps) await applyStep(working, step, context);
     await rewriteDeleted(working, plan, context);
+    const target = await context.target(schemaAfter(plan) as number);
+    const feed: ChangeFeed =
+      isAtHome && target.stored.options.changeDataFeed
+        ? await writeChangeFeed(context.session, working, target)
+        : { kind: "derived" };
     const nowMs = Date.now();
-    const files = await working.finish(nowMs);
+    const files = await working.finish(nowMs, { dataChange: feed.kind !== "nothing" });
     failpoint("applier.after-data-files");
-    const schemaId = schemaAfter(plan);
-    const tableActions =
-      schemaId === null ? [] : describeTable(table, source, await context.target(schemaId), context, nowMs);
+    const tableActions = describeTable(table, source, target, context, nowMs);
     const actions: Action[] = [
       { commitInfo: commitInfo(source, plan, working, context, nowMs, performance.now() - startedMs) },
       ...tableActions,
       { txn: { appId: context.appId, version: plan.sequence, lastUpdated: nowMs } },
       ...files,
+      ...(feed.kind === "written" ? feed.actions : []),
     ];
     failpoint("applier.before-commit");
     // An error here doesn't say that the commit isn't there.
@@ -219,17 +225,10 @@ function describeTable(
 ): Action[] {
   const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
   const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
-  const protocol = buildProtocol(
-    targetColumns(target),
-    target.stored.options.deletionVectors,
-    oldProtocol,
-    source.snapshot.protocol,
-  );
+  const protocol = buildProtocol(targetColumns(target), target.stored.options, oldProtocol, source.snapshot.protocol);
   const metaData = buildMetaData(target, context.logId, source.snapshot.metaData, identity);
   const actions: Action[] = [];
-  if (oldProtocol === null || protocol.readerFeatures?.length !== oldProtocol.readerFeatures?.length) {
-    actions.push({ protocol });
-  }
+  if (oldProtocol === null || !sameProtocol(oldProtocol, protocol)) actions.push({ protocol });
   if (oldMetaData === null || !sameMetaData(oldMetaData, metaData)) actions.push({ metaData });
   return actions;
 }

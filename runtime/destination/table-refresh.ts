@@ -1,10 +1,8 @@
-import type { ColumnSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import type { CommitPoint } from "./apply-plan";
-import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { keyNames, sameKey } from "./keyed-changes";
-import { liveRowsQuery } from "./live-rows";
+import { liveRowsQuery, noRows } from "./live-rows";
 import { isFloating, name } from "./parquet-file";
 import { applyVersions } from "./scd2-changes";
 import { applySoftDeletes } from "./soft-delete";
@@ -29,7 +27,7 @@ export async function refreshTable(
   const columns = target.schema.columns;
   await session.run(
     `CREATE OR REPLACE TEMP TABLE snapshot_rows AS
-     ${paths.length === 0 ? nothing(columns) : `SELECT ${projection(target)} FROM ${parquet(paths)}`}`,
+     ${paths.length === 0 ? noRows(columns) : `SELECT ${projection(target)} FROM ${parquet(paths)}`}`,
   );
   // A snapshot that went on after a stop may hold a key twice.
   await session.run(
@@ -98,7 +96,7 @@ async function appendAt(
   source: string | null,
 ): Promise<void> {
   const columns = targetColumns(target);
-  const rows = source === null ? nothing(target.schema.columns).replace(" WHERE false", "") : null;
+  const rows = source === null ? noRows(target.schema.columns).replace(" WHERE false", "") : null;
   const meta: Record<string, string> = {
     _op: `'${op}'`,
     _commit_lsn: `${point.commitLsn ?? "NULL"}::BIGINT`,
@@ -114,14 +112,9 @@ async function appendAt(
 async function loadCurrent(session: DuckDbSession, working: WorkingTable, target: TargetTable): Promise<void> {
   const columns = targetColumns(target);
   const indexes = working.paths.map((_, index) => index);
-  const live = indexes.length === 0 ? nothing(columns) : await liveRowsQuery(session, working, indexes, columns);
+  const live = indexes.length === 0 ? noRows(columns) : await liveRowsQuery(session, working, indexes, columns);
   const isCurrent = target.mode === "scd2" ? "is_current" : "_deleted_at IS NULL";
   await session.run(`CREATE OR REPLACE TEMP TABLE current_rows AS SELECT * FROM (${live}) WHERE ${isCurrent}`);
-}
-
-function nothing(columns: ColumnSchema[]): string {
-  const nulls = columns.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}`);
-  return `SELECT ${nulls.join(", ")} WHERE false`;
 }
 
 function timeOf({ commitTimeMicros }: CommitPoint): string {

@@ -43,6 +43,9 @@ export function buildMetaData(
   const maxIds = [previous, identity].map((each) =>
     Number(each?.configuration["delta.columnMapping.maxColumnId"] ?? 0),
   );
+  const { deletionVectors, changeDataFeed } = target.stored.options;
+  // Absent means false; a table that never had a feed isn't given another metaData.
+  const hadFeed = previous?.configuration["delta.enableChangeDataFeed"] !== undefined;
   const maxId = Math.max(...maxIds, ...targetColumns(target).map((column) => column.attributeNumber));
   return {
     id: identity.id,
@@ -55,7 +58,8 @@ export function buildMetaData(
       ...previous?.configuration,
       "delta.columnMapping.mode": "name",
       "delta.columnMapping.maxColumnId": String(maxId),
-      "delta.enableDeletionVectors": String(target.stored.options.deletionVectors),
+      "delta.enableDeletionVectors": String(deletionVectors),
+      ...(changeDataFeed || hadFeed ? { "delta.enableChangeDataFeed": String(changeDataFeed) } : {}),
       [ownerProperties.source]: sourceName(target.source),
       [ownerProperties.table]: target.schema.tableId,
       [ownerProperties.log]: logId,

@@ -41,6 +41,9 @@ const metaTypes = {
 } as const satisfies Record<string, DeltaType>;
 type MetaName = keyof typeof metaTypes;
 
+/** What readers add to a row of the feed (protocol, "Change Data Files"). */
+const feedNames = ["_change_type", "_commit_version", "_commit_timestamp"];
+
 /** Beyond the attribute numbers of PostgreSQL, of which there are 1,600. */
 const firstMetaId = 10_001;
 
@@ -116,7 +119,7 @@ export function targetTable(
   const meta = metaNames(options).map(metaColumn);
   const target = { ...schema, ...placeOf(schema, options), columns };
   checkKey(schema, target, options);
-  checkNames(label, columns, meta);
+  checkNames(label, columns, meta, options.changeDataFeed);
   return {
     source: { schema: schema.schema, name: schema.name },
     schema: target,
@@ -149,12 +152,20 @@ function checkKey(source: TableSchema, target: TableSchema, { key, mode }: Table
   }
 }
 
-function checkNames(label: string, columns: ColumnSchema[], meta: ColumnSchema[]): void {
+function checkNames(label: string, columns: ColumnSchema[], meta: ColumnSchema[], changeDataFeed: boolean): void {
+  const isColumn = (own: string) => columns.some((column) => column.name.toLowerCase() === own);
   for (const { name: own } of meta) {
-    if (!columns.some((column) => column.name.toLowerCase() === own)) continue;
+    if (!isColumn(own)) continue;
     throw misfit(
       `table ${label} has a column ${quoteIdentifier(own)}, which is a name of ours`,
       "Exclude that column, rename it, or choose another mode.",
+    );
+  }
+  for (const own of changeDataFeed ? feedNames : []) {
+    if (!isColumn(own)) continue;
+    throw misfit(
+      `table ${label} has a column ${quoteIdentifier(own)}, which is a name of Delta's change data feed`,
+      "Exclude that column, rename it, or leave changeDataFeed out.",
     );
   }
 }

@@ -3,7 +3,7 @@ import { mkdir, rm, stat } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
-import { addRows, newRowSet, type RowSet } from "./delta/deletion-vector";
+import { addRows, newRowSet, type RowSet, rowsWithout } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { failed, flush } from "./delta/delta-log";
 import { sameFile } from "./delta/delta-snapshot";
@@ -12,6 +12,7 @@ import { linkFile, linkOrCopy } from "./delta/file-link";
 import { readFileStatistics, withTightBounds } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
 import { type DuckDbSession, literal } from "./duckdb-session";
+import type { FileRows } from "./live-rows";
 import { writeParquet } from "./parquet-file";
 import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 
@@ -49,12 +50,20 @@ export class WorkingTable {
   /** options that rows were made by; null when there are none of this source table */
   stored: StoredOptions | null = null;
 
+  /** the same of the table's newest version */
+  readonly committedTypes: ReadonlyMap<string, string>;
+
   private constructor(
     private readonly table: DeltaTable,
     source: DeltaTable,
     private readonly session: DuckDbSession,
   ) {
     this.types = columnTypes(source.snapshot.metaData);
+    this.committedTypes = columnTypes(table.snapshot.metaData);
+  }
+
+  get folder(): string {
+    return this.table.path;
   }
 
   /**
@@ -210,6 +219,41 @@ export class WorkingTable {
     if (added > 0) this.files[fileIndex].changed = true;
     this.rowsDeleted += added;
     return added;
+  }
+
+  /**
+   * What the batch takes away from the table's newest version, and what it adds to it: rows that are only written anew are
+   * in both.
+   */
+  async changedRows(): Promise<{ before: FileRows[]; after: FileRows[] }> {
+    const [before, after]: FileRows[][] = [[], []];
+    for (const { path, active } of this.dropped) {
+      if (active !== null) before.push({ path, part: "all-but", rows: await this.committedVector(active) });
+    }
+    for (const [index, { path, active, changed, deleted }] of this.files.entries()) {
+      if (active === null) after.push({ path, part: "all-but", rows: await this.deletedRows(index) });
+      else if (changed) {
+        const known = active.deletionVector
+          ? await readDeletionVector(this.folder, active.deletionVector)
+          : newRowSet();
+        before.push({ path, part: "only", rows: rowsWithout(deleted as RowSet, known) });
+        known.dispose();
+      }
+    }
+    return { before, after };
+  }
+
+  private async committedVector({ deletionVector }: AddFile): Promise<Uint32Array<ArrayBuffer>> {
+    if (!deletionVector) return new Uint32Array();
+    const rows = await readDeletionVector(this.table.path, deletionVector);
+    const numbers = Uint32Array.from(rows);
+    rows.dispose();
+    return numbers;
+  }
+
+  /** A file that this batch has written beside the table's own: it goes where the batch isn't committed. */
+  own(path: string): void {
+    this.written.add(path);
   }
 
   /**

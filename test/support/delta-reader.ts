@@ -31,7 +31,7 @@ export interface DeltaTableView {
   /** live rows by the log's statistics alone */
   rowCount: number;
   /** live rows, a file at a time */
-  batches(): AsyncGenerator<DeltaBatch>;
+  batches(ofFile?: (path: string) => boolean): AsyncGenerator<DeltaBatch>;
 }
 
 interface Add {
@@ -107,8 +107,8 @@ export async function openDelta(
     txns: state.txns,
     files: files.map((file) => ({ path: file.path, deleted: Number(file.deletionVector?.cardinality ?? 0) })),
     rowCount: files.reduce((sum, file) => sum + countOf(file) - Number(file.deletionVector?.cardinality ?? 0), 0),
-    batches: async function* () {
-      for (const file of files) yield readFileBatch(path, file, columns);
+    batches: async function* (ofFile = () => true) {
+      for (const file of files) if (ofFile(file.path)) yield readFileBatch(path, file, columns);
     },
   };
 }
@@ -124,11 +124,15 @@ function replay(state: { files: Map<string, Add>; metaData: Line; txns: Record<s
 
 const countOf = (file: Add): number => (JSON.parse(file.stats ?? "{}") as { numRecords: number }).numRecords;
 
-/** All live rows as objects by column name; for small tables. */
-export async function readDeltaRows(path: string, version?: number): Promise<Record<string, unknown>[]> {
+/** All live rows as objects by column name, of all files or of some; for small tables. */
+export async function readDeltaRows(
+  path: string,
+  version?: number,
+  ofFile: (path: string) => boolean = () => true,
+): Promise<Record<string, unknown>[]> {
   const table = await openDelta(path, { version });
   const rows: Record<string, unknown>[] = [];
-  for await (const { columns, count } of table.batches()) {
+  for await (const { columns, count } of table.batches(ofFile)) {
     for (let at = 0; at < count; at++) {
       rows.push(Object.fromEntries(table.columns.map(({ name }, index) => [name, columns[index][at]])));
     }
@@ -136,13 +140,16 @@ export async function readDeltaRows(path: string, version?: number): Promise<Rec
   return rows;
 }
 
-async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Promise<DeltaBatch> {
+/** All values of a Parquet file, by physical name; of a column that it hasn't: null. */
+export async function readParquetColumns(
+  path: string,
+  wanted: Pick<DeltaColumn, "physicalName">[],
+): Promise<{ values: Map<string, unknown[]>; total: number }> {
   const { asyncBufferFromFile, parquetMetadataAsync, parquetRead } = await import("hyparquet");
   const { compressors } = await import("hyparquet-compressors");
-  const source = await asyncBufferFromFile(join(path, decodeURIComponent(file.path)));
+  const source = await asyncBufferFromFile(path);
   const metadata = await parquetMetadataAsync(source);
   const total = Number(metadata.num_rows);
-  if (total !== countOf(file)) throw new Error(`${file.path} has ${total} rows, its statistics say ${countOf(file)}`);
   const decimals = rawDecimals(metadata.schema as Element[]);
   const present = new Set(metadata.schema.map((element) => element.name));
   const values = new Map<string, unknown[]>(
@@ -164,6 +171,12 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
       for (let at = 0; at < columnData.length; at++) target[rowStart + at] = format(columnData[at] ?? null);
     },
   });
+  return { values, total };
+}
+
+async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Promise<DeltaBatch> {
+  const { values, total } = await readParquetColumns(join(path, decodeURIComponent(file.path)), wanted);
+  if (total !== countOf(file)) throw new Error(`${file.path} has ${total} rows, its statistics say ${countOf(file)}`);
   const typed = wanted.map(
     ({ physicalName, type }) =>
       [physicalName, { type, values: widen(type, values.get(physicalName) as unknown[]) }] as const,
@@ -179,7 +192,7 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
 }
 
 /** Integers as the table's type has them, whatever the file's. */
-function widen(type: string, values: unknown[]): unknown[] {
+export function widen(type: string, values: unknown[]): unknown[] {
   if (type === "long") return values.map((value) => (typeof value === "number" ? BigInt(value) : value));
   return values;
 }

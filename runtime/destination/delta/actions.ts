@@ -77,6 +77,15 @@ export const commitInfoSchema = z.looseObject({
 });
 export type CommitInfo = z.infer<typeof commitInfoSchema>;
 
+/** A file of the change data feed (protocol, "Add CDC File"). */
+export const cdcSchema = z.object({
+  path: z.string(),
+  partitionValues: stringMap,
+  size: z.int(),
+  dataChange: z.literal(false),
+});
+export type CdcFile = z.infer<typeof cdcSchema>;
+
 /** One line of a commit: exactly one of these is there; unknown actions parse to {}. */
 export const actionSchema = z.object({
   commitInfo: commitInfoSchema.optional(),
@@ -85,6 +94,7 @@ export const actionSchema = z.object({
   txn: txnSchema.optional(),
   remove: removeSchema.optional(),
   add: addSchema.optional(),
+  cdc: cdcSchema.optional(),
 });
 export type Action = z.infer<typeof actionSchema>;
 

@@ -23,6 +23,14 @@ export function addRows(set: RowSet, rows: Uint32Array): void {
   added.dispose();
 }
 
+/** Those of one set that aren't in another, in order. */
+export function rowsWithout(rows: RowSet, others: RowSet): Uint32Array<ArrayBuffer> {
+  const left = RoaringBitmap32.andNot(rows, others);
+  const numbers = Uint32Array.from(left);
+  left.dispose();
+  return numbers;
+}
+
 /** The vector's data, as its descriptor's `sizeInBytes` counts it. */
 export function encodeDeletionVector(rows: RowSet): Buffer {
   rows.runOptimize();

@@ -9,7 +9,14 @@ import { cleanLog } from "./log-cleanup";
 import { logRetentionMs } from "./retention";
 
 /** Features of the protocol that this writer keeps to. */
-const knownFeatures = new Set(["columnMapping", "deletionVectors", "timestampNtz", "appendOnly", "invariants"]);
+const knownFeatures = new Set([
+  "appendOnly",
+  "changeDataFeed",
+  "columnMapping",
+  "deletionVectors",
+  "invariants",
+  "timestampNtz",
+]);
 
 /** Commits between two checkpoints. */
 const checkpointInterval = 20;

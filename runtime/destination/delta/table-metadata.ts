@@ -1,4 +1,5 @@
 import type { ColumnSchema, DeltaType } from "../../change/table-schema";
+import type { TableOptions } from "../../table-options";
 import type { MetaData, Protocol } from "./actions";
 
 /** Table properties that say whose table it is (the source's by name and oid, the staging log's), and by which options. */
@@ -26,19 +27,35 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
 /** Keeps features that the table has already, here or at its former place. */
 export function buildProtocol(
   columns: ColumnSchema[],
-  deletionVectors: boolean,
+  { deletionVectors, changeDataFeed }: Pick<TableOptions, "deletionVectors" | "changeDataFeed">,
   ...previous: (Protocol | null)[]
 ): Protocol {
   const needed = ["columnMapping", ...(deletionVectors ? ["deletionVectors"] : [])];
   if (columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
-  const join = (of: (protocol: Protocol | null) => string[] | null | undefined) =>
-    [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...needed])].sort();
+  const join = (of: (protocol: Protocol | null) => string[] | null | undefined, ...own: string[]) =>
+    [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...own])].sort();
   return {
     minReaderVersion: 3,
     minWriterVersion: 7,
-    readerFeatures: join((protocol) => protocol?.readerFeatures),
-    writerFeatures: join((protocol) => protocol?.writerFeatures),
+    readerFeatures: join((protocol) => protocol?.readerFeatures, ...needed),
+    writerFeatures: join(
+      (protocol) => protocol?.writerFeatures,
+      ...needed,
+      ...(changeDataFeed ? ["changeDataFeed"] : []),
+    ),
   };
+}
+
+/** Whether both say the same; the order of features means nothing. */
+export function sameProtocol(a: Protocol, b: Protocol): boolean {
+  const text = ({ minReaderVersion, minWriterVersion, readerFeatures, writerFeatures }: Protocol) =>
+    JSON.stringify([
+      minReaderVersion,
+      minWriterVersion,
+      [...(readerFeatures ?? [])].sort(),
+      [...(writerFeatures ?? [])].sort(),
+    ]);
+  return text(a) === text(b);
 }
 
 export function duckDbType(type: DeltaType): string {

@@ -6,6 +6,9 @@ import { deletionVectorPath } from "./deletion-vector-store";
 import { failed, isAbsent } from "./delta-log";
 import type { DeltaSnapshot } from "./delta-snapshot";
 
+/** Below a table's folder (protocol, "Change Data Files"). */
+export const changeDataFolder = "_change_data";
+
 export interface StoredFile {
   /** below the table's folder */
   path: string;
@@ -60,14 +63,15 @@ export async function vacuumTable(
   return removed;
 }
 
-/** Data files and deletion vectors; hidden folders (as `_delta_log`) aren't looked into. */
+/** Data files, deletion vectors and files of the change data feed, which no version has; hidden folders (as `_delta_log`) aren't looked into. */
 async function listFiles(tablePath: string, folder: string): Promise<StoredFile[]> {
   const files: StoredFile[] = [];
   try {
     for (const entry of await readdir(join(tablePath, folder), { withFileTypes: true })) {
       const path = join(folder, entry.name);
       if (entry.isDirectory()) {
-        if (!/^[._]/.test(entry.name)) files.push(...(await listFiles(tablePath, path)));
+        if (!/^[._]/.test(entry.name) || entry.name === changeDataFolder)
+          files.push(...(await listFiles(tablePath, path)));
       } else if (entry.isFile() && /\.parquet(\..*\.tmp)?$|^deletion_vector_.*\.bin$/.test(entry.name)) {
         const { size, mtimeMs, ctimeMs } = await stat(join(tablePath, path));
         files.push({ path, bytes: size, modifiedMs: Math.max(mtimeMs, ctimeMs) });
