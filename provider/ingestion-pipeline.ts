@@ -48,6 +48,11 @@ export interface TableOptionsArgs {
   metadataColumns?: boolean;
   /** `false`: files with deleted rows are written anew, for readers that know no deletion vectors; default true. */
   deletionVectors?: boolean;
+  /**
+   * Each commit also tells the rows that it inserts, updates and deletes: Delta's change data feed; default false. Turned on
+   * and off in place.
+   */
+  changeDataFeed?: boolean;
   /** When the table leaves the publication; default: the pipeline's `onRemove`. */
   onRemove?: "keep" | "drop";
   /** What a change of these options does that rows of before can't follow: default `refuse`, a failure of the preview. */
