@@ -3,8 +3,9 @@ import { join } from "node:path";
 import type { RuntimeConfigInput } from "../../runtime/config";
 import type { StagedCommit } from "../../runtime/staging/staged-commit";
 import type { GatewayStatus } from "../../runtime/status";
+import { until } from "../support/conditions";
 import type { TestPostgres } from "../support/postgres-server";
-import { RuntimeProcess, until } from "../support/runtime-process";
+import { RuntimeProcess } from "../support/runtime-process";
 
 export interface GatewayRun {
   /** from the start of the process until what is waited for is durable in staging */

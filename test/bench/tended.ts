@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ApplierStatus } from "../../runtime/status";
-import { RuntimeProcess, until } from "../support/runtime-process";
+import { until } from "../support/conditions";
+import { RuntimeProcess } from "../support/runtime-process";
 import { applyOnce } from "./applier-run";
 import type { BenchOptions } from "./bench-options";
 import { batchSeconds, type OwnCommit, ownCommits } from "./delta-log";

@@ -5,14 +5,16 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { setDdlCapture } from "../../provider/postgres/ddl-capture-statements";
 import type { RuntimeConfigInput } from "../../runtime/config";
+import { parseLsn } from "../../runtime/postgres/lsn";
 import { openFolderStore } from "../../runtime/staging/folder-store";
 import { readStagedLabels, requestResync } from "../../runtime/staging/resync-request";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
+import { until } from "../support/conditions";
 import { openDelta } from "../support/delta-reader";
 import { compareTable, describeDifference } from "../support/equality";
 import type { TestPostgres } from "../support/postgres-server";
 import { Random } from "../support/random";
-import { RuntimeProcess, until } from "../support/runtime-process";
+import { RuntimeProcess } from "../support/runtime-process";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy";
 import { loadTpch, tpchTables } from "../support/tpch";
 import { startWorkload } from "../support/workload";
@@ -248,7 +250,7 @@ export class FaultRound {
   /** Node ends at once by a signal that comes before the program does. */
   private async awake(role: Role): Promise<void> {
     const process = this.processes[role];
-    await until(`the ${role} has begun`, () => (!process.alive || process.status()?.pid === process.pid ? true : null));
+    await until(`the ${role} has begun`, () => !process.alive || process.status()?.pid === process.pid);
   }
 
   /** The gateway may take it up again between the end of its session and the drop. */
@@ -315,7 +317,7 @@ export class FaultRound {
   private async catchUp(): Promise<void> {
     await touchTables(this.client, () => this.keys++);
     const { rows } = await this.client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
-    const target = lsnOf(rows[0].lsn);
+    const target = parseLsn(rows[0].lsn);
     const gateway = this.processes.gateway as RuntimeProcess<GatewayStatus>;
     const applier = this.processes.applier as RuntimeProcess<ApplierStatus>;
     const names = (found: { name: string }[]) => new Set(found.map((table) => table.name));
@@ -324,13 +326,13 @@ export class FaultRound {
       (status) =>
         tables.every((name) => names(status.tables).has(name)) &&
         status.tables.every((table) => table.state.kind === "streaming") &&
-        lsnOf(status.acknowledgedLsn) >= target,
+        parseLsn(status.acknowledgedLsn) >= target,
       120_000,
     );
     await applier.untilStatus(
       "everything is applied",
       (status) =>
-        lsnOf(status.appliedLsn) >= target && status.appliedSequence >= (gateway.status()?.stagedSequence ?? 0),
+        parseLsn(status.appliedLsn) >= target && status.appliedSequence >= (gateway.status()?.stagedSequence ?? 0),
       120_000,
     );
   }
@@ -369,8 +371,3 @@ function aborted(signal: AbortSignal): Promise<void> {
 }
 
 const shortened = (line: string) => (line.length > 400 ? `${line.slice(0, 300)} … ${line.slice(-100)}` : line);
-
-function lsnOf(text: string): bigint {
-  const [high, low] = text.split("/").map((part) => BigInt(`0x${part}`));
-  return (high << 32n) + low;
-}

@@ -1,49 +1,28 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Client } from "pg";
 import { tablePath } from "../../runtime/destination/table-path";
+import { parseLsn } from "../../runtime/postgres/lsn";
 import type { ApplierStatus, GatewayStatus, GatewayTableStatus } from "../../runtime/status";
 import { openDelta } from "./delta-reader";
 import { compareTable, describeDifference } from "./equality";
+import { flushedLsn, type GatewayInput, GatewayUnderTest } from "./gateway-under-test";
 import type { TestPostgres } from "./postgres-server";
-import { RuntimeProcess, until } from "./runtime-process";
+import { RuntimeProcess } from "./runtime-process";
 
-/** What a test may set of the gateway's configuration. */
-type GatewaySettings = Partial<Extract<RuntimeProcess<GatewayStatus>["config"], { role: "gateway" }>>;
-
-const lsnOf = (text: string): bigint => {
-  const [high, low] = text.split("/").map((part) => BigInt(`0x${part}`));
-  return (high << 32n) + low;
-};
-
-/** A database of its own, with publication `p` of all tables, and gateway and applier as real processes. */
+/** A gateway of all tables of its database, and an applier behind it, as real processes. */
 export class Pipeline {
+  readonly database: string;
+  readonly client: Client;
+  readonly folder: string;
   readonly gateway: RuntimeProcess<GatewayStatus>;
   readonly applier: RuntimeProcess<ApplierStatus>;
-  private static count = 0;
 
-  private constructor(
-    readonly database: string,
-    readonly client: Client,
-    readonly folder: string,
-    postgres: TestPostgres,
-    settings: GatewaySettings,
-  ) {
-    const stagingPath = join(folder, "staging");
-    this.gateway = new RuntimeProcess<GatewayStatus>(folder, {
-      version: 1,
-      role: "gateway",
-      id: "test",
-      source: postgres.source(database),
-      publication: "p",
-      slot: `slot_${database}`,
-      stagingPath,
-      statusPath: join(folder, "gateway-status.json"),
-      batch: { ageMsMax: 50 },
-      pollMs: 200,
-      ...settings,
-    });
+  private constructor(private readonly source: GatewayUnderTest) {
+    const { database, client, folder, process, stagingPath } = source;
+    this.database = database;
+    this.client = client;
+    this.folder = folder;
+    this.gateway = process;
     this.applier = new RuntimeProcess<ApplierStatus>(folder, {
       version: 1,
       role: "applier",
@@ -59,18 +38,13 @@ export class Pipeline {
   static async open(
     postgres: TestPostgres,
     setup: string,
-    settings: GatewaySettings = {},
+    config: Partial<GatewayInput> = {},
     createDatabase = "",
   ): Promise<Pipeline> {
-    const database = `pipeline${Pipeline.count++}`;
-    const admin = await postgres.client();
-    await admin.query(`CREATE DATABASE ${database} ${createDatabase}`);
-    await admin.end();
-    const client = await postgres.client(database);
-    await client.query(setup);
-    await client.query("CREATE PUBLICATION p FOR ALL TABLES");
-    await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [`slot_${database}`]);
-    return new Pipeline(database, client, mkdtempSync(join(tmpdir(), "sluice-pipeline-")), postgres, settings);
+    const publication = "CREATE PUBLICATION p FOR ALL TABLES";
+    return new Pipeline(
+      await GatewayUnderTest.create(postgres, { setup: [setup, publication], config, createDatabase }),
+    );
   }
 
   start(): this {
@@ -81,14 +55,13 @@ export class Pipeline {
 
   /** Waits until what is committed now is acknowledged, and applied for all tables but the failed ones. */
   async settled(timeoutMs = 30_000): Promise<GatewayStatus> {
-    const { rows } = await this.client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
-    const target = lsnOf(rows[0].lsn);
+    const target = await flushedLsn(this.client);
     const status = await this.gateway.untilStatus(
       "caught up",
       ({ tables, acknowledgedLsn }) =>
         tables.length > 0 &&
         tables.every(({ state }) => state.kind === "streaming" || state.kind === "failed") &&
-        lsnOf(acknowledgedLsn) >= target,
+        parseLsn(acknowledgedLsn) >= target,
       timeoutMs,
     );
     await this.applier.untilStatus(
@@ -118,20 +91,7 @@ export class Pipeline {
   }
 
   async close(): Promise<void> {
-    await this.gateway.kill();
     await this.applier.kill();
-    const slot = `slot_${this.database}`;
-    await this.client.query("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1", [
-      slot,
-    ]);
-    await until("the slot is free", async () => {
-      const { rows } = await this.client.query("SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active", [
-        slot,
-      ]);
-      return rows.length === 0 ? true : null;
-    });
-    await this.client.query("SELECT pg_drop_replication_slot($1)", [slot]);
-    await this.client.end();
-    rmSync(this.folder, { recursive: true, force: true });
+    await this.source.close();
   }
 }

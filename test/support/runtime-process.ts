@@ -4,6 +4,7 @@ import { join, resolve } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { RuntimeConfigInput } from "../../runtime/config";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
+import { until } from "./conditions";
 
 const mainPath = resolve(
   __dirname,
@@ -13,17 +14,6 @@ const mainPath = resolve(
   "runtime",
   "main.js",
 );
-
-/** Waits for a condition, with a deadline; the last reason why it doesn't hold is in the error. */
-export async function until<T>(what: string, find: () => Promise<T | null> | T | null, timeoutMs = 30_000): Promise<T> {
-  const deadline = Date.now() + timeoutMs;
-  for (;;) {
-    const found = await find();
-    if (found !== null) return found;
-    if (Date.now() > deadline) throw new Error(`not within ${timeoutMs} ms: ${what}`);
-    await pause(20);
-  }
-}
 
 export interface Exit {
   code: number | null;

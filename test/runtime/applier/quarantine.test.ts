@@ -8,8 +8,8 @@ import { maintenanceSchema } from "../../../runtime/config";
 import { readResyncRequests, requestResync } from "../../../runtime/staging/resync-request";
 import type { ApplierStatus } from "../../../runtime/status";
 import { defaultTableOptions, type TableMode } from "../../../runtime/table-options";
+import { until } from "../../support/conditions";
 import { readDeltaRows } from "../../support/delta-reader";
-import { until } from "../../support/runtime-process";
 import { StagedLog, tableSchema } from "./staged-log";
 
 const orders = tableSchema("100", "orders", { id: "long*", name: "string" });
@@ -46,21 +46,19 @@ describe("a table that can't be applied", () => {
     await log.snapshot(items, [{ id: "1" }]);
     const running = runApplier(config, { signal: stop.signal, version });
     try {
-      await until("both are there", () =>
-        tableOf("items")?.rows === 1 && tableOf("orders")?.rows === 1 ? true : null,
-      );
+      await until("both are there", () => tableOf("items")?.rows === 1 && tableOf("orders")?.rows === 1);
       await damagedChanges();
       await log.changes(items, [{ op: 0, row: { id: "2" } }]);
       await log.commit();
-      await until("the other goes on", () => (tableOf("items")?.rows === 2 ? true : null));
-      await until("it is told", () => (tableOf("orders")?.state.kind === "quarantined" ? true : null));
+      await until("the other goes on", () => tableOf("items")?.rows === 2);
+      await until("it is told", () => tableOf("orders")?.state.kind === "quarantined");
       expect(await idsOf("orders")).toEqual([1]);
       const { tableId } = await requestResync(log.store, "public.orders");
       expect((await readResyncRequests(log.store)).map((request) => request.tableId)).toEqual([tableId]);
       await log.snapshot(orders, [{ id: "2", name: "'b'" }], "again");
       await log.changes(orders, [{ op: 0, row: { id: "3" } }]);
       await log.commit();
-      await until("it is healed", () => (tableOf("orders")?.state.kind === "idle" ? true : null));
+      await until("it is healed", () => tableOf("orders")?.state.kind === "idle");
       const rows = await readDeltaRows(join(log.destination, "public", "orders"));
       const current = rows.filter((row) => row.is_current !== false && (row._deleted_at ?? null) === null);
       expect(current.map(({ id }) => Number(id)).sort()).toEqual([2, 3]);
@@ -177,7 +175,7 @@ describe("a table whose destination is damaged", () => {
     const stop = new AbortController();
     const config = log.config({ maintenance, trigger: { kind: "continuous", intervalMs: 20 } });
     const running = runApplier(config, { signal: stop.signal, version });
-    await until("what is applied is purged", () => (status().purge.tail === needed ? true : null)).finally(() => {
+    await until("what is applied is purged", () => status().purge.tail === needed).finally(() => {
       stop.abort();
       return running;
     });

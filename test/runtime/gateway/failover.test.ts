@@ -2,10 +2,11 @@
 // because the slot wasn't kept or the standby lacked what is staged, the gateway stops and says so, or takes new
 // snapshots by policy; another cluster is never taken for the source. Failover slots need PostgreSQL 17.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { parseLsn } from "../../../runtime/postgres/lsn";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { startStandby, type TestStandby } from "../../support/postgres-standby";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest, lsnOf } from "./gateway-under-test";
 
 let primary: TestPostgres;
 let standby: TestStandby;
@@ -22,17 +23,16 @@ async function startPair(): Promise<void> {
   if (version < 170_000) return;
   standby = await startStandby(primary);
   servers.push(standby);
-  gateway = await GatewayUnderTest.create(
-    primary,
-    (database) => ({
+  gateway = await GatewayUnderTest.create(primary, {
+    config: (database) => ({
       source: {
         ...primary.source(database),
         connectTimeoutMs: 2_000,
         failoverHosts: [{ host: standby.host, port: standby.port }],
       },
     }),
-    ", failover => true",
-  );
+    slotArguments: ", failover => true",
+  });
   await gateway.client.query("INSERT INTO item SELECT n, 'first' FROM generate_series(1, 1000) n");
 }
 
@@ -57,7 +57,7 @@ async function synced(): Promise<void> {
         WHERE slot_name = $1 AND synced AND NOT temporary AND invalidation_reason IS NULL`,
       [gateway.slot],
     );
-    return rows.length > 0 && lsnOf(rows[0].lsn) >= lsnOf(target) ? true : null;
+    return rows.length > 0 && parseLsn(rows[0].lsn) >= parseLsn(target);
   });
   await client.end();
 }
@@ -97,8 +97,8 @@ async function crashPrimary(): Promise<void> {
 
 async function expectWhole(client: Awaited<ReturnType<TestPostgres["client"]>>): Promise<void> {
   await client.query("INSERT INTO item VALUES (900000, 'after')");
-  await gateway.caughtUp(client);
-  const { staged, source } = await gateway.difference(client);
+  await gateway.caughtUp({ client });
+  const { staged, source } = await gateway.rows("item", { client });
   expect(staged).toEqual(source);
 }
 
@@ -170,7 +170,7 @@ describe("failover", () => {
     await client.query("SELECT pg_reload_conf()");
     await until("the standby has stopped receiving", async () => {
       const { rowCount } = await client.query("SELECT 1 FROM pg_stat_wal_receiver");
-      return rowCount === 0 ? true : null;
+      return rowCount === 0;
     });
     await client.end();
     await gateway.client.query("INSERT INTO item SELECT n, 'only here' FROM generate_series(20000, 20100) n");
@@ -209,7 +209,7 @@ describe("a standby", () => {
     await gateway.client.query("INSERT INTO item VALUES (5001, 'later')");
     await until("the later one is replayed", async () => {
       const { rowCount } = await client.query("SELECT FROM item WHERE id = 5001");
-      return rowCount === 1 ? true : null;
+      return rowCount === 1;
     });
     const seen = (await client.query<{ text: string }>("SELECT pg_current_snapshot()::text AS text")).rows[0].text;
     const [xmin, xmax, list] = seen.split(":");
@@ -239,7 +239,7 @@ describe("another cluster", () => {
   it("with a slot of the same name is refused, whatever the policy", async () => {
     primary = await startPostgres();
     servers.push(primary);
-    gateway = await GatewayUnderTest.create(primary, { onSlotLost: "resnapshot" });
+    gateway = await GatewayUnderTest.create(primary, { config: { onSlotLost: "resnapshot" } });
     gateway.process.start();
     await gateway.caughtUp();
     await gateway.process.stop();

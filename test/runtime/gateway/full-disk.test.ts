@@ -5,8 +5,9 @@ import { mkdirSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { parseLsn } from "../../../runtime/postgres/lsn";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { GatewayUnderTest, lsnOf } from "./gateway-under-test";
 
 /** A file system of 48 MB, or why there is none. */
 function smallDisk(): { path: string } | { skipped: string } {
@@ -48,9 +49,11 @@ describe.skipIf("skipped" in disk)(`a full disk${"skipped" in disk ? ` (skipped:
     const stagingPath = join(path, "staging");
     mkdirSync(stagingPath);
     gateway = await GatewayUnderTest.create(postgres, {
-      stagingPath,
-      batch: { ageMsMax: 50, bytesMax: 1024 * 1024 },
-      stagingRetryMsMax: 1_000,
+      config: {
+        stagingPath,
+        batch: { ageMsMax: 50, bytesMax: 1024 * 1024 },
+        stagingRetryMsMax: 1_000,
+      },
     });
     const { client, process } = gateway;
     process.start();
@@ -72,15 +75,15 @@ describe.skipIf("skipped" in disk)(`a full disk${"skipped" in disk ? ` (skipped:
     // Longer than transient errors are tried again.
     await new Promise((resolve) => setTimeout(resolve, 1_500));
     const later = await process.untilStatus("it still waits", ({ state }) => state.kind === "waiting");
-    expect(lsnOf(later.acknowledgedLsn)).toBeLessThan(lsnOf(rows[0].lsn));
-    expect(lsnOf((await gateway.slotRow()).confirmed_flush_lsn as string)).toBeLessThanOrEqual(
-      lsnOf(later.acknowledgedLsn),
+    expect(parseLsn(later.acknowledgedLsn)).toBeLessThan(parseLsn(rows[0].lsn));
+    expect(parseLsn((await gateway.slotRow()).confirmed_flush_lsn as string)).toBeLessThanOrEqual(
+      parseLsn(later.acknowledgedLsn),
     );
     expect(gateway.logged("staging-full").length).toBeGreaterThan(0);
     rmSync(join(path, "filler"));
     await process.untilStatus("it runs again", ({ state }) => state.kind === "running");
     await gateway.caughtUp();
-    const { staged, source } = await gateway.difference();
+    const { staged, source } = await gateway.rows("item");
     expect(staged).toEqual(source);
     expect(await process.stop()).toEqual({ code: 0, signal: null });
     rmSync(stagingPath, { recursive: true });

@@ -1,19 +1,18 @@
 // Contract: staged records, replayed strictly, give exactly the source's rows: nothing lost, nothing twice, whatever is
 // killed when (invariants 1 to 4). A workload writes during snapshots, stream, kill -9 at every failpoint and restarts.
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { GatewayStatus } from "../../../runtime/status";
+import { parseLsn } from "../../../runtime/postgres/lsn";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { RuntimeProcess, until } from "../../support/runtime-process";
-import { readRecords, replayStaging } from "../../support/staging-replay";
+import { replayStaging } from "../../support/staging-replay";
 
 let postgres: TestPostgres;
+let gateway: GatewayUnderTest;
 let client: Client;
-let folder: string;
-let gateway: RuntimeProcess<GatewayStatus>;
 
 beforeAll(async () => {
   postgres = await startPostgres();
@@ -22,52 +21,19 @@ afterAll(async () => {
   await postgres?.stop();
 });
 
-let databases = 0;
-let database = "";
+const setup = `
+  CREATE TABLE item (id int PRIMARY KEY, name text, amount numeric(12,2), at timestamptz DEFAULT now());
+  CREATE TABLE "Odd Name" ("Id" bigint PRIMARY KEY, body text);
+  CREATE TABLE empty_one (id uuid PRIMARY KEY);
+  ALTER TABLE "Odd Name" ALTER COLUMN body SET STORAGE EXTERNAL;
+  INSERT INTO item SELECT n, 'item ' || n, n * 1.25 FROM generate_series(1, 20000) n;
+  INSERT INTO "Odd Name" SELECT n, repeat(md5(n::text), 100) FROM generate_series(1, 300) n;
+  CREATE PUBLICATION p FOR TABLE item, "Odd Name", empty_one;`;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "sluice-gateway-"));
-  database = `d${databases++}`;
-  const admin = await postgres.client();
-  await admin.query(`CREATE DATABASE ${database}`);
-  await admin.end();
-  client = await postgres.client(database);
-  await client.query(`
-    CREATE TABLE item (id int PRIMARY KEY, name text, amount numeric(12,2), at timestamptz DEFAULT now());
-    CREATE TABLE "Odd Name" ("Id" bigint PRIMARY KEY, body text);
-    CREATE TABLE empty_one (id uuid PRIMARY KEY);
-    ALTER TABLE "Odd Name" ALTER COLUMN body SET STORAGE EXTERNAL;
-    INSERT INTO item SELECT n, 'item ' || n, n * 1.25 FROM generate_series(1, 20000) n;
-    INSERT INTO "Odd Name" SELECT n, repeat(md5(n::text), 100) FROM generate_series(1, 300) n;
-    CREATE PUBLICATION p FOR TABLE item, "Odd Name", empty_one;`);
-  await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput')`, [`slot_${database}`]);
-  gateway = new RuntimeProcess<GatewayStatus>(folder, {
-    version: 1,
-    role: "gateway",
-    id: "test",
-    source: postgres.source(database),
-    publication: "p",
-    slot: `slot_${database}`,
-    stagingPath: join(folder, "staging"),
-    statusPath: join(folder, "gateway-status.json"),
-    batch: { ageMsMax: 50, rowsMax: 5_000 },
-    pollMs: 200,
-  });
-  return async () => {
-    await gateway.kill();
-    await client.query(`SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1`, [
-      `slot_${database}`,
-    ]);
-    await until("the slot is free", async () => {
-      const { rows } = await client.query("SELECT 1 FROM pg_replication_slots WHERE slot_name = $1 AND active", [
-        `slot_${database}`,
-      ]);
-      return rows.length === 0 ? true : null;
-    });
-    await client.query(`SELECT pg_drop_replication_slot($1)`, [`slot_${database}`]);
-    await client.end();
-    rmSync(folder, { recursive: true, force: true });
-  };
+  gateway = await GatewayUnderTest.create(postgres, { setup });
+  client = gateway.client;
+  return () => gateway.close();
 });
 
 /** Random transactions on both tables until it is stopped, from a session of its own. */
@@ -75,7 +41,7 @@ function workload(): { stop(): Promise<number> } {
   let running = true;
   let transactions = 0;
   const done = (async () => {
-    const session = await postgres.client(database);
+    const session = await gateway.session();
     let next = 100_000;
     let seed = 7;
     const random = (below: number) => {
@@ -120,30 +86,8 @@ function workload(): { stop(): Promise<number> } {
   };
 }
 
-const flushLsn = async (): Promise<bigint> => {
-  const { rows } = await client.query<{ lsn: string }>(
-    "SELECT pg_wal_lsn_diff(pg_current_wal_flush_lsn(), '0/0')::text AS lsn",
-  );
-  return BigInt(rows[0].lsn);
-};
-const lsnOf = (text: string): bigint => {
-  const [high, low] = text.split("/").map((part) => BigInt(`0x${part}`));
-  return (high << 32n) + low;
-};
-
-async function caughtUp(): Promise<GatewayStatus> {
-  const target = await flushLsn();
-  return gateway.untilStatus(
-    "caught up",
-    (status) =>
-      status.tables.length > 0 &&
-      status.tables.every((table) => table.state.kind === "streaming") &&
-      lsnOf(status.acknowledgedLsn) >= target,
-  );
-}
-
 async function expectEqual(): Promise<void> {
-  const replayed = await replayStaging(join(folder, "staging"));
+  const replayed = await replayStaging(gateway.stagingPath);
   expect([...replayed.keys()].sort()).toEqual(["public.Odd Name", "public.empty_one", "public.item"]);
   const item = await client.query(
     `SELECT id::text, name, amount::text, (extract(epoch FROM at) * 1000000)::bigint::text AS at FROM item`,
@@ -174,68 +118,68 @@ async function expectEqual(): Promise<void> {
 describe("gateway", () => {
   it("stages snapshots and stream while the source is written to, and ends with code 0", async () => {
     const load = workload();
-    gateway.start();
-    await gateway.untilStatus(
+    gateway.process.start();
+    await gateway.process.untilStatus(
       "all tables stream",
       (status) => status.tables.length === 3 && status.tables.every((table) => table.state.kind === "streaming"),
     );
-    await until("more transactions", () => ((gateway.status()?.transactions ?? 0) > 100 ? true : null));
+    await until("more transactions", () => (gateway.process.status()?.transactions ?? 0) > 100);
     expect(await load.stop()).toBeGreaterThan(100);
-    const status = await caughtUp();
+    const status = await gateway.caughtUp();
     expect(status.tables.map((table) => table.snapshots)).toEqual([1, 1, 1]);
     await expectEqual();
-    expect(await gateway.stop()).toEqual({ code: 0, signal: null });
+    expect(await gateway.process.stop()).toEqual({ code: 0, signal: null });
   });
 
   it.each(["gateway.after-snapshot-file", "gateway.before-record:4", "gateway.after-record:4"])(
     "loses and doubles nothing when killed at %s",
     async (failpoint) => {
       const load = workload();
-      gateway.start({ SLUICE_FAILPOINT: failpoint });
-      expect((await gateway.exited()).signal).toBe("SIGKILL");
-      const before = gateway.status()?.stagedSequence ?? 0;
-      gateway.start();
-      await gateway.untilStatus("it goes on", (status) => status.stagedSequence > before + 6);
+      gateway.process.start({ SLUICE_FAILPOINT: failpoint });
+      expect((await gateway.process.exited()).signal).toBe("SIGKILL");
+      const before = gateway.process.status()?.stagedSequence ?? 0;
+      gateway.process.start();
+      await gateway.process.untilStatus("it goes on", (status) => status.stagedSequence > before + 6);
       await load.stop();
-      await caughtUp();
+      await gateway.caughtUp();
       await expectEqual();
     },
   );
 
   it("copies a table that joins the publication, and no other again", async () => {
-    gateway.start();
-    await caughtUp();
-    expect(gateway.output).toContain('"binary":true');
+    gateway.process.start();
+    await gateway.caughtUp();
+    expect(gateway.process.output).toContain('"binary":true');
     // A type without a binary form: the stream is started again in text form.
     await client.query("CREATE TABLE late (id int PRIMARY KEY, tags int[]); INSERT INTO late VALUES (1), (2)");
     await client.query("ALTER PUBLICATION p ADD TABLE late");
-    const status = await gateway.untilStatus("late streams", ({ tables }) =>
+    const status = await gateway.process.untilStatus("late streams", ({ tables }) =>
       tables.some((table) => table.name === "late" && table.state.kind === "streaming"),
     );
     await client.query("INSERT INTO late VALUES (3, '{1,2}')");
-    await caughtUp();
-    expect(gateway.output).toContain('"binary":false');
-    const late = (await replayStaging(join(folder, "staging"))).get("public.late")?.rows ?? [];
+    await gateway.caughtUp();
+    expect(gateway.process.output).toContain('"binary":false');
+    const late = (await replayStaging(gateway.stagingPath)).get("public.late")?.rows ?? [];
     expect(late.map(({ tags }) => tags).sort()).toEqual([null, null, "{1,2}"].sort());
     expect(status.tables.map((table) => table.snapshots)).toEqual([1, 1, 1, 1]);
   });
 
   it("acknowledges nothing that isn't staged", async () => {
-    gateway.start();
-    await caughtUp();
+    gateway.process.start();
+    await gateway.caughtUp();
     await client.query("UPDATE item SET name = 'once'");
-    await caughtUp();
+    await gateway.caughtUp();
     const { rows } = await client.query<{ lsn: string }>(
       "SELECT confirmed_flush_lsn::text AS lsn FROM pg_replication_slots WHERE slot_name = $1",
-      [`slot_${database}`],
+      [gateway.slot],
     );
-    const idle = JSON.parse(readFileSync(join(folder, "staging", "progress", "gateway.json"), "utf8")) as {
+    const idle = JSON.parse(readFileSync(join(gateway.stagingPath, "progress", "gateway.json"), "utf8")) as {
       idleLsn: string;
     };
-    const staged = readRecords(join(folder, "staging")).at(-1)?.endLsn ?? "0/0";
-    const durable = Math.max(Number(lsnOf(idle.idleLsn)), Number(lsnOf(staged)));
-    expect(Number(lsnOf(rows[0].lsn))).toBeLessThanOrEqual(durable);
-    await gateway.stop();
+    const staged = gateway.records().at(-1)?.endLsn ?? "0/0";
+    const durable = Math.max(Number(parseLsn(idle.idleLsn)), Number(parseLsn(staged)));
+    expect(Number(parseLsn(rows[0].lsn))).toBeLessThanOrEqual(durable);
+    await gateway.process.stop();
     await expectEqual();
   });
 });

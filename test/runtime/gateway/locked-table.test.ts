@@ -2,7 +2,7 @@
 // others, copies new ones and looks at the publication as ever; the status names what is waited for; nothing is lost
 // (invariants 3, 4).
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import { GatewayDatabase } from "../../support/gateway-database";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 let postgres: TestPostgres;
@@ -14,26 +14,24 @@ afterAll(async () => {
 });
 
 it("starts and streams the others while tables are locked", async () => {
-  const database = await GatewayDatabase.make(
-    postgres,
-    "locked",
-    `CREATE TABLE item (id int PRIMARY KEY, name text); CREATE TABLE other (id int PRIMARY KEY, name text);
+  const gateway = await GatewayUnderTest.create(postgres, {
+    setup: `CREATE TABLE item (id int PRIMARY KEY, name text); CREATE TABLE other (id int PRIMARY KEY, name text);
      CREATE TABLE event (id int, part int, PRIMARY KEY (part, id)) PARTITION BY LIST (part);
      CREATE TABLE event_1 PARTITION OF event FOR VALUES IN (1);
      INSERT INTO item VALUES (1, 'one'); INSERT INTO other VALUES (1, 'one'); INSERT INTO event VALUES (1, 1);
      CREATE PUBLICATION p FOR TABLE item, other, event WITH (publish_via_partition_root = true)`,
-  );
-  onTestFinished(() => database.stop());
-  const { client, gateway } = database;
-  gateway.start();
-  await database.caughtUp(3);
-  await gateway.stop();
+  });
+  onTestFinished(() => gateway.close());
+  const { client, process } = gateway;
+  process.start();
+  await gateway.caughtUp({ tables: 3 });
+  await process.stop();
   await client.query("CREATE TABLE fresh (id int PRIMARY KEY)");
   await client.query("INSERT INTO fresh VALUES (1)");
   await client.query("ALTER PUBLICATION p ADD TABLE fresh");
   await client.query("UPDATE item SET name = 'before the lock'");
 
-  const altering = await database.session();
+  const altering = await gateway.session();
   onTestFinished(() => altering.end());
   await altering.query("BEGIN");
   const { rows } = await altering.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
@@ -41,10 +39,10 @@ it("starts and streams the others while tables are locked", async () => {
   await altering.query("CREATE TABLE event_2 PARTITION OF event FOR VALUES IN (2)");
   await altering.query("LOCK TABLE fresh");
 
-  gateway.start();
+  process.start();
   await client.query("INSERT INTO other VALUES (2, 'two')");
   const isStreamed = (name: string, inserts: number) =>
-    gateway.untilStatus(
+    process.untilStatus(
       `${name} streams`,
       ({ tables }) =>
         tables.find((table) => table.name === name)?.state.kind === "streaming" &&
@@ -52,7 +50,7 @@ it("starts and streams the others while tables are locked", async () => {
       10_000,
     );
   await isStreamed("other", 1);
-  await gateway.untilStatus("who holds the lock is named", ({ tables }) =>
+  await process.untilStatus("who holds the lock is named", ({ tables }) =>
     tables.some(
       ({ name, state }) =>
         name === "fresh" &&
@@ -63,19 +61,19 @@ it("starts and streams the others while tables are locked", async () => {
   // The look at the publication isn't held up either: what it gains is copied and streamed.
   await client.query("CREATE TABLE late (id int PRIMARY KEY)");
   await client.query("ALTER PUBLICATION p ADD TABLE late");
-  await gateway.untilStatus("the new table streams", ({ tables }) =>
+  await process.untilStatus("the new table streams", ({ tables }) =>
     tables.some(({ name, state, snapshots }) => name === "late" && state.kind === "streaming" && snapshots === 1),
   );
   await client.query("INSERT INTO late VALUES (1)");
   await isStreamed("late", 1);
-  expect(gateway.output).not.toMatch(/poll-failed|stream-lost/);
+  expect(process.output).not.toMatch(/poll-failed|stream-lost/);
 
   await altering.query("INSERT INTO event VALUES (2, 2)");
   await altering.query("COMMIT");
   await client.query("INSERT INTO item VALUES (2, 'after', 8)");
-  const status = await database.caughtUp(5);
+  const status = await gateway.caughtUp({ tables: 5 });
   for (const { name } of status.tables) {
-    const { staged, source } = await database.rows(name);
+    const { staged, source } = await gateway.rows(name);
     expect(staged, name).toEqual(source);
   }
   expect(Object.fromEntries(status.tables.map(({ name, snapshots }) => [name, snapshots]))).toEqual({

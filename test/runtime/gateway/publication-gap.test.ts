@@ -1,7 +1,7 @@
 // Contract: of a table that left the publication and came back unseen the stream lacks what was written between; it is
 // copied again, and no other (invariants 3 and 4). What doesn't touch its membership copies nothing.
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
-import { GatewayDatabase } from "../../support/gateway-database";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 let postgres: TestPostgres;
@@ -17,29 +17,28 @@ const setup = `
   INSERT INTO item SELECT n, 'item ' || n FROM generate_series(1, 100) n; INSERT INTO other VALUES (1);
   CREATE PUBLICATION p FOR TABLE item, other`;
 
-let databases = 0;
 /** Snapshots of item and other after `statements`, run while the gateway is down, or while it streams. */
 async function snapshotsAfter(statements: string[], when: "down" | "up"): Promise<Record<string, number>> {
-  const database = await GatewayDatabase.make(postgres, `gap${databases++}`, setup);
-  onTestFinished(() => database.stop());
-  database.gateway.start();
-  await database.caughtUp(2);
+  const gateway = await GatewayUnderTest.create(postgres, { setup });
+  onTestFinished(() => gateway.close());
+  gateway.process.start();
+  await gateway.caughtUp({ tables: 2 });
   if (when === "down") {
-    await database.gateway.kill();
-    await database.releaseSlot();
+    await gateway.process.kill();
+    await gateway.releaseSlot();
   }
-  for (const statement of statements) await database.client.query(statement);
-  if (when === "down") database.gateway.start();
-  await database.client.query("INSERT INTO item VALUES (1000, 'after')");
-  await database.client.query("INSERT INTO other VALUES (2)");
+  for (const statement of statements) await gateway.client.query(statement);
+  if (when === "down") gateway.process.start();
+  await gateway.client.query("INSERT INTO item VALUES (1000, 'after')");
+  await gateway.client.query("INSERT INTO other VALUES (2)");
   let counts: Record<string, number> = {};
   // What a poll of 200 ms finds is copied again; the rows tell when that is over.
   await expect
     .poll(
       async () => {
-        const { tables } = await database.caughtUp(2);
+        const { tables } = await gateway.caughtUp({ tables: 2 });
         counts = Object.fromEntries(tables.map((table) => [table.name, table.snapshots]));
-        const { staged, source } = await database.rows("item");
+        const { staged, source } = await gateway.rows("item");
         return staged.join() === source.join();
       },
       { timeout: 20_000, interval: 100 },

@@ -4,9 +4,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import { compareLeaves } from "../../../runtime/gateway/published-rows";
-import { GatewayDatabase } from "../../support/gateway-database";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
 
 let postgres: TestPostgres;
 let version = 0;
@@ -20,24 +20,23 @@ afterAll(async () => {
   await postgres?.stop();
 });
 
-let databases = 0;
-async function make(setup: string): Promise<GatewayDatabase> {
-  const snapshot = { rangeBytes: 4 * 8192 };
-  const database = await GatewayDatabase.make(postgres, `rows${databases++}`, setup, { snapshot });
-  onTestFinished(() => database.stop());
-  return database;
+async function make(setup: string): Promise<GatewayUnderTest> {
+  const config = { snapshot: { rangeBytes: 4 * 8192 } };
+  const gateway = await GatewayUnderTest.create(postgres, { setup, config });
+  onTestFinished(() => gateway.close());
+  return gateway;
 }
 
-async function expectEqual(database: GatewayDatabase, table: string, query?: string): Promise<void> {
-  const { staged, source } = await database.rows(table, query);
+async function expectEqual(gateway: GatewayUnderTest, table: string, query?: string): Promise<void> {
+  const { staged, source } = await gateway.rows(table, { query });
   expect(staged).toEqual(source);
 }
 
 /** Writes all over the table until it is stopped. */
-function writing(database: GatewayDatabase, statements: ((step: number) => string)[]): { stop(): Promise<void> } {
+function writing(gateway: GatewayUnderTest, statements: ((step: number) => string)[]): { stop(): Promise<void> } {
   let running = true;
   const done = (async () => {
-    const session = await database.session();
+    const session = await gateway.session();
     for (let step = 0; running; step++) {
       await session.query(statements[step % statements.length](step));
       await pause(5);
@@ -55,14 +54,14 @@ function writing(database: GatewayDatabase, statements: ((step: number) => strin
 describe("a row filter and a column list", () => {
   it("hold for copy and stream alike, also for rows that pass in and out", async ({ skip }) => {
     skip(version < 150_000, "row filters and column lists came with PostgreSQL 15");
-    const database = await make(`
+    const gateway = await make(`
       CREATE TABLE account (id int PRIMARY KEY, region text NOT NULL, balance numeric(12,2), secret text);
       INSERT INTO account SELECT n, CASE WHEN n % 3 = 0 THEN 'eu' ELSE 'us' END, n, repeat('s', 60) FROM generate_series(1, 3000) n;
       ALTER TABLE account REPLICA IDENTITY FULL;
       CREATE TABLE narrow (a int, id int PRIMARY KEY, "Odd ""name" text, hidden text);
       INSERT INTO narrow SELECT n, n + 1, 'x' || n, 'secret' FROM generate_series(1, 1000) n;
       CREATE PUBLICATION p FOR TABLE account WHERE (region = 'eu' AND id <> 9), TABLE narrow (id, "Odd ""name")`);
-    const load = writing(database, [
+    const load = writing(gateway, [
       (step) => `UPDATE account SET region = 'us' WHERE id = ${3 + 3 * (step % 900)}`,
       (step) => `UPDATE account SET region = 'eu' WHERE id = ${1 + 3 * (step % 900)}`,
       (step) => `UPDATE account SET balance = balance + 1 WHERE id = ${1 + (step % 3000)}`,
@@ -70,32 +69,32 @@ describe("a row filter and a column list", () => {
       (step) => `DELETE FROM account WHERE id = ${1 + ((step * 7) % 3000)}`,
       (step) => `INSERT INTO account VALUES (${10_000 + step}, 'eu', 1, 'new')`,
     ]);
-    database.gateway.start();
-    await database.gateway.untilStatus(
+    gateway.process.start();
+    await gateway.process.untilStatus(
       "both stream",
       ({ tables }) => tables.length === 2 && tables.every(({ state }) => state.kind === "streaming"),
     );
     await load.stop();
-    await database.caughtUp(2);
-    await expectEqual(database, "account", "SELECT * FROM account WHERE region = 'eu' AND id <> 9");
-    await expectEqual(database, "narrow", `SELECT id, "Odd ""name" FROM narrow`);
+    await gateway.caughtUp({ tables: 2 });
+    await expectEqual(gateway, "account", "SELECT * FROM account WHERE region = 'eu' AND id <> 9");
+    await expectEqual(gateway, "narrow", `SELECT id, "Odd ""name" FROM narrow`);
     // Another filter shows other rows: the table is copied again.
-    await database.client.query(
+    await gateway.client.query(
       'ALTER PUBLICATION p SET TABLE account WHERE (region = \'us\'), narrow (id, "Odd ""name")',
     );
-    await database.gateway.untilStatus("copied again", ({ tables }) =>
+    await gateway.process.untilStatus("copied again", ({ tables }) =>
       tables.some(({ name, snapshots, state }) => name === "account" && snapshots === 2 && state.kind === "streaming"),
     );
-    await database.caughtUp(2);
-    await expectEqual(database, "account", "SELECT * FROM account WHERE region = 'us'");
+    await gateway.caughtUp({ tables: 2 });
+    await expectEqual(gateway, "account", "SELECT * FROM account WHERE region = 'us'");
   });
 
   it("without the whole key is refused, and says which table", async ({ skip }) => {
     skip(version < 150_000, "column lists came with PostgreSQL 15");
-    const database = await make(`
+    const gateway = await make(`
       CREATE TABLE item (id int PRIMARY KEY, name text); CREATE PUBLICATION p FOR TABLE item (name)`);
-    database.gateway.start();
-    await database.gateway.untilStatus(
+    gateway.process.start();
+    await gateway.process.untilStatus(
       "it is refused",
       ({ tables: [table] }) =>
         table?.state.kind === "failed" && /public\.item: .*leaves out columns of its key/.test(table.state.message),
@@ -123,72 +122,72 @@ const partitionWrites = [
 
 describe("a partitioned table", () => {
   it("published by its root is one table; its partitions may come and go", async () => {
-    const database = await make(`${partitioned};
+    const gateway = await make(`${partitioned};
       CREATE PUBLICATION p FOR TABLE event WITH (publish_via_partition_root = true)`);
-    const load = writing(database, partitionWrites);
-    database.gateway.start();
+    const load = writing(gateway, partitionWrites);
+    gateway.process.start();
     const streams = (snapshots: number) =>
-      database.gateway.untilStatus(
+      gateway.process.untilStatus(
         `it streams, copied ${snapshots} times`,
         ({ tables: [table] }) => table?.state.kind === "streaming" && table.snapshots === snapshots,
       );
     await streams(1);
     // Made as a partition, or attached empty: nothing to copy.
-    await database.client.query("CREATE TABLE event_5 PARTITION OF event FOR VALUES IN (5)");
-    await database.client.query("INSERT INTO event SELECT n, 5, 'five' FROM generate_series(50001, 50100) n");
-    await database.client.query("CREATE TABLE event_6 (LIKE event INCLUDING ALL)");
-    await database.client.query("ALTER TABLE event ATTACH PARTITION event_6 FOR VALUES IN (6)");
+    await gateway.client.query("CREATE TABLE event_5 PARTITION OF event FOR VALUES IN (5)");
+    await gateway.client.query("INSERT INTO event SELECT n, 5, 'five' FROM generate_series(50001, 50100) n");
+    await gateway.client.query("CREATE TABLE event_6 (LIKE event INCLUDING ALL)");
+    await gateway.client.query("ALTER TABLE event ATTACH PARTITION event_6 FOR VALUES IN (6)");
     await pause(600);
-    await database.client.query("INSERT INTO event SELECT n, 6, 'six' FROM generate_series(60001, 60100) n");
+    await gateway.client.query("INSERT INTO event SELECT n, 6, 'six' FROM generate_series(60001, 60100) n");
     await load.stop();
-    const status = await database.caughtUp();
+    const status = await gateway.caughtUp();
     expect(status.tables.map(({ name, snapshots }) => [name, snapshots])).toEqual([["event", 1]]);
-    await expectEqual(database, "event");
+    await expectEqual(gateway, "event");
     // Attached with rows: they are nowhere in the stream.
-    await database.client.query("CREATE TABLE event_7 (LIKE event INCLUDING ALL)");
-    await database.client.query("INSERT INTO event_7 SELECT n, 7, 'seven' FROM generate_series(70001, 70100) n");
-    await database.client.query("ALTER TABLE event ATTACH PARTITION event_7 FOR VALUES IN (7)");
+    await gateway.client.query("CREATE TABLE event_7 (LIKE event INCLUDING ALL)");
+    await gateway.client.query("INSERT INTO event_7 SELECT n, 7, 'seven' FROM generate_series(70001, 70100) n");
+    await gateway.client.query("ALTER TABLE event ATTACH PARTITION event_7 FOR VALUES IN (7)");
     await streams(2);
-    await database.caughtUp();
-    await expectEqual(database, "event");
+    await gateway.caughtUp();
+    await expectEqual(gateway, "event");
     // A partition truncated by itself isn't in the stream either.
-    await database.client.query("TRUNCATE event_1");
+    await gateway.client.query("TRUNCATE event_1");
     await streams(3);
-    await database.caughtUp();
-    await expectEqual(database, "event");
+    await gateway.caughtUp();
+    await expectEqual(gateway, "event");
     // A column with a default: what rows had in it before is followed.
-    await database.client.query("ALTER TABLE event ADD COLUMN more int DEFAULT 7");
-    await database.client.query("INSERT INTO event VALUES (1000000, 1, 'more', 8)");
-    await database.caughtUp();
-    await expectEqual(database, "event");
+    await gateway.client.query("ALTER TABLE event ADD COLUMN more int DEFAULT 7");
+    await gateway.client.query("INSERT INTO event VALUES (1000000, 1, 'more', 8)");
+    await gateway.caughtUp();
+    await expectEqual(gateway, "event");
     // Detached: its rows stay in the destination, and it is no reason to copy.
-    await database.client.query("ALTER TABLE event DETACH PARTITION event_6");
-    await until("it is noticed", () => (database.gateway.output.includes("partition-detached") ? true : null));
-    await database.client.query("INSERT INTO event VALUES (1000001, 1, 'last', 8)");
-    await database.caughtUp();
-    await expectEqual(database, "event", "SELECT * FROM event UNION ALL SELECT * FROM event_6");
+    await gateway.client.query("ALTER TABLE event DETACH PARTITION event_6");
+    await until("it is noticed", () => gateway.process.output.includes("partition-detached"));
+    await gateway.client.query("INSERT INTO event VALUES (1000001, 1, 'last', 8)");
+    await gateway.caughtUp();
+    await expectEqual(gateway, "event", "SELECT * FROM event UNION ALL SELECT * FROM event_6");
   });
 
   it("published by its leaves is a table each", async () => {
-    const database = await make(`${partitioned};
+    const gateway = await make(`${partitioned};
       CREATE PUBLICATION p FOR TABLE event WITH (publish_via_partition_root = false)`);
-    const load = writing(database, partitionWrites);
-    database.gateway.start();
-    await database.gateway.untilStatus(
+    const load = writing(gateway, partitionWrites);
+    gateway.process.start();
+    await gateway.process.untilStatus(
       "three stream",
       ({ tables }) => tables.length === 3 && tables.every(({ state }) => state.kind === "streaming"),
     );
-    await database.client.query("CREATE TABLE event_9 (LIKE event INCLUDING ALL)");
-    await database.client.query("INSERT INTO event_9 SELECT n, 9, 'nine' FROM generate_series(90001, 90100) n");
-    await database.client.query("ALTER TABLE event ATTACH PARTITION event_9 FOR VALUES IN (9)");
-    await database.gateway.untilStatus(
+    await gateway.client.query("CREATE TABLE event_9 (LIKE event INCLUDING ALL)");
+    await gateway.client.query("INSERT INTO event_9 SELECT n, 9, 'nine' FROM generate_series(90001, 90100) n");
+    await gateway.client.query("ALTER TABLE event ATTACH PARTITION event_9 FOR VALUES IN (9)");
+    await gateway.process.untilStatus(
       "four stream",
       ({ tables }) => tables.length === 4 && tables.every(({ state }) => state.kind === "streaming"),
     );
     await load.stop();
-    const status = await database.caughtUp(4);
+    const status = await gateway.caughtUp({ tables: 4 });
     expect(status.tables.map(({ snapshots }) => snapshots)).toEqual([1, 1, 1, 1]);
-    for (const leaf of ["event_1", "event_2", "event_3a", "event_9"]) await expectEqual(database, leaf);
+    for (const leaf of ["event_1", "event_2", "event_3a", "event_9"]) await expectEqual(gateway, leaf);
   });
 
   it("goes on after kill -9 without reading staged ranges of its leaves again, if nothing was attached", async () => {
@@ -196,15 +195,15 @@ describe("a partitioned table", () => {
       ALTER TABLE event REPLICA IDENTITY FULL; ALTER TABLE event_1 REPLICA IDENTITY FULL;
       ALTER TABLE event_2 REPLICA IDENTITY FULL; ALTER TABLE event_3a REPLICA IDENTITY FULL;
       CREATE PUBLICATION p FOR TABLE event WITH (publish_via_partition_root = true)`;
-    const database = await make(setup);
-    database.gateway.start({ SLUICE_FAILPOINT: "gateway.after-range-done:8" });
-    await database.gateway.exited();
-    await database.releaseSlot();
-    await database.client.query("UPDATE event SET part = 1 + part % 3 WHERE id % 5 = 0");
-    database.gateway.start();
-    const status = await database.caughtUp();
-    expect(status.tables[0].snapshots, database.gateway.output).toBe(1);
-    await expectEqual(database, "event");
+    const gateway = await make(setup);
+    gateway.process.start({ SLUICE_FAILPOINT: "gateway.after-range-done:8" });
+    await gateway.process.exited();
+    await gateway.releaseSlot();
+    await gateway.client.query("UPDATE event SET part = 1 + part % 3 WHERE id % 5 = 0");
+    gateway.process.start();
+    const status = await gateway.caughtUp();
+    expect(status.tables[0].snapshots, gateway.process.output).toBe(1);
+    await expectEqual(gateway, "event");
   });
 
   it("tells what of its partitions has changed", () => {

@@ -4,9 +4,9 @@ import { execFileSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest } from "./gateway-under-test";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -29,8 +29,8 @@ it("copies a table again, and only once", async () => {
     await gateway.process.kill();
     gateway.process.start();
     await gateway.client.query("UPDATE item SET name = 'y' WHERE id <= 10; DELETE FROM item WHERE id = 50");
-    const requests = join(gateway.staging, "requests", "resync");
-    await until("it is followed", () => (readdirSync(requests).length === 0 ? true : null));
+    const requests = join(gateway.stagingPath, "requests", "resync");
+    await until("it is followed", () => readdirSync(requests).length === 0);
     const status = await gateway.caughtUp();
     await gateway.process.kill();
     gateway.process.start();
@@ -40,7 +40,7 @@ it("copies a table again, and only once", async () => {
       ["item", 2],
       ["other", 1],
     ]);
-    const { staged, source } = await gateway.difference();
+    const { staged, source } = await gateway.rows("item");
     expect(staged).toEqual(source);
     expect(() => resync("public.nothing")).toThrow();
   } finally {

@@ -5,7 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { installDdlCapture } from "../../../provider/postgres/ddl-capture-statements";
-import { CapturedSource } from "../../support/captured-source";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 interface Case {
@@ -184,43 +184,46 @@ afterAll(async () => {
 });
 
 describe.each([false, true])("with changes announced by event triggers: %s", (announced) => {
-  let source: CapturedSource;
+  let gateway: GatewayUnderTest;
   let snapshots: Record<string, number>;
   let differences: string[];
 
   beforeAll(async () => {
-    source = await CapturedSource.open(postgres, `schema_changes_${announced}`, setUp(announced), {
-      // An announced one is followed whatever the option.
-      schemaChanges: { onRewrittenWidening: announced ? "resnapshot" : "follow" },
+    gateway = await GatewayUnderTest.create(postgres, {
+      setup: setUp(announced),
+      config: {
+        // An announced one is followed whatever the option.
+        schemaChanges: { onRewrittenWidening: announced ? "resnapshot" : "follow" },
+      },
     });
-    source.gateway.start();
-    await source.caughtUp();
+    gateway.process.start();
+    await gateway.caughtUp();
     for (const identity of identities) {
       for (const [index, { statements }] of cases.entries()) {
         const name = tableOf(index, identity);
         for (const statement of statements) {
-          await source.client.query(statement.replaceAll("$t", name).replaceAll("$u", `${name}_u`));
+          await gateway.client.query(statement.replaceAll("$t", name).replaceAll("$u", `${name}_u`));
         }
       }
     }
     // What no row follows is seen by the look at the catalog.
     const deadlineMs = Date.now() + 20_000;
     while ((await unsettled()).length > 0 && Date.now() < deadlineMs) await pause(200);
-    snapshots = source.snapshots();
-    differences = await source.differences();
+    snapshots = gateway.snapshots();
+    differences = await gateway.differences();
   }, 120_000);
 
   async function unsettled(): Promise<string[]> {
-    await source.caughtUp();
-    const found = await source.differences();
+    await gateway.caughtUp();
+    const found = await gateway.differences();
     const again = cases.flatMap(({ name }, index) =>
       name === "USING that no row follows" ? identities.map((identity) => tableOf(index, identity)) : [],
     );
-    return [...found, ...again.filter((name) => source.snapshots()[name] < 2)];
+    return [...found, ...again.filter((name) => gateway.snapshots()[name] < 2)];
   }
 
   afterAll(async () => {
-    await source?.close();
+    await gateway?.close();
   });
 
   describe.each(identities)("with replica identity %s", (identity) => {
@@ -238,12 +241,12 @@ describe.each([false, true])("with changes announced by event triggers: %s", (an
   });
 
   it("says in log and status why a table was copied again", () => {
-    const status = source.gateway.status();
+    const status = gateway.process.status();
     const reasons = (status?.tables ?? []).flatMap((table) => (table.snapshots > 1 ? [table.snapshotReason] : []));
     expect(reasons.length).toBeGreaterThan(0);
     for (const reason of reasons) expect(reason).toMatch(/.../);
-    expect(source.gateway.output).toContain("table-copied-again");
-    expect(source.gateway.output).toContain("schema-followed");
+    expect(gateway.process.output).toContain("table-copied-again");
+    expect(gateway.process.output).toContain("schema-followed");
   });
 });
 
@@ -251,28 +254,27 @@ describe("killed while it follows", () => {
   it.each(["gateway.after-schema-file", "gateway.before-record", "gateway.after-record"])(
     "at %s, the gateway goes on without a new copy",
     async (failpoint) => {
-      const source = await CapturedSource.open(
-        postgres,
-        `schema_${failpoint.replace(/\W/g, "_")}`,
-        "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (2, 2); CREATE PUBLICATION p FOR TABLE t",
-      );
+      const gateway = await GatewayUnderTest.create(postgres, {
+        setup:
+          "CREATE TABLE t (id int PRIMARY KEY, a int); INSERT INTO t VALUES (1, 1), (2, 2); CREATE PUBLICATION p FOR TABLE t",
+      });
       try {
-        source.gateway.start();
-        await source.caughtUp();
-        await source.gateway.stop();
-        source.gateway.start({ SLUICE_FAILPOINT: failpoint });
-        await source.caughtUp();
-        await source.client.query(
+        gateway.process.start();
+        await gateway.caughtUp();
+        await gateway.process.stop();
+        gateway.process.start({ SLUICE_FAILPOINT: failpoint });
+        await gateway.caughtUp();
+        await gateway.client.query(
           "BEGIN; UPDATE t SET a = 3 WHERE id = 1; ALTER TABLE t ADD b text DEFAULT 'x', DROP a; COMMIT",
         );
-        await source.client.query("INSERT INTO t (id) VALUES (3)");
-        expect((await source.gateway.exited()).signal).toBe("SIGKILL");
-        source.gateway.start();
-        await source.caughtUp();
-        await expect.poll(() => source.differences(), { timeout: 10_000 }).toEqual([]);
-        expect(source.snapshots()).toEqual({ t: 1 });
+        await gateway.client.query("INSERT INTO t (id) VALUES (3)");
+        expect((await gateway.process.exited()).signal).toBe("SIGKILL");
+        gateway.process.start();
+        await gateway.caughtUp();
+        await expect.poll(() => gateway.differences(), { timeout: 10_000 }).toEqual([]);
+        expect(gateway.snapshots()).toEqual({ t: 1 });
       } finally {
-        await source.close();
+        await gateway.close();
       }
     },
   );
@@ -280,25 +282,23 @@ describe("killed while it follows", () => {
 
 describe("a partitioned table that is published by its root", () => {
   it("is followed, and copied again where its partitions were rewritten", async () => {
-    const source = await CapturedSource.open(
-      postgres,
-      "schema_partitions",
-      `CREATE TABLE t (id int PRIMARY KEY, a int, b text) PARTITION BY RANGE (id);
+    const gateway = await GatewayUnderTest.create(postgres, {
+      setup: `CREATE TABLE t (id int PRIMARY KEY, a int, b text) PARTITION BY RANGE (id);
        CREATE TABLE t1 (b text, id int NOT NULL, a int); ALTER TABLE t ATTACH PARTITION t1 FOR VALUES FROM (0) TO (10);
        CREATE TABLE t2 PARTITION OF t FOR VALUES FROM (10) TO (20);
        INSERT INTO t SELECT n, n, 'x' FROM generate_series(1, 15) n;
        CREATE PUBLICATION p FOR TABLE t WITH (publish_via_partition_root = true)`,
-    );
+    });
     const copiesBy = async (statements: string) => {
-      await source.client.query(statements);
-      await source.client.query("UPDATE t SET a = a + 1 WHERE id IN (3, 13)");
-      await source.caughtUp();
-      await expect.poll(() => source.differences(), { timeout: 10_000 }).toEqual([]);
-      return source.snapshots();
+      await gateway.client.query(statements);
+      await gateway.client.query("UPDATE t SET a = a + 1 WHERE id IN (3, 13)");
+      await gateway.caughtUp();
+      await expect.poll(() => gateway.differences(), { timeout: 10_000 }).toEqual([]);
+      return gateway.snapshots();
     };
     try {
-      source.gateway.start();
-      await source.caughtUp();
+      gateway.process.start();
+      await gateway.caughtUp();
       expect(await copiesBy("ALTER TABLE t ADD c int DEFAULT 5")).toEqual({ t: 1 });
       expect(await copiesBy("ALTER TABLE t DROP b, ADD d numeric(6,2)")).toEqual({ t: 1 });
       expect(await copiesBy("ALTER TABLE t ADD e int DEFAULT floor(random() * 100)")).toEqual({ t: 2 });
@@ -306,7 +306,7 @@ describe("a partitioned table that is published by its root", () => {
       // By default a wider type isn't trusted to be without USING, when all rows were written anew.
       expect(await copiesBy("ALTER TABLE t ALTER a TYPE bigint USING a * 3")).toEqual({ t: 4 });
     } finally {
-      await source.close();
+      await gateway.close();
     }
   });
 });

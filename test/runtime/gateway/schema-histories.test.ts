@@ -8,9 +8,9 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { installDdlCapture } from "../../../provider/postgres/ddl-capture-statements";
 import { tablePath } from "../../../runtime/destination/table-path";
 import type { ApplierStatus } from "../../../runtime/status";
-import { CapturedSource } from "../../support/captured-source";
 import { openDelta } from "../../support/delta-reader";
 import { compareTable, describeDifference } from "../../support/equality";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { Random } from "../../support/random";
 import { RuntimeProcess } from "../../support/runtime-process";
@@ -30,24 +30,24 @@ afterAll(async () => {
 });
 
 /** Waits until the condition holds, or gives up: a history goes on either way. */
-async function mayWait(random: Random, source: CapturedSource): Promise<void> {
+async function mayWait(random: Random, gateway: GatewayUnderTest): Promise<void> {
   switch (random.between(0, 3)) {
     case 0:
       await pause(random.between(1, 300));
       return;
     case 1:
-      if (source.gateway.alive) await source.caughtUp(60_000);
+      if (gateway.process.alive) await gateway.caughtUp({ timeoutMs: 60_000 });
       return;
     default:
       return;
   }
 }
 
-async function differences(source: CapturedSource, history: SchemaHistory, destination: string): Promise<string[]> {
+async function differences(gateway: GatewayUnderTest, history: SchemaHistory, destination: string): Promise<string[]> {
   const found: string[] = [];
   for (const place of await history.places()) {
     const delta = await openDelta(tablePath(destination, place));
-    const equality = await compareTable(source.client, place, delta);
+    const equality = await compareTable(gateway.client, place, delta);
     found.push(...equality.differences.map(describeDifference));
     if (!equality.equal && equality.differences.length === 0)
       found.push(`${place.name}: ${equality.differing} rows differ`);
@@ -61,18 +61,19 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
     const random = new Random(seed);
     const announced = seed % 2 === 0;
     const onRewrittenWidening = seed % 2 === 0 ? "follow" : "resnapshot";
-    const source = await CapturedSource.open(postgres, `history_${seed}`, "SELECT 1", {
-      schemaChanges: { onRewrittenWidening },
+    const gateway = await GatewayUnderTest.create(postgres, {
+      setup: "SELECT 1",
+      config: { schemaChanges: { onRewrittenWidening } },
     });
-    const session = await source.session();
+    const session = await gateway.session();
     const history = new SchemaHistory(session, random, random.next() < 0.6);
-    const destination = join(source.folder, "lake");
-    const applier = new RuntimeProcess<ApplierStatus>(source.folder, {
+    const destination = join(gateway.folder, "lake");
+    const applier = new RuntimeProcess<ApplierStatus>(gateway.folder, {
       version: 1,
       role: "applier",
       id: `history_${seed}`,
-      stagingPath: source.stagingPath,
-      statusPath: join(source.folder, "applier-status.json"),
+      stagingPath: gateway.stagingPath,
+      statusPath: join(gateway.folder, "applier-status.json"),
       destination: { kind: "local", path: destination },
       trigger: { kind: "once" },
     });
@@ -81,33 +82,33 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
       expect((await applier.exited(60_000)).code, applier.output.slice(-3_000)).toBe(0);
     };
     let kills = 0;
-    const told = () => ({ seed, announced, kills, snapshots: source.snapshots() });
+    const told = () => ({ seed, announced, kills, snapshots: gateway.snapshots() });
     const compare = async () => {
-      if (!source.gateway.alive) source.gateway.start();
+      if (!gateway.process.alive) gateway.process.start();
       const deadlineMs = Date.now() + 30_000;
       let found: string[];
       do {
-        await source.caughtUp(60_000);
+        await gateway.caughtUp({ timeoutMs: 60_000 });
         await apply();
-        found = await differences(source, history, destination);
+        found = await differences(gateway, history, destination);
         // What no row follows is seen at the next look at the catalog.
       } while (found.length > 0 && Date.now() < deadlineMs && (await pause(300, true)));
-      const log = source.gateway.output.split("\n").filter((line) => /copied-again|followed/.test(line));
+      const log = gateway.process.output.split("\n").filter((line) => /copied-again|followed/.test(line));
       expect(found, [JSON.stringify(told()), ...history.statements.slice(-400), ...log].join("\n")).toEqual([]);
     };
     try {
       await history.setUp();
       if (announced) for (const statement of installDdlCapture("p", "test")) await session.query(statement);
-      source.gateway.start();
-      await source.caughtUp();
+      gateway.process.start();
+      await gateway.caughtUp();
       for (let step = 0; step < steps; step++) {
         await history.transaction();
-        await mayWait(random, source);
+        await mayWait(random, gateway);
         if (random.next() < 0.06) {
-          await source.gateway.kill();
+          await gateway.process.kill();
           kills++;
         }
-        if (!source.gateway.alive && random.next() < 0.4) source.gateway.start();
+        if (!gateway.process.alive && random.next() < 0.4) gateway.process.start();
         if (random.next() < 0.04) await apply();
         // Often: a copy that is taken later would hide what went wrong.
         if (random.next() < 0.12) await compare();
@@ -116,7 +117,7 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
       if (process.env.SLUICE_HISTORIES !== undefined) console.log(JSON.stringify(told()));
     } finally {
       await session.end().catch(() => {});
-      await source.close();
+      await gateway.close();
     }
   },
   240_000,

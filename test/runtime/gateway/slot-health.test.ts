@@ -1,9 +1,10 @@
 // Contract: a slot never holds more WAL than the gateway needs, on an idle database and on one with unpublished writes
 // only, and its health is told: by status, metrics and log.
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { parseLsn } from "../../../runtime/postgres/lsn";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest, lsnOf } from "./gateway-under-test";
 
 let postgres: TestPostgres;
 let gateway: GatewayUnderTest;
@@ -23,7 +24,7 @@ const noteRunningTransactions = () => gateway.client.query("CHECKPOINT");
 
 describe("slot health", () => {
   it("lets the slot advance when only unpublished tables, or other databases, are written to", async () => {
-    gateway = await GatewayUnderTest.create(postgres, { heartbeatMs: 0 });
+    gateway = await GatewayUnderTest.create(postgres, { config: { heartbeatMs: 0 } });
     await gateway.client.query("CREATE TABLE unpublished (body text)");
     gateway.process.start();
     await gateway.caughtUp();
@@ -39,7 +40,7 @@ describe("slot health", () => {
         await noteRunningTransactions();
         const after = await gateway.slotRow();
         const moved = (column: string) =>
-          Number(lsnOf(after[column] as string) - lsnOf(before[column] as string)) > 20_000_000;
+          Number(parseLsn(after[column] as string) - parseLsn(before[column] as string)) > 20_000_000;
         return moved("restart_lsn") && moved("confirmed_flush_lsn") ? after : null;
       });
       expect(Number((await gateway.slotRow()).retained)).toBeLessThan(4_000_000);
@@ -53,7 +54,7 @@ describe("slot health", () => {
   });
 
   it("writes heartbeats on an idle database, by which the slot advances, and none when it is off", async () => {
-    gateway = await GatewayUnderTest.create(postgres, { heartbeatMs: 1_000 });
+    gateway = await GatewayUnderTest.create(postgres, { config: { heartbeatMs: 1_000 } });
     gateway.process.start();
     await gateway.caughtUp();
     const before = await gateway.slotRow();
@@ -61,7 +62,7 @@ describe("slot health", () => {
     expect(status.lag.ms).toBeLessThan(5_000);
     await until("the slot moved", async () => {
       const after = await gateway.slotRow();
-      return lsnOf(after.confirmed_flush_lsn as string) > lsnOf(before.confirmed_flush_lsn as string) ? true : null;
+      return parseLsn(after.confirmed_flush_lsn as string) > parseLsn(before.confirmed_flush_lsn as string);
     });
   });
 
@@ -82,8 +83,8 @@ describe("slot health", () => {
   });
 
   it("names the transaction that holds the slot back, alerts, and says when it is over", async () => {
-    gateway = await GatewayUnderTest.create(postgres, { health: { transactionMs: { warning: 5_000 } } });
-    const holder = await postgres.client(gateway.database);
+    gateway = await GatewayUnderTest.create(postgres, { config: { health: { transactionMs: { warning: 5_000 } } } });
+    const holder = await gateway.session();
     await holder.query("BEGIN; CREATE TABLE half_made ()");
     const { rows } = await holder.query<{ pid: number }>("SELECT pg_backend_pid() AS pid");
     gateway.process.start();

@@ -2,9 +2,9 @@
 // remedy, or by policy every table is copied again; the log goes on, and a crash between any two steps converges
 // (invariants 1, 3 and 4).
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest } from "./gateway-under-test";
 
 let postgres: TestPostgres;
 let gateway: GatewayUnderTest;
@@ -27,7 +27,7 @@ async function invalidate(): Promise<void> {
       await gateway.client.query("INSERT INTO unpublished VALUES ('x'); SELECT pg_switch_wal()");
     }
     await gateway.client.query("CHECKPOINT");
-    return (await gateway.slotRow()).wal_status === "lost" ? true : null;
+    return (await gateway.slotRow()).wal_status === "lost";
   });
 }
 
@@ -38,7 +38,7 @@ const moveSlot = () =>
   gateway.client.query("SELECT pg_replication_slot_advance($1, pg_current_wal_lsn())", [gateway.slot]);
 
 async function begin(onSlotLost?: "resnapshot"): Promise<void> {
-  gateway = await GatewayUnderTest.create(postgres, { onSlotLost });
+  gateway = await GatewayUnderTest.create(postgres, { config: { onSlotLost } });
   await gateway.client.query("INSERT INTO item SELECT n, 'first' FROM generate_series(1, 1000) n");
   gateway.process.start();
   await gateway.caughtUp();
@@ -55,7 +55,7 @@ const change = (word: string) =>
 async function expectWhole(): Promise<void> {
   await change("after");
   await gateway.caughtUp();
-  const { staged, source } = await gateway.difference();
+  const { staged, source } = await gateway.rows("item");
   expect(staged).toEqual(source);
 }
 
@@ -133,10 +133,10 @@ describe("a lost slot", () => {
   });
 
   it.each(["fail", "resnapshot"] as const)("is found while a snapshot is under way (%s)", async (onSlotLost) => {
-    gateway = await GatewayUnderTest.create(postgres, { onSlotLost });
+    gateway = await GatewayUnderTest.create(postgres, { config: { onSlotLost } });
     await gateway.client.query("INSERT INTO item SELECT n, 'first' FROM generate_series(1, 1000) n");
     // Its id holds the slot's position, its lock the snapshot.
-    const holder = await postgres.client(gateway.database);
+    const holder = await gateway.session();
     await holder.query("BEGIN; INSERT INTO item VALUES (0, 'held')");
     gateway.process.start();
     await gateway.process.untilStatus("the snapshot waits", ({ tables }) => {
@@ -152,7 +152,7 @@ describe("a lost slot", () => {
       });
       await holder.query("ROLLBACK");
     } else {
-      await until("recovery has begun", () => (gateway.logged("slot-lost-resnapshot").length > 0 ? true : null));
+      await until("recovery has begun", () => gateway.logged("slot-lost-resnapshot").length > 0);
       await holder.query("COMMIT");
       await expectWhole();
     }

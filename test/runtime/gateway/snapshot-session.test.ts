@@ -13,8 +13,8 @@ import {
   waitForWriters,
 } from "../../../runtime/gateway/snapshot-session";
 import { connectSource } from "../../../runtime/postgres/client";
+import { until } from "../../support/conditions";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
 
 let postgres: TestPostgres;
 let other: Client;
@@ -74,7 +74,7 @@ describe("a snapshot's session", () => {
     const waits: (string | undefined)[] = [];
     const client = await session();
     const opening = open(client, waits);
-    await until("it waits", () => (waits.length > 0 ? true : null));
+    await until("it waits", () => waits.length > 0);
     expect(waits[0]).toBe(`a lock on it: pid ${own[0].pid} holds AccessExclusiveLock`);
     await other.query("COMMIT");
     expect(await opening).not.toBeNull();
@@ -91,7 +91,7 @@ describe("a snapshot's session", () => {
       const { rows } = await watching.query(
         "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'",
       );
-      return rows.length > 0 ? true : null;
+      return rows.length > 0;
     });
     expect(await count(client)).toBe(1000);
     // Others may not join now: they would wait for TRUNCATE, which waits for us.
@@ -113,7 +113,7 @@ describe("a snapshot's session", () => {
     await other.query("BEGIN; ALTER TABLE item RENAME TO renamed; CREATE TABLE item (id int)");
     const waits: (string | undefined)[] = [];
     const opening = open(await session(), waits);
-    await until("it waits", () => (waits.length > 0 ? true : null));
+    await until("it waits", () => waits.length > 0);
     await other.query("COMMIT");
     expect((await opening)?.table.schema.name).toBe("renamed");
     await sessions[0].query("ROLLBACK");

@@ -3,9 +3,9 @@
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { reconnectDelayMs } from "../../../runtime/gateway/stream-loop";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest } from "./gateway-under-test";
 
 let postgres: TestPostgres;
 
@@ -22,14 +22,16 @@ const noise = (from: number, to: number) =>
 describe("a full spool", () => {
   it("gives open transactions up, then waits with one that is too large, and goes on with more room", async () => {
     const spool = { bytesMax: 1024 * 1024 };
-    const gateway = await GatewayUnderTest.create(postgres, { batch: { ageMsMax: 50, rowsMax: 2_000 }, spool });
+    const gateway = await GatewayUnderTest.create(postgres, {
+      config: { batch: { ageMsMax: 50, rowsMax: 2_000 }, spool },
+    });
     const { client, process } = gateway;
     try {
       process.start();
       await gateway.caughtUp();
       await client.query("BEGIN");
       await client.query(noise(1, 40_000));
-      await until("open transactions are given up", () => (gateway.logged("spool-full").length > 0 ? true : null));
+      await until("open transactions are given up", () => gateway.logged("spool-full").length > 0);
       expect(gateway.logged("spool-full")[0]).toMatchObject({ openTransactions: 1 });
       await process.untilStatus("it streams", ({ state, reconnects }) => state.kind === "running" && reconnects === 1);
       await client.query("COMMIT");
@@ -40,7 +42,7 @@ describe("a full spool", () => {
       spool.bytesMax *= 100;
       process.start();
       await gateway.caughtUp();
-      const { staged, source } = await gateway.difference();
+      const { staged, source } = await gateway.rows("item");
       expect(staged).toEqual(source);
     } finally {
       await gateway.close();
@@ -67,7 +69,7 @@ describe("a slot that another session holds", () => {
       holder
         .query(`START_REPLICATION SLOT ${gateway.slot} LOGICAL 0/0 (proto_version '1', publication_names 'p')`)
         .catch(() => {});
-      await until("it is held", async () => ((await gateway.slotRow()).active ? true : null));
+      await until("it is held", async () => (await gateway.slotRow()).active);
       gateway.process.start();
       const { state } = await gateway.process.untilStatus("it waits", ({ state }) => state.kind === "waiting");
       for (const part of [
@@ -83,7 +85,7 @@ describe("a slot that another session holds", () => {
       await gateway.client.query("SELECT pg_terminate_backend($1)", [rows[0].pid]);
       await gateway.client.query("INSERT INTO item VALUES (1, 'a')");
       await gateway.caughtUp();
-      const { staged, source } = await gateway.difference();
+      const { staged, source } = await gateway.rows("item");
       expect(staged).toEqual(source);
     } finally {
       await holder.end().catch(() => {});

@@ -5,11 +5,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { Random } from "../../support/random";
-import { until } from "../../support/runtime-process";
 import { replayStaging } from "../../support/staging-replay";
-import { GatewayUnderTest } from "./gateway-under-test";
 
 const histories = Number(process.env.SLUICE_HISTORIES ?? 1);
 const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
@@ -98,7 +98,7 @@ class Writer {
 }
 
 async function expectEqual(gateway: GatewayUnderTest): Promise<void> {
-  const replayed = await replayStaging(gateway.staging);
+  const replayed = await replayStaging(gateway.stagingPath);
   for (const table of ["item", "second"]) {
     const { rows } = await gateway.client.query(`SELECT id::text, name FROM ${table} ORDER BY ${table}.id`);
     const staged = [...(replayed.get(`public.${table}`)?.rows ?? [])].sort((a, b) => Number(a.id) - Number(b.id));
@@ -116,8 +116,10 @@ describe("random histories of streamed transactions", () => {
     async (seed) => {
       const random = new Random(seed);
       const gateway = await GatewayUnderTest.create(postgres, {
-        batch: { ageMsMax: 50, rowsMax: random.choose([300, 1_000, 5_000]) },
-        beforeImages: [{ schema: "public", name: "second" }],
+        config: {
+          batch: { ageMsMax: 50, rowsMax: random.choose([300, 1_000, 5_000]) },
+          beforeImages: [{ schema: "public", name: "second" }],
+        },
       });
       const { client, process } = gateway;
       const sessions: Client[] = [];
@@ -126,7 +128,7 @@ describe("random histories of streamed transactions", () => {
           "CREATE TABLE second (id int PRIMARY KEY, name text); ALTER TABLE second REPLICA IDENTITY FULL",
         );
         await client.query("INSERT INTO second SELECT n, 'before' FROM generate_series(-2000, -1) n");
-        for (let index = 1; index <= sessionsMax; index++) sessions.push(await postgres.client(gateway.database));
+        for (let index = 1; index <= sessionsMax; index++) sessions.push(await gateway.session());
         const writers = sessions.map((session, index) => new Writer(session, random, index + 1));
         process.start();
         if (random.between(0, 1) === 0) await gateway.caughtUp();
@@ -148,7 +150,7 @@ describe("random histories of streamed transactions", () => {
         await sessions[0].query(
           "BEGIN; INSERT INTO item SELECT n, 'last' FROM generate_series(9000001, 9004000) n; COMMIT",
         );
-        await until("the second table is known", () => ((process.status()?.tables.length ?? 0) === 2 ? true : null));
+        await until("the second table is known", () => (process.status()?.tables.length ?? 0) === 2);
         await gateway.caughtUp();
         await expectEqual(gateway);
         for (const { version, events } of gateway.records()) {

@@ -4,9 +4,9 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { GatewayUnderTest } from "./gateway-under-test";
 
 let postgres: TestPostgres;
 let gateway: GatewayUnderTest;
@@ -22,9 +22,9 @@ afterAll(async () => {
 });
 
 beforeEach(async () => {
-  gateway = await GatewayUnderTest.create(postgres, { batch: { ageMsMax: 50, rowsMax: 1_000 } });
+  gateway = await GatewayUnderTest.create(postgres, { config: { batch: { ageMsMax: 50, rowsMax: 1_000 } } });
   ({ client } = gateway);
-  other = await postgres.client(gateway.database);
+  other = await gateway.session();
   await client.query("INSERT INTO item SELECT n, 'before' FROM generate_series(1, 100) n");
   return async () => {
     await other.end();
@@ -35,7 +35,7 @@ beforeEach(async () => {
 const insert = (session: Client, from: number, to: number, name = "x") =>
   session.query("INSERT INTO item SELECT n, $3 || n FROM generate_series($1::int, $2::int) n", [from, to, name]);
 
-const dataFiles = () => readdirSync(join(gateway.staging, "data")).filter((name) => name.endsWith(".parquet"));
+const dataFiles = () => readdirSync(join(gateway.stagingPath, "data")).filter((name) => name.endsWith(".parquet"));
 
 const streamedEvents = () =>
   gateway
@@ -45,11 +45,11 @@ const streamedEvents = () =>
     .filter((event) => event.transaction !== undefined);
 
 /** Until blocks of an open transaction lie in files. */
-const untilSpooled = (files: number) => until(`${files} files`, () => (dataFiles().length >= files ? true : null));
+const untilSpooled = (files: number) => until(`${files} files`, () => dataFiles().length >= files);
 
 async function expectEqual(): Promise<void> {
   await gateway.caughtUp();
-  const { staged, source } = await gateway.difference();
+  const { staged, source } = await gateway.rows("item");
   expect(staged).toEqual(source);
 }
 
@@ -62,7 +62,7 @@ describe("a transaction that is streamed before its end", () => {
     await client.query("UPDATE item SET name = 'long' WHERE id <= 50");
     await untilSpooled(4);
     await other.query("UPDATE item SET name = 'short' WHERE id > 50");
-    await until("the short one is staged", () => (gateway.records().length > 1 ? true : null));
+    await until("the short one is staged", () => gateway.records().length > 1);
     expect(streamedEvents()).toEqual([]);
     await client.query("DELETE FROM item WHERE id BETWEEN 2000 AND 2999; UPDATE item SET id = -id WHERE id > 4900");
     await client.query("COMMIT");
@@ -81,7 +81,7 @@ describe("a transaction that is streamed before its end", () => {
     await insert(client, 1_000, 5_000);
     await untilSpooled(files + 3);
     await client.query("ROLLBACK");
-    await until("its files are gone", () => (dataFiles().length === files ? true : null));
+    await until("its files are gone", () => dataFiles().length === files);
     await insert(client, 1_000, 1_010);
     await expectEqual();
     expect(streamedEvents()).toEqual([]);
@@ -171,7 +171,7 @@ describe("a transaction that is streamed before its end", () => {
         .flatMap(({ events }) => events.flatMap((event) => ("files" in event ? event.files : [])))
         .map(({ path }) => path),
     );
-    await until("no orphans", () => (dataFiles().every((name) => named.has(`data/${name}`)) ? true : null));
+    await until("no orphans", () => dataFiles().every((name) => named.has(`data/${name}`)));
     expect(orphans.some((name) => !named.has(`data/${name}`))).toBe(true);
   });
 

@@ -3,10 +3,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from "vitest";
 import type { StagedEvent } from "../../../runtime/staging/staged-commit";
-import { GatewayDatabase } from "../../support/gateway-database";
+import { until } from "../../support/conditions";
+import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
-import { readRecords } from "../../support/staging-replay";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -26,21 +25,21 @@ const wide = `
   CREATE PUBLICATION p FOR TABLE item`;
 const inRanges = { rangeBytes: 4 * 8192, workers: 3 };
 
-let databases = 0;
-async function make(setup: string, snapshot: object = inRanges): Promise<GatewayDatabase> {
-  const database = await GatewayDatabase.make(postgres, `ranges${databases++}`, setup, {
-    snapshot,
-    batch: { ageMsMax: 40 },
+async function make(setup: string, snapshot: object = inRanges): Promise<GatewayUnderTest> {
+  const gateway = await GatewayUnderTest.create(postgres, {
+    // VACUUM runs in no transaction.
+    setup: setup.split(";"),
+    config: { snapshot, batch: { ageMsMax: 40 } },
   });
-  onTestFinished(() => database.stop());
-  return database;
+  onTestFinished(() => gateway.close());
+  return gateway;
 }
 
 /** Updates, deletes, inserts and changed keys all over the table, until it is stopped. */
-function writing(database: GatewayDatabase): { stop(): Promise<void> } {
+function writing(gateway: GatewayUnderTest): { stop(): Promise<void> } {
   let running = true;
   const done = (async () => {
-    const session = await database.session();
+    const session = await gateway.session();
     for (let step = 0; running; step++) {
       const id = 1 + ((step * 7919) % rows);
       // One row at a time, in no transaction: it never waits for another's row while it holds one.
@@ -60,39 +59,38 @@ function writing(database: GatewayDatabase): { stop(): Promise<void> } {
   };
 }
 
-const eventsOf = (database: GatewayDatabase): StagedEvent[] =>
-  readRecords(database.stagingPath).flatMap((record) => record.events);
+const eventsOf = (gateway: GatewayUnderTest): StagedEvent[] => gateway.records().flatMap((record) => record.events);
 const count = (events: StagedEvent[], kind: StagedEvent["kind"]) =>
   events.filter((event) => event.kind === kind).length;
 
-async function expectEqual(database: GatewayDatabase): Promise<void> {
-  const { staged, source } = await database.rows("item");
+async function expectEqual(gateway: GatewayUnderTest): Promise<void> {
+  const { staged, source } = await gateway.rows("item");
   expect(staged.length).toBe(source.length);
   expect(staged).toEqual(source);
 }
 
 describe("a table in ranges", () => {
   it("is copied by several sessions under one snapshot, while it is written to", async () => {
-    const database = await make(wide);
-    const load = writing(database);
-    database.gateway.start();
+    const gateway = await make(wide);
+    const load = writing(gateway);
+    gateway.process.start();
     const sessions = new Set<string>();
     const watching = until("it streams", async () => {
-      const { rows: found } = await database.client.query<{ name: string }>(
+      const { rows: found } = await gateway.client.query<{ name: string }>(
         "SELECT application_name AS name FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'sluice %snapshot%'",
       );
       for (const { name } of found) sessions.add(name);
-      return database.gateway.status()?.tables[0]?.state.kind === "streaming" ? true : null;
+      return gateway.process.status()?.tables[0]?.state.kind === "streaming";
     });
     await watching;
     await load.stop();
-    const status = await database.caughtUp();
+    const status = await gateway.caughtUp();
     expect(status.tables[0].snapshots).toBe(1);
     expect([...sessions].sort()).toEqual(["sluice test snapshot", "sluice test snapshot helper"]);
-    const events = eventsOf(database);
+    const events = eventsOf(gateway);
     expect(count(events, "snapshot-rows")).toBeGreaterThan(5);
     expect(count(events, "snapshot-begin")).toBe(1);
-    await expectEqual(database);
+    await expectEqual(gateway);
   });
 
   it.each([
@@ -102,47 +100,45 @@ describe("a table in ranges", () => {
     "gateway.before-snapshot-end",
     "gateway.after-snapshot-end",
   ])("goes on after kill -9 at %s without reading a staged range again", async (failpoint) => {
-    const database = await make(wide, { ...inRanges, workers: 2 });
-    const load = writing(database);
-    database.gateway.start({ SLUICE_FAILPOINT: failpoint });
-    expect((await database.gateway.exited()).signal).toBe("SIGKILL");
-    await database.releaseSlot();
-    const before = count(eventsOf(database), "snapshot-rows");
-    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
-    database.gateway.start();
-    await database.gateway.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
+    const gateway = await make(wide, { ...inRanges, workers: 2 });
+    const load = writing(gateway);
+    gateway.process.start({ SLUICE_FAILPOINT: failpoint });
+    expect((await gateway.process.exited()).signal).toBe("SIGKILL");
+    await gateway.releaseSlot();
+    const before = count(eventsOf(gateway), "snapshot-rows");
+    await gateway.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    gateway.process.start();
+    await gateway.process.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
     await load.stop();
-    const status = await database.caughtUp();
-    const events = eventsOf(database);
+    const status = await gateway.caughtUp();
+    const events = eventsOf(gateway);
     const begun = events.filter((event) => event.kind === "snapshot-begin");
     expect(before).toBeGreaterThan(0);
     expect(begun).toHaveLength(1);
     expect(status.tables[0].snapshots).toBe(begun.length);
-    const last = readRecords(database.stagingPath).find(
-      (record) => record.tables[Object.keys(record.tables)[0]].snapshot,
-    );
+    const last = gateway.records().find((record) => record.tables[Object.keys(record.tables)[0]].snapshot);
     const ranges = Object.values(last?.tables ?? {})[0].snapshot?.parts[0].ranges ?? 0;
     expect(count(events, "snapshot-rows")).toBeLessThanOrEqual(ranges);
     expect(ranges).toBeGreaterThan(5);
-    await expectEqual(database);
+    await expectEqual(gateway);
   });
 
   it("goes on in the same process when its session is lost", async () => {
-    const database = await make(wide, { ...inRanges, workers: 1 });
-    database.gateway.start();
+    const gateway = await make(wide, { ...inRanges, workers: 1 });
+    gateway.process.start();
     await until("a range is staged", () => {
       try {
-        return count(eventsOf(database), "snapshot-rows") > 0 ? true : null;
+        return count(eventsOf(gateway), "snapshot-rows") > 0;
       } catch {
         return null;
       }
     });
-    await database.client.query(
+    await gateway.client.query(
       "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sluice test snapshot' AND datname = current_database()",
     );
-    const status = await database.caughtUp();
-    expect(status.tables[0].snapshots, database.gateway.output).toBe(1);
-    await expectEqual(database);
+    const status = await gateway.caughtUp();
+    expect(status.tables[0].snapshots, gateway.process.output).toBe(1);
+    await expectEqual(gateway);
   });
 
   it.each([
@@ -152,27 +148,27 @@ describe("a table in ranges", () => {
     ["updates may leave values unsent", wide.replace("REPLICA IDENTITY FULL", "REPLICA IDENTITY DEFAULT"), "SELECT 1"],
     ["it has no key", wide.replace(" PRIMARY KEY", ""), "SELECT 1"],
   ])("starts over after kill -9 when %s", async (_, setup, sql) => {
-    const database = await make(setup, { ...inRanges, workers: 1 });
-    database.gateway.start({ SLUICE_FAILPOINT: "gateway.after-range-done:20" });
-    expect((await database.gateway.exited()).signal).toBe("SIGKILL");
-    await database.releaseSlot();
-    expect(count(eventsOf(database), "snapshot-rows")).toBeGreaterThan(0);
-    await database.client.query(sql);
-    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
-    database.gateway.start();
-    const status = await database.caughtUp();
+    const gateway = await make(setup, { ...inRanges, workers: 1 });
+    gateway.process.start({ SLUICE_FAILPOINT: "gateway.after-range-done:20" });
+    expect((await gateway.process.exited()).signal).toBe("SIGKILL");
+    await gateway.releaseSlot();
+    expect(count(eventsOf(gateway), "snapshot-rows")).toBeGreaterThan(0);
+    await gateway.client.query(sql);
+    await gateway.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    gateway.process.start();
+    const status = await gateway.caughtUp();
     expect(status.tables[0].snapshots).toBe(2);
-    await expectEqual(database);
+    await expectEqual(gateway);
   });
 
   it("lets a waiting ALTER TABLE pass, and doesn't wait for itself behind it", async () => {
-    const database = await make(wide, { ...inRanges, workers: 3 });
-    database.gateway.start();
-    await database.gateway.untilStatus("it is being copied", ({ tables }) => tables[0]?.state.kind !== undefined);
-    await database.client.query("ALTER TABLE item ADD COLUMN more int DEFAULT 7");
-    await database.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
-    await database.gateway.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
-    await database.caughtUp();
-    await expectEqual(database);
+    const gateway = await make(wide, { ...inRanges, workers: 3 });
+    gateway.process.start();
+    await gateway.process.untilStatus("it is being copied", ({ tables }) => tables[0]?.state.kind !== undefined);
+    await gateway.client.query("ALTER TABLE item ADD COLUMN more int DEFAULT 7");
+    await gateway.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    await gateway.process.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
+    await gateway.caughtUp();
+    await expectEqual(gateway);
   });
 });

@@ -3,8 +3,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import { sourceSchema } from "../../../runtime/config";
 import type { Lsn } from "../../../runtime/postgres/lsn";
 import { ReplicationStream } from "../../../runtime/postgres/replication-stream";
+import { until } from "../../support/conditions";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
-import { until } from "../../support/runtime-process";
 
 let postgres: TestPostgres;
 
@@ -44,7 +44,7 @@ it("lives on after the time that its start was given", async () => {
     failure = error;
   });
   await stream.started;
-  await until("a keepalive after that time", () => (failure !== null || heardMs > 2_500 ? true : null));
+  await until("a keepalive after that time", () => failure !== null || heardMs > 2_500);
   expect(failure).toBeNull();
   await stream.stop();
 });

@@ -8,8 +8,8 @@ import type { StagedCommit } from "../../../runtime/staging/staged-commit";
 import { appendCommit, openLogIdentity, readCommit } from "../../../runtime/staging/staging-log";
 import { faultOf, storageRetryDelayMs } from "../../../runtime/staging/storage-fault";
 import { StorageRetry } from "../../../runtime/staging/storage-retry";
+import { until } from "../../support/conditions";
 import { faultyStore, MemoryStore, type StoreFault, type StoreOperation } from "../../support/faulty-store";
-import { until } from "../../support/runtime-process";
 
 const commit = (epoch: string): StagedCommit => ({
   version: 1,
@@ -135,7 +135,7 @@ describe("a store that fails", () => {
     const { store, stop, retry } = disturbed(() => ({ kind: "error", error: { code: "ENOSPC" } }));
     const writing = store.put("a", "b");
     writing.catch(() => {});
-    await until("it waits", () => (retry.trouble?.includes("ENOSPC") ? true : null));
+    await until("it waits", () => retry.trouble?.includes("ENOSPC"));
     stop.abort();
     await expect(writing).rejects.toThrow("ENOSPC");
     expect(retry.trouble).toBeNull();
