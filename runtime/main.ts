@@ -15,7 +15,7 @@ const usage = `sluice ${version}: PostgreSQL into Delta tables
                                    what the process of a configuration file says of itself
   sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
                                    what the applier has done by table, the newest first (20)
-  sluice resync --config FILE --table SCHEMA.TABLE | --all [--json]
+  sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
                                    new snapshots of tables, whose rows of now stay readable until then
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice --version
@@ -31,6 +31,7 @@ async function main(): Promise<number> {
       config: { type: "string" },
       table: { type: "string", multiple: true },
       all: { type: "boolean" },
+      "accept-history-loss": { type: "boolean" },
       json: { type: "boolean" },
       limit: { type: "string" },
       version: { type: "boolean" },
@@ -60,7 +61,8 @@ async function main(): Promise<number> {
       const tables = [...(values.table ?? []), ...positionals.slice(1)];
       const limit = Number(values.limit ?? 20);
       if (!Number.isInteger(limit) || limit < 1) throw new SluiceError("config", "--limit is a number from 1");
-      const options = { all: values.all === true, limit, asJson: values.json === true };
+      const acceptLoss = values["accept-history-loss"] === true;
+      const options = { all: values.all === true, acceptLoss, limit, asJson: values.json === true };
       await operate(command, readConfig(values.config), tables, options);
       return 0;
     }
@@ -79,7 +81,7 @@ async function operate(
   command: "status" | "runs" | "resync",
   config: RuntimeConfig,
   tables: string[],
-  { all, limit, asJson }: { all: boolean; limit: number; asJson: boolean },
+  { all, acceptLoss, limit, asJson }: { all: boolean; acceptLoss: boolean; limit: number; asJson: boolean },
 ): Promise<void> {
   switch (command) {
     case "status": {
@@ -95,7 +97,10 @@ async function operate(
       if (all === tables.length > 0) {
         throw new SluiceError("config", "sluice resync: either --table SCHEMA.TABLE or --all is needed");
       }
-      return all ? resyncAll(config, asJson) : resyncTables(config, tables, asJson);
+      if (acceptLoss && all) {
+        throw new SluiceError("config", "sluice resync: --accept-history-loss goes with --table SCHEMA.TABLE only");
+      }
+      return all ? resyncAll(config, asJson) : resyncTables(config, tables, { asJson, acceptLoss });
     }
   }
 }

@@ -27,6 +27,8 @@ export const progressSchema = z.object({
       heldSequence: z.int().nullable(),
       /** since when it can't be applied */
       quarantinedAt: z.iso.datetime().optional(),
+      /** a file of it that is damaged, as its log names it */
+      damagedFile: z.string().optional(),
       /** no record up to here has anything that the table lacks */
       sequence: z.int().min(0),
     }),

@@ -52,9 +52,9 @@ export class ApplierTables {
     store: ObjectStore,
     logId: string,
     id: string,
-    context: Omit<TableContext, "records" | "logId" | "saveProgress">,
+    context: Omit<TableContext, "id" | "records" | "logId" | "saveProgress">,
   ): Promise<ApplierTables> {
-    const tables = new ApplierTables(store, id, { ...context, logId, records: new StagedRecords(store) });
+    const tables = new ApplierTables(store, id, { ...context, id, logId, records: new StagedRecords(store) });
     const progress = await readProgress(store, id, logId);
     if (progress === null) return tables;
     tables.written = progress;

@@ -30,6 +30,7 @@ import {
 import type { ApplierProgress } from "./applier-progress";
 import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";
+import { damagedFile, historyWouldGo, TableDamage } from "./table-damage";
 import { type DropOutcome, dropTable } from "./table-drop";
 import { blocked, needsPurged, notOurs, toSluiceError } from "./table-errors";
 import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
@@ -52,6 +53,8 @@ import { deltaCounters } from "./table-status";
 import { TableTargets } from "./table-targets";
 
 export interface TableContext {
+  /** of the applier */
+  id: string;
   records: StagedRecords;
   session: DuckDbSession;
   logId: string;
@@ -95,6 +98,9 @@ export class TableApplier {
   private done: Done | null = null;
   private readonly condition = new ConditionMemo();
   private hasWarned = false;
+  private readonly damage: TableDamage;
+  /** damaged files whose loss is accepted: they go with the next batch */
+  private lost: ReadonlySet<string> = new Set();
 
   /** `known`: from this process or an earlier one; a new table has `heldSequence` null and the record before its first. */
   constructor(
@@ -105,6 +111,7 @@ export class TableApplier {
     const { logId, records, tables, session, engineInfo } = context;
     this.maintenance = new TableMaintenance(session, context.maintenance, engineInfo);
     this.targets = new TableTargets(tableId, records.store, tables);
+    this.damage = new TableDamage(tableId, context.id, records.store, session);
     this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
   }
 
@@ -156,31 +163,84 @@ export class TableApplier {
     let failed = false;
     try {
       const plan = await this.fold();
+      await this.checkDamage(plan);
       if (plan.ready.steps.length > 0) await this.apply(plan);
       else if (this.lacksPurged) throw needsPurged(this.label, plan.baseSequence);
       this.failure = null;
       const { quarantinedAt: _over, ...known } = this.known;
       this.known = known;
     } catch (thrown) {
-      const sinceMs = this.known.quarantinedAt === undefined ? nowMs : Date.parse(this.known.quarantinedAt);
-      const failure = afterFailure(this.failure, toSluiceError(thrown, this.label), nowMs, sinceMs);
-      this.failure = failure;
-      const { quarantinedAtMs } = failure;
-      if (quarantinedAtMs !== null) {
-        this.known = { ...this.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
-      }
+      this.failed(await this.explained(thrown), nowMs);
       failed = true;
-      log("warning", failure.quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
-        table: this.label,
-        error: describeError(failure.error),
-        retryMs: failure.retryAtMs - nowMs,
-      });
-      // What is known of the table may be wrong now: it is opened and read again.
-      this.home = null;
-      this.plan = null;
     }
     this.running = false;
     if (this.done !== null || failed) this.recordRun(nowMs, performance.now() - startedMs);
+  }
+
+  private failed(thrown: unknown, nowMs: number): void {
+    const sinceMs = this.known.quarantinedAt === undefined ? nowMs : Date.parse(this.known.quarantinedAt);
+    const failure = afterFailure(this.failure, toSluiceError(thrown, this.label), nowMs, sinceMs);
+    this.failure = failure;
+    const { quarantinedAtMs } = failure;
+    if (quarantinedAtMs !== null) {
+      this.known = { ...this.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
+    }
+    log("warning", failure.quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
+      table: this.label,
+      error: describeError(failure.error),
+      retryMs: failure.retryAtMs - nowMs,
+    });
+    // What is known of the table may be wrong now: it is opened and read again.
+    this.home = null;
+    this.plan = null;
+    this.lost = new Set();
+  }
+
+  /** A damaged file says more than what has failed by it. */
+  private async explained(thrown: unknown): Promise<unknown> {
+    const { home, known } = this;
+    if (home === null || known.damagedFile !== undefined || !isOwned(home.delta, this.owner)) return thrown;
+    const cause = await this.damage.causeOf(thrown, home.delta);
+    if (cause === null) return thrown;
+    this.known = { ...known, damagedFile: cause.path };
+    return damagedFile(this.label, cause, this.keepsHistory);
+  }
+
+  /**
+   * A table with a damaged file waits until the file is whole again, or a new snapshot is there; where its history goes
+   * with the file, also until that is accepted.
+   */
+  private async checkDamage(plan: PlanState): Promise<void> {
+    const home = this.home as TableHome;
+    if (this.known.damagedFile === undefined) return;
+    const found = await this.damage.check(home.delta, this.known.damagedFile);
+    if (found === null) return this.forgetDamage();
+    const isHealed = plan.ready.steps.some(({ kind }) => kind === "replace");
+    if (!isHealed) throw damagedFile(this.label, found, this.keepsHistory);
+    if (!this.keepsHistory) return;
+    if (!(await this.isLossAccepted())) {
+      const loss = "what the table's history has in damaged files is lost, the rest stays";
+      throw historyWouldGo(this.label, found.reason, loss);
+    }
+    const all = await this.damage.all(home.delta);
+    this.lost = new Set(all.map(({ path }) => path));
+    const rows = all.reduce((sum, file) => sum + file.rows, 0);
+    log("warning", "history-lost", { table: this.label, files: all.map(({ reason }) => reason), rows });
+  }
+
+  private forgetDamage(): void {
+    const { damagedFile: _whole, ...known } = this.known;
+    this.known = known;
+    this.lost = new Set();
+  }
+
+  private isLossAccepted(): Promise<boolean> {
+    const { quarantinedAt } = this.known;
+    return quarantinedAt === undefined ? Promise.resolve(false) : this.damage.isAccepted(Date.parse(quarantinedAt));
+  }
+
+  private get keepsHistory(): boolean {
+    return this.targets.options(this.known).mode !== "scd1";
   }
 
   private recordRun(startedAtMs: number, durationMs: number): void {
@@ -205,6 +265,12 @@ export class TableApplier {
       mayVacuum,
       keyNames: () => this.keyNames(),
     });
+    const { failure } = this.maintenance;
+    const explained = failure === null ? null : await this.explained(failure);
+    if (explained !== failure) {
+      this.failed(explained, Date.now());
+      return 0;
+    }
     if (bytes !== null) await this.checkpoint(home.delta);
     return bytes;
   }
@@ -266,7 +332,7 @@ export class TableApplier {
   }
 
   private newPlan(sequence: number, removed: boolean): PlanState {
-    return startPlan(sequence, removed, this.targets.options(this.known).mode !== "scd1");
+    return startPlan(sequence, removed, this.keepsHistory);
   }
 
   private setPlan(plan: PlanState): void {
@@ -287,6 +353,10 @@ export class TableApplier {
     const { head } = records;
     this.setHome(await this.findHome());
     const held = this.held();
+    if (held !== null && this.known.damagedFile === undefined && this.home?.isDisplaced === false) {
+      const missing = await this.damage.findMissing(this.home.delta);
+      if (missing !== null) this.known = { ...this.known, damagedFile: missing.path };
+    }
     if (held !== null && held > head) {
       throw new SluiceError("staging", `${this.label} holds staged commit ${held}, but staging ends at ${head}`, {
         remedy: "Staging was set back: restore it, or replace the gateway to take new snapshots of all tables.",
@@ -311,7 +381,12 @@ export class TableApplier {
       if ((await changesBeforeSnapshot(records, this.tableId, await this.readable(sequence))) === null) throw error;
       // Its rows are staged anew. Only a table that is known as ours is moved.
       if (place === undefined || heldSequence === null) throw notOurs(error, this.label);
+      if (this.keepsHistory && !(await this.isLossAccepted())) {
+        const loss = "the table begins anew with what staging still has, and what it was is kept in .sluice/damaged";
+        throw historyWouldGo(this.label, error.message, loss);
+      }
       if (!(await setDamagedAside(place, destinationPath, session))) throw error;
+      await this.damage.forgetAcceptance();
       return findHome(places, this.owner, this.context);
     }
   }
@@ -383,7 +458,8 @@ export class TableApplier {
       ready,
       change: this.optionsChange,
       lacksPurged: this.lacksPurged,
-      isQuarantined: this.isQuarantined,
+      // Without its damaged files it can take all that it lacks.
+      isQuarantined: this.isQuarantined && this.lost.size === 0,
       isDisplaced: stays && home.isDisplaced,
       isTaken: rival !== null,
       isRightful: await this.claims(this.tableId, place),
@@ -418,6 +494,8 @@ export class TableApplier {
           });
         }
         this.warnOfMissing(plan);
+        if (this.lost.size > 0) await this.damage.forgetAcceptance();
+        this.forgetDamage();
         this.lacksPurged = false;
         const { upserted, deleted, sequence } = plan;
         const span = { fromSequence: baseSequence + 1, toSequence: sequence, deltaVersion: delta.snapshot.version };
@@ -474,6 +552,7 @@ export class TableApplier {
       tableId: this.tableId,
       target: (schemaId) => this.targets.target(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),
+      lost: this.lost,
     };
   }
 

@@ -41,6 +41,8 @@ export class TableMaintenance {
   private checked: { path: string; version: number } | null = null;
   private vacuumAfterMs = 0;
   private pausedUntilMs = 0;
+  /** what the last run has failed by; null when it hasn't */
+  failure: unknown = null;
 
   constructor(
     private readonly session: DuckDbSession,
@@ -52,6 +54,7 @@ export class TableMaintenance {
   async run(home: TableHome, label: string, options: MaintenanceRun): Promise<number | null> {
     const { delta } = home;
     if (!delta.exists || home.isDisplaced || Date.now() < this.pausedUntilMs) return null;
+    this.failure = null;
     try {
       const bytes = (await this.compact(home, label, options)) ?? (await this.vacuum(delta, label, options));
       if (bytes !== null) {
@@ -60,6 +63,7 @@ export class TableMaintenance {
       }
       return bytes;
     } catch (error) {
+      this.failure = error;
       this.pausedUntilMs = Date.now() + retryMs;
       this.status.error = describeError(error);
       log("warning", "maintenance-failed", { table: label, error: describeError(error), retryMs });

@@ -38,6 +38,8 @@ export interface ApplyContext {
   target: (schemaId: number) => Promise<TargetTable>;
   /** a local path of a staged file */
   stagedPath: (file: StagedFile) => Promise<string>;
+  /** files of the table, as its log names them, that are damaged: their rows go */
+  lost: ReadonlySet<string>;
 }
 
 /**
@@ -52,7 +54,7 @@ export async function applyPlan(
   source = table,
 ): Promise<boolean> {
   const startedMs = performance.now();
-  const working = await WorkingTable.open(table, context.session, source);
+  const working = await WorkingTable.open(table, context.session, source, context.lost);
   working.stored = storedOptions(source.snapshot.metaData, context.tableId);
   const isAtHome = source === table && working.stored !== null;
   let keepFiles = false;

@@ -68,13 +68,20 @@ export class WorkingTable {
 
   /**
    * `source`: the table at its former place, whose rows this one takes over: its files and deletion vectors get names
-   * here too (hard links, where the file system can), and it stays as it is.
+   * here too (hard links, where the file system can), and it stays as it is. `lost`: files, as the log names them, of which
+   * nothing is read any more: their rows go.
    */
-  static async open(table: DeltaTable, session: DuckDbSession, source = table): Promise<WorkingTable> {
+  static async open(
+    table: DeltaTable,
+    session: DuckDbSession,
+    source = table,
+    lost: ReadonlySet<string> = new Set(),
+  ): Promise<WorkingTable> {
     const working = new WorkingTable(table, source, session);
     if (!table.exists) await makeFolder(table.path);
     const { files } = table.snapshot;
     for (const add of source.snapshot.files.values()) {
+      if (lost.has(add.path)) continue;
       if (source !== table) await linkFile(source.path, table.path, add);
       const path = table.filePath(add);
       const records = recordCount(add) ?? (await countRecords(path, session));
@@ -82,7 +89,7 @@ export class WorkingTable {
       working.files.push({ path, records, bytes: add.size, add, active, deleted: null, changed: false });
     }
     for (const active of files.values()) {
-      if (source.snapshot.files.has(active.path)) continue;
+      if (source.snapshot.files.has(active.path) && !lost.has(active.path)) continue;
       const path = table.filePath(active);
       working.dropped.push({
         path,

@@ -178,8 +178,9 @@ export class FaultRound {
         if (!this.processes[role].alive) this.noteExit(role);
         await this.processes[role].kill();
         if (needsLostSlot(fault.name)) await this.dropSlot();
-        this.start(role, { SLUICE_FAILPOINT: `${fault.name}:${fault.pass}` });
-        if (fault.name.endsWith("-drop")) await this.republish();
+        const isDrop = fault.name.endsWith("-drop");
+        this.start(role, { SLUICE_FAILPOINT: `${fault.name}:${isDrop ? 1 : fault.pass}` });
+        if (isDrop) await this.republish();
         const reached = await this.processes[role].exited(15_000).then(
           (exit) => exit.signal === "SIGKILL",
           () => false,
@@ -295,6 +296,8 @@ export class FaultRound {
     let [lost, doubled, rows] = [0, 0, 0];
     try {
       await this.catchUp();
+      // Without a retention its maintenance removes what a reader of a moment ago still needs.
+      await this.processes.applier.stop();
       for (const name of tables) {
         const table = { schema: "public", name };
         const equality = await compareTable(

@@ -1,0 +1,107 @@
+import { stat } from "node:fs/promises";
+import { type AddFile, recordCount } from "./delta/actions";
+import { deletionVectorPath, readDeletionVector } from "./delta/deletion-vector-store";
+import { failed, isAbsent } from "./delta/delta-log";
+import type { DeltaTable } from "./delta/delta-table";
+import { type DuckDbSession, parquet } from "./duckdb-session";
+
+/** A file of a Delta table, with its deletion vector, that can't be read as the log has it. */
+export interface FileDamage {
+  /** as the log names it */
+  path: string;
+  /** what is the matter with which file */
+  reason: string;
+  /** that it has, or had */
+  rows: number;
+}
+
+/** The first file that isn't there, or is shorter than the log says: a look at the file system, without reading. */
+export async function findMissing(table: DeltaTable): Promise<FileDamage | null> {
+  for (const add of table.snapshot.files.values()) {
+    const reason = await missing(table.path, table.filePath(add), add);
+    if (reason !== null) return damageOf(add, reason);
+  }
+  return null;
+}
+
+/** Files that can't be read whole, `max` at most; nothing is looked at after `untilMs`. */
+export async function findDamaged(
+  table: DeltaTable,
+  session: DuckDbSession,
+  { max, untilMs }: { max: number; untilMs: number },
+): Promise<FileDamage[]> {
+  const found: FileDamage[] = [];
+  const files = [...table.snapshot.files.values()];
+  const sound: AddFile[] = [];
+  // What shows without reading first.
+  for (const add of files) {
+    const reason = (await missing(table.path, table.filePath(add), add)) ?? (await damagedVector(table.path, add));
+    if (reason === null) sound.push(add);
+    else if (found.push(damageOf(add, reason)) >= max) return found;
+  }
+  for (const add of sound) {
+    if (Date.now() > untilMs) return found;
+    const reason = await unreadable(table.filePath(add), session);
+    if (reason !== null && found.push(damageOf(add, reason)) >= max) return found;
+  }
+  return found;
+}
+
+/** Looks at one file again; null when it is whole, or isn't the table's any more. */
+export async function checkFile(table: DeltaTable, path: string, session: DuckDbSession): Promise<FileDamage | null> {
+  const add = table.snapshot.files.get(path);
+  if (add === undefined) return null;
+  const file = table.filePath(add);
+  const reason =
+    (await missing(table.path, file, add)) ??
+    (await damagedVector(table.path, add)) ??
+    (await unreadable(file, session));
+  return reason === null ? null : damageOf(add, reason);
+}
+
+function damageOf(add: AddFile, reason: string): FileDamage {
+  return { path: add.path, reason, rows: recordCount(add) ?? 0 };
+}
+
+async function missing(tablePath: string, file: string, { size, deletionVector }: AddFile): Promise<string | null> {
+  const parts = [{ path: file, bytes: size }];
+  const vector = deletionVector ? deletionVectorPath(tablePath, deletionVector) : null;
+  if (vector !== null && deletionVector) {
+    // Length in front, checksum behind (Delta protocol, "Deletion Vector File Storage Format").
+    parts.push({ path: vector, bytes: (deletionVector.offset ?? 1) + deletionVector.sizeInBytes + 8 });
+  }
+  for (const { path, bytes } of parts) {
+    const found = await stat(path).catch((error: unknown) => {
+      if (isAbsent(error)) return null;
+      throw failed(path, "read", error);
+    });
+    if (found === null) return `${path} is missing`;
+    if (found.size < bytes) return `${path} is cut off: it has ${found.size} bytes, not ${bytes}`;
+  }
+  return null;
+}
+
+async function damagedVector(tablePath: string, { deletionVector }: AddFile): Promise<string | null> {
+  if (!deletionVector) return null;
+  try {
+    (await readDeletionVector(tablePath, deletionVector)).dispose();
+    return null;
+  } catch (error) {
+    const path = deletionVectorPath(tablePath, deletionVector) ?? "an inline deletion vector";
+    return `${path} is damaged: ${textOf(error)}`;
+  }
+}
+
+/** Every value of every row is decoded. Parquet without checksums doesn't show each flipped bit. */
+async function unreadable(file: string, session: DuckDbSession): Promise<string | null> {
+  try {
+    await session.rows(`SELECT bit_xor(hash(file)) FROM ${parquet([file])} file`);
+    return null;
+  } catch (error) {
+    return `${file} is damaged: ${textOf(error)}`;
+  }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message.split("\n")[0] : String(error);
+}
