@@ -31,6 +31,10 @@ const tierBytes = 64 * 1024;
 const tierFactor = 4;
 /** Files from this part of `fileBytes` on are large enough. */
 const largePart = 0.25;
+/** To open a file costs a reader about as much as to read so much of it. */
+const bytesOfOpening = 256 * 1024;
+/** With so many times `filesMin` files of a tier even two are merged at a time. */
+const crowdFactor = 4;
 
 const deletedShare = ({ deleted, records }: FileState) => (records === 0 ? 0 : deleted / records);
 const liveBytes = (file: FileState) => file.bytes * (1 - deletedShare(file));
@@ -46,7 +50,8 @@ export function isSmall(file: FileState): boolean {
 
 /**
  * What is best done next; null when nothing is to be done. Pure. Small files are merged by tiers of size, so that a row is
- * written anew as many times as there are tiers, not as often as files come.
+ * written anew as many times as there are tiers, not as often as files come. Of merging small files and dropping deleted
+ * rows that one comes first which spares readers more for each byte that it reads.
  * @param bytesMax what one run may read
  */
 export function planCompaction(
@@ -54,10 +59,19 @@ export function planCompaction(
   options: CompactionOptions,
   bytesMax: number,
 ): CompactionStep | null {
-  return mergeSmall(files, options, bytesMax) ?? rewriteDeleted(files, options, bytesMax);
+  const candidates = [mergeSmall(files, options, bytesMax), rewriteDeleted(files, options, bytesMax)];
+  const [best] = candidates.filter((each) => each !== null).sort((a, b) => b.urgency - a.urgency);
+  return best?.step ?? null;
 }
 
-function mergeSmall(files: readonly FileState[], options: CompactionOptions, bytesMax: number): CompactionStep | null {
+interface Candidate {
+  step: CompactionStep;
+  /** bytes that a reader is spared, for each byte that is read now */
+  urgency: number;
+}
+
+function mergeSmall(files: readonly FileState[], options: CompactionOptions, bytesMax: number): Candidate | null {
+  const { filesMin } = options;
   const small = files
     .filter((file) => isSmall(file))
     .map((file) => ({ file, tier: tierOf(liveBytes(file)) }))
@@ -65,31 +79,46 @@ function mergeSmall(files: readonly FileState[], options: CompactionOptions, byt
   const counts = new Map<number, number>();
   for (const { tier } of small) counts.set(tier, (counts.get(tier) ?? 0) + 1);
   for (const [tier, count] of [...counts].sort(([a], [b]) => a - b)) {
-    if (count < options.filesMin) continue;
+    if (count < filesMin) continue;
     const group = take(
       small.filter((each) => each.tier <= tier).map(({ file }) => file),
       bytesMax,
     );
-    if (group.length > 1) return { kind: "merge", files: group.map(({ path }) => path), reason: "small-files" };
+    // A few files at a time would be merged again and again; yet there must not be more and more of them.
+    if (group.length < (count < filesMin * crowdFactor ? Math.ceil(filesMin / 2) : 2)) continue;
+    const step: CompactionStep = { kind: "merge", files: group.map(({ path }) => path), reason: "small-files" };
+    const spared = deadBytes(group) + (group.length - 1) * bytesOfOpening;
+    return { step, urgency: (spared / readBytes(group)) * (count / filesMin) };
   }
   return null;
 }
 
 /** Files with most deleted rows first. */
-function rewriteDeleted(
-  files: readonly FileState[],
-  options: CompactionOptions,
-  bytesMax: number,
-): CompactionStep | null {
+function rewriteDeleted(files: readonly FileState[], options: CompactionOptions, bytesMax: number): Candidate | null {
   const worn = files
     .filter((file) => deletedShare(file) >= options.deletedShareMin)
     .sort((a, b) => deletedShare(b) - deletedShare(a) || compareText(a.path, b.path));
   if (worn.length === 0) return null;
   const group = take(worn, bytesMax);
   const reason = "deleted-rows";
-  if (group.length > 0) return { kind: "merge", files: group.map(({ path }) => path), reason };
   const [{ path, records, bytes }] = worn;
-  return { kind: "part", file: path, rows: Math.max(1, Math.floor((records * bytesMax) / bytes)), reason };
+  if (group.length === 0) {
+    const rows = Math.max(1, Math.floor((records * bytesMax) / bytes));
+    return { step: { kind: "part", file: path, rows, reason }, urgency: deletedShare(worn[0]) };
+  }
+  const step: CompactionStep = { kind: "merge", files: group.map((file) => file.path), reason };
+  return { step, urgency: (deadBytes(group) + (group.length - 1) * bytesOfOpening) / readBytes(group) };
+}
+
+const readBytes = (files: readonly FileState[]) =>
+  Math.max(
+    1,
+    sum(files, (file) => file.bytes),
+  );
+const deadBytes = (files: readonly FileState[]) => sum(files, (file) => file.bytes - liveBytes(file));
+
+function sum(files: readonly FileState[], of: (file: FileState) => number): number {
+  return files.reduce((total, file) => total + of(file), 0);
 }
 
 /** As many of the first files as one run may read and one file may hold. */

@@ -1,6 +1,13 @@
 import { mkdir, rm, rmdir } from "node:fs/promises";
 import { dirname } from "node:path";
-import { type DuckDBConnection, DuckDBDataChunk, DuckDBInstance, INTEGER, UINTEGER } from "@duckdb/node-api";
+import {
+  DuckDBBlobValue,
+  type DuckDBConnection,
+  DuckDBDataChunk,
+  DuckDBInstance,
+  INTEGER,
+  UINTEGER,
+} from "@duckdb/node-api";
 import duckdb from "@duckdb/node-bindings";
 import { SluiceError } from "../errors";
 
@@ -86,6 +93,15 @@ export class DuckDbSession extends DuckDbQueries {
       appender.appendDataChunk(chunk);
     }
     appender.closeSync();
+  }
+
+  /** Adds to a table `(INTEGER, INTEGER, BIT)` a file's index, the row after the last of `rows` (which ascend), and their bits. */
+  async insertBits(table: string, fileIndex: number, rows: Uint32Array): Promise<void> {
+    const end = rows.length === 0 ? 0 : rows[rows.length - 1] + 1;
+    const bytes = new Uint8Array(Math.max(1, Math.ceil(end / 8)));
+    for (const row of rows) bytes[row >>> 3] |= 0x80 >>> (row & 7);
+    const values = [fileIndex, end, new DuckDBBlobValue(bytes)];
+    await this.connection.run(`INSERT INTO ${table} VALUES ($1, $2, $3::BLOB::BIT)`, values).catch(rethrow);
   }
 
   async close(): Promise<void> {

@@ -91,14 +91,23 @@ async function partQuery(
     const read = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
     return `(${values.get(column.physicalName) ?? read})::${duckDbType(column.deltaType)} AS ${name(column)}`;
   });
-  await session.run(`CREATE OR REPLACE TEMP TABLE ${table} (file_index INTEGER, file_row UINTEGER)`);
-  let count = 0;
-  for (const [index, { rows }] of files.entries()) {
-    await session.appendPositions(table, index, rows);
-    count += rows.length;
-  }
   const query = `SELECT ${expressions.join(", ")} FROM ${parquet(paths)} f`;
-  const isOnly = files[0].part === "only";
-  if (count === 0 && !isOnly) return query;
-  return `${query} ${isOnly ? "SEMI" : "ANTI"} JOIN ${table} d ON d.file_index = f.file_index::INTEGER AND d.file_row = f.file_row_number::UINTEGER`;
+  if (files[0].part === "all-but") return withoutRows(session, table, files, query);
+  await session.run(`CREATE OR REPLACE TEMP TABLE ${table} (file_index INTEGER, file_row UINTEGER)`);
+  for (const [index, { rows }] of files.entries()) await session.appendPositions(table, index, rows);
+  return `${query} SEMI JOIN ${table} d ON d.file_index = f.file_index::INTEGER AND d.file_row = f.file_row_number::UINTEGER`;
+}
+
+/** A bit for each row of a file: to read it is several times faster than a join with many positions. */
+async function withoutRows(
+  session: DuckDbSession,
+  table: string,
+  files: readonly FileRows[],
+  query: string,
+): Promise<string> {
+  if (files.every(({ rows }) => rows.length === 0)) return query;
+  await session.run(`CREATE OR REPLACE TEMP TABLE ${table} (file_index INTEGER, ends INTEGER, bits BIT)`);
+  for (const [index, { rows }] of files.entries()) await session.insertBits(table, index, rows);
+  return `${query} JOIN ${table} d ON d.file_index = f.file_index::INTEGER
+    AND CASE WHEN f.file_row_number < d.ends THEN get_bit(d.bits, f.file_row_number::INTEGER) = 0 ELSE true END`;
 }

@@ -30,7 +30,9 @@ describe("what is done next", () => {
       64,
       merge(["a", ...names(8, "b")], "small-files"),
     ],
-    ["a run reads only so much", many(8, "a", 1), 3, merge(names(3, "a"), "small-files")],
+    ["a run reads only so much", many(8, "a", 1), 4, merge(names(4, "a"), "small-files")],
+    ["a few at a time aren't worth it", many(8, "a", 1), 3, null],
+    ["but where there would be more and more", many(32, "a", 10), 24, merge(["a0", "a1"], "small-files")],
     [
       "a merged file is about as large as wanted",
       many(12, "a", 10),
@@ -57,6 +59,13 @@ describe("what is done next", () => {
       [...many(8, "a", 0.01), file("b", 20, 0.9)],
       64,
       merge(names(8, "a"), "small-files"),
+    ],
+    ["larger ones after them", [...many(8, "a", 4), file("b", 20, 0.2)], 64, merge(["b"], "deleted-rows")],
+    [
+      "but for many of them",
+      [...many(32, "a", 1), file("b", 20, 0.2)],
+      8,
+      merge(["a0", "a1", "a10", "a11", "a12", "a13", "a14", "a15"], "small-files"),
     ],
     ["a file whose rows nobody has counted stays", [{ path: "a", bytes: mebibyte, records: 0, deleted: 0 }], 64, null],
   ])("%s", (_, files, mb, step) => {
