@@ -80,7 +80,7 @@ export const tableOptionsListSchema = z
     }
   });
 
-const keyOf = ({ schema, name }: { schema: string; name: string }) => JSON.stringify([schema, name]);
+export const keyOf = ({ schema, name }: { schema: string; name: string }) => JSON.stringify([schema, name]);
 
 export const defaultTableOptions: TableOptions = z.strictObject(tableOptionsShape).parse({});
 
@@ -108,45 +108,4 @@ export function onRemoveOf(
 /** Where the rows of a source's table are in the destination. */
 export function placeOf(source: { schema: string; name: string }, { destination }: Pick<TableOptions, "destination">) {
   return { schema: destination?.schema ?? source.schema, name: destination?.name ?? source.name };
-}
-
-/** What a change of options does to a table that has rows already. */
-export type OptionsChange = { kind: "none" } | { kind: "in-place" } | { kind: "refresh"; reason: string };
-
-/** Pure; the same decision at preview and in the applier. */
-export function compareOptions(before: TableOptions, after: TableOptions): OptionsChange {
-  const reasons: string[] = [];
-  // Rows of scd1 are those of softDelete before the first delete; every other mode has rows that the others haven't.
-  const modeStays = before.mode === after.mode || (before.mode === "scd1" && after.mode === "softDelete");
-  if (!modeStays) reasons.push(`its mode changes from ${before.mode} to ${after.mode}`);
-  for (const list of ["include", "exclude", "hash", "key"] as const) {
-    if (!sameNames(before[list], after[list])) reasons.push(`its ${list} columns change`);
-  }
-  if (reasons.length > 0) return { kind: "refresh", reason: reasons.join(", ") };
-  const same =
-    before.mode === after.mode &&
-    before.beforeImage === after.beforeImage &&
-    before.metadataColumns === after.metadataColumns &&
-    before.deletionVectors === after.deletionVectors &&
-    before.changeDataFeed === after.changeDataFeed &&
-    before.destination?.schema === after.destination?.schema &&
-    before.destination?.name === after.destination?.name;
-  return { kind: same ? "none" : "in-place" };
-}
-
-function sameNames(a: string[] | undefined, b: string[] | undefined): boolean {
-  return (
-    JSON.stringify(a === undefined ? null : [...a].sort()) === JSON.stringify(b === undefined ? null : [...b].sort())
-  );
-}
-
-/** Pure: why a change of the pipeline's options is refused, with the tables by name. */
-export function refusedChanges(before: NamedTableOptions[], after: NamedTableOptions[]): string[] {
-  const sources = new Map([...before, ...after].map((table) => [keyOf(table), table]));
-  return [...sources.values()].flatMap((source) => {
-    const wanted = optionsOf(after, source);
-    const change = compareOptions(optionsOf(before, source), wanted);
-    if (change.kind !== "refresh" || wanted.onChange === "refresh") return [];
-    return [`table ${source.schema}.${source.name} needs a new snapshot: ${change.reason}`];
-  });
 }

@@ -13,6 +13,7 @@ const contracts = [
   "version",
   "failpoint",
   "table-options",
+  "table-options-change",
   "schedule",
 ];
 const supervision = ["supervisor", "process-identity"];

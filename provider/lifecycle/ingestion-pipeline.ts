@@ -11,7 +11,13 @@ import { absolutePathSchema } from "./local-place";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
-import { leavingTables, namedOptions, refusedTableChanges, tableOptionsInputSchema } from "./table-options";
+import {
+  followedTableChanges,
+  leavingTables,
+  namedOptions,
+  refusedTableChanges,
+  tableOptionsInputSchema,
+} from "./table-options";
 import { isUnknown } from "./unknown-value";
 
 /** Where tables can be written; each with its own settings. */
@@ -120,7 +126,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       const result = checkIngestionPipelineInputs(news);
       const { inputs, failures } = result;
       failures.push(...refusedTableChanges(olds, inputs));
-      for (const line of leavingTables(olds, inputs)) console.log(line);
+      for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);
       const keys = Object.keys(shape);
       const unchanged = olds.stagingIncarnation !== undefined && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;

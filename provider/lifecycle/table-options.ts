@@ -6,10 +6,10 @@ import {
   onRemoveOf,
   optionsOf,
   placeOf,
-  refusedChanges,
   tableOptionsListSchema,
   tableOptionsShape,
 } from "../../runtime/table-options";
+import { compareTables, type TableChange } from "../../runtime/table-options-change";
 import type { TableName } from "../postgres/table-inspection";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { tableNameSchema } from "./table-name";
@@ -33,21 +33,45 @@ export function namedOptions(given: unknown): NamedTableOptions[] {
   return list.map(({ table, ...options }) => ({ ...options, schema: table.schema, name: table.name }));
 }
 
-/** What a living pipeline can't follow is told by the preview; another staging is a new snapshot of everything. */
-export function refusedTableChanges(olds: Properties, inputs: Properties): CheckFailure[] {
+/** What a change of a living pipeline's options does to its tables; another staging is a new snapshot of everything. */
+function tableChanges(olds: Properties, inputs: Properties): TableChange[] {
   const isLiving = olds.stagingIncarnation !== undefined && olds.stagingIncarnation === inputs.stagingIncarnation;
   if (!isLiving || containsUnknown(inputs.tableOptions)) return [];
-  const remedy =
-    'Take the change back, or give the table onChange: "refresh": it keeps what it holds until you run sluice resync, and then loses it.';
   // The options of a table that leaves may leave with it, or stay behind.
   const { tables } = inputs;
   const stays = Array.isArray(tables) && !containsUnknown(tables) ? new Set(tables.map(quoteTable)) : null;
   const ofThose = (given: unknown) =>
     namedOptions(given).filter((table) => stays === null || stays.has(quoteTable(table)));
-  return refusedChanges(ofThose(olds.tableOptions), ofThose(inputs.tableOptions)).map((reason) => ({
-    property: "tableOptions",
-    reason: `${reason}\n  remedy: ${remedy}`,
-  }));
+  return compareTables(ofThose(olds.tableOptions), ofThose(inputs.tableOptions));
+}
+
+/** What rows of before can't follow fails the preview. */
+export function refusedTableChanges(olds: Properties, inputs: Properties): CheckFailure[] {
+  const remedy =
+    'Take the change back, or give the table onChange: "refresh": it keeps what it holds until you run sluice resync, and then loses it.';
+  return tableChanges(olds, inputs).flatMap(({ table, change, isAccepted }) => {
+    if (change.kind !== "refresh" || isAccepted) return [];
+    const reason = `table ${table.schema}.${table.name} needs a new snapshot: ${change.reason}\n  remedy: ${remedy}`;
+    return [{ property: "tableOptions", reason }];
+  });
+}
+
+/** What the preview says of tables that can follow, or may lose what they hold. */
+export function followedTableChanges(olds: Properties, inputs: Properties): string[] {
+  return tableChanges(olds, inputs).flatMap((each) => describeFollowed(each) ?? []);
+}
+
+function describeFollowed({ table, change, isAccepted }: TableChange): string | null {
+  const label = `${table.schema}.${table.name}`;
+  switch (change.kind) {
+    case "none":
+      return null;
+    case "in-place":
+      return `table ${label} changes in place, with its next change: ${change.options.join(", ")}`;
+    case "refresh":
+      if (!isAccepted) return null;
+      return `warning: table ${label}: ${change.reason}: it stays as it is until sluice resync --table ${label}, and then loses what it holds`;
+  }
 }
 
 /** What the preview says of tables that leave a living pipeline's publication. */

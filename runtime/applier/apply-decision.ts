@@ -1,5 +1,5 @@
 import { type ApplyPlan, sinceSnapshot } from "../destination/apply-plan";
-import type { OptionsChange } from "../table-options";
+import type { OptionsChange } from "../table-options-change";
 
 export interface ApplySituation {
   ready: ApplyPlan;

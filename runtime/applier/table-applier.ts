@@ -20,13 +20,8 @@ import type { StoredOptions } from "../destination/target-table";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import type { ApplierTableStatus } from "../status";
-import {
-  compareOptions,
-  type NamedTableOptions,
-  type OnRemove,
-  type OptionsChange,
-  onRemoveOf,
-} from "../table-options";
+import { type NamedTableOptions, type OnRemove, onRemoveOf } from "../table-options";
+import { compareOptions, type OptionsChange } from "../table-options-change";
 import type { ApplierProgress } from "./applier-progress";
 import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";

@@ -3,7 +3,7 @@ import { keyColumns } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import type { StagedFile } from "../staging/staged-commit";
-import { compareOptions } from "../table-options";
+import { compareOptions } from "../table-options-change";
 import { appendChanges } from "./append-changes";
 import { type ApplyPlan, type ApplyStep, type CommitPoint, schemaAfter } from "./apply-plan";
 import { type ChangeFeed, writeChangeFeed } from "./change-feed";

@@ -118,9 +118,18 @@ describe("options of tables", () => {
         reason: expect.stringMatching(/public.orders needs a new snapshot: its mode .*\n.*resync/),
       },
     ]);
-    expect(await failures({ tableOptions: [{ ...scd2, onChange: "refresh" }] })).toEqual([]);
-    expect(await failures({ tableOptions: [{ ...scd2, mode: "softDelete" }] })).toEqual([]);
-    expect(await failures({ tableOptions: [scd2], stagingIncarnation: "2" })).toEqual([]);
+    const said = vi.spyOn(console, "log").mockImplementation(() => {});
+    try {
+      expect(await failures({ tableOptions: [{ ...scd2, onChange: "refresh" }] })).toEqual([]);
+      expect(await failures({ tableOptions: [{ ...scd2, mode: "softDelete", metadataColumns: true }] })).toEqual([]);
+      expect(await failures({ tableOptions: [scd2], stagingIncarnation: "2" })).toEqual([]);
+      expect(said.mock.calls.flat()).toEqual([
+        "warning: table public.orders: its mode changes from scd1 to scd2: it stays as it is until sluice resync --table public.orders, and then loses what it holds",
+        "table public.orders changes in place, with its next change: mode, metadataColumns",
+      ]);
+    } finally {
+      said.mockRestore();
+    }
   });
 });
 

@@ -7,11 +7,14 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import type { ApplierStatus } from "../../../runtime/status";
 import {
-  compareOptions,
   defaultTableOptions,
   type NamedTableOptions,
+  type TableMode,
+  type TableOptions,
+  tableModeSchema,
   tableOptionsListSchema,
 } from "../../../runtime/table-options";
+import { compareOptions } from "../../../runtime/table-options-change";
 import { openDelta, readDeltaRows } from "../../support/delta-reader";
 import { StagedLog, tableSchema } from "./staged-log";
 
@@ -204,21 +207,110 @@ describe("a change of options", () => {
     expect(await readDeltaRows(pathOf("public", "people"))).toHaveLength(1);
   });
 
+  /** A cell that is missing doesn't compile. */
+  const modes: Record<TableMode, Record<TableMode, string>> = {
+    scd1: { scd1: "none", softDelete: "in-place", append: "refresh", scd2: "refresh" },
+    softDelete: { scd1: "refresh", softDelete: "none", append: "refresh", scd2: "refresh" },
+    append: { scd1: "refresh", softDelete: "refresh", append: "none", scd2: "refresh" },
+    scd2: { scd1: "refresh", softDelete: "refresh", append: "refresh", scd2: "none" },
+  };
+  const pairs = tableModeSchema.options.flatMap((from) =>
+    tableModeSchema.options.map((to) => ({ from, to, name: `${from}_${to}`, kind: modes[from][to] })),
+  );
+
+  it("from any mode to any other is decided, and done: the table is as one that was made so, or waits for its snapshot", async () => {
+    const columns = { id: "long*", name: "string" };
+    const row = (id: number) => ({ id: String(id), name: "'x'" });
+    const schemas = pairs.map(({ name }, index) => tableSchema(String(300 + index), name, columns));
+    for (const schema of schemas) {
+      await log.snapshot(schema, [row(1), row(2)]);
+      await log.changes(schema, [{ op: 2, row: { id: "1" } }]);
+    }
+    await log.commit();
+    const to = pairs.map((pair) => ({ name: pair.name, mode: pair.to }));
+    await apply(...pairs.map((pair) => ({ name: pair.name, mode: pair.from })));
+    for (const schema of schemas) {
+      await log.changes(schema, [
+        { op: 2, row: { id: "2" } },
+        { op: 0, row: row(3) },
+      ]);
+    }
+    await log.commit();
+    await expect(apply(...to)).rejects.toMatchObject({ kind: "config" });
+    const waiting = status().tables.filter(({ state }) => state.kind === "quarantined");
+    expect(waiting.map(({ name }) => name)).toEqual(
+      pairs.filter(({ kind }) => kind === "refresh").map(({ name }) => name),
+    );
+    const shapes = async () =>
+      Promise.all(
+        pairs.map(async (pair) => {
+          const rows = await readDeltaRows(pathOf("public", pair.name));
+          const current = rows.filter((each) => each.is_current !== false && (each._deleted_at ?? null) === null);
+          const shown = current
+            .filter(({ _op }) => _op === undefined || _op === "snapshot")
+            .map(({ id }) => Number(id));
+          return { ...pair, columns: await columnsOf(pathOf("public", pair.name)), shown: shown.sort() };
+        }),
+      );
+    for (const schema of schemas) await log.snapshot(schema, [row(4)], "again");
+    await apply(...to);
+    const made = new Map((await shapes()).filter(({ from, to }) => from === to).map((each) => [each.to, each.columns]));
+    for (const { name, to: mode, columns: found, shown, kind } of await shapes()) {
+      expect(found, name).toEqual(made.get(mode));
+      // What append had before is still there, unless the snapshot was to begin anew.
+      expect(shown, name).toEqual(mode === "append" && kind === "none" ? [1, 2, 4] : [4]);
+      expect(
+        compareOptions(options({ mode: pairs.find((pair) => pair.name === name)?.from }), options({ mode })).kind,
+      ).toBe(kind);
+    }
+  });
+
   const options = (changes: Partial<NamedTableOptions>) => ({ ...defaultTableOptions, ...changes });
-  it.each([
-    [{}, {}, "none"],
-    [{}, { mode: "softDelete" }, "in-place"],
-    [{ mode: "softDelete" }, {}, "refresh"],
-    [{ mode: "append" }, { mode: "scd2" }, "refresh"],
-    [{ mode: "append" }, { mode: "append", beforeImage: true }, "in-place"],
-    [{}, { metadataColumns: true }, "in-place"],
-    [{}, { destination: { name: "x" } }, "in-place"],
-    [{}, { exclude: ["a"] }, "refresh"],
-    [{ hash: ["a", "b"] }, { hash: ["b", "a"] }, "none"],
-    [{ key: ["a"] }, { key: ["a", "b"] }, "refresh"],
-  ] as [Partial<NamedTableOptions>, Partial<NamedTableOptions>, string][])("from %j to %j: %s", (from, to, kind) =>
+  type Cell = [from: Partial<TableOptions>, to: Partial<TableOptions>, kind: string];
+  const cells: Record<keyof TableOptions, Cell[]> = {
+    mode: pairs.map(({ from, to, kind }): Cell => [{ mode: from }, { mode: to }, kind]),
+    include: [
+      [{}, { include: ["a"] }, "refresh"],
+      [{ include: ["a", "b"] }, { include: ["b", "a"] }, "none"],
+    ],
+    exclude: [
+      [{}, { exclude: ["a"] }, "refresh"],
+      [{ exclude: ["a"] }, {}, "refresh"],
+    ],
+    hash: [
+      [{ hash: ["a", "b"] }, { hash: ["b", "a"] }, "none"],
+      [{ hash: ["a"] }, {}, "refresh"],
+    ],
+    key: [[{ key: ["a"] }, { key: ["a", "b"] }, "refresh"]],
+    destination: [
+      [{}, { destination: { name: "x" } }, "in-place"],
+      [{ destination: { schema: "x" } }, { destination: { name: "x" } }, "in-place"],
+      [{}, { destination: {} }, "none"],
+    ],
+    metadataColumns: [
+      [{}, { metadataColumns: true }, "in-place"],
+      [{ metadataColumns: true }, {}, "in-place"],
+    ],
+    deletionVectors: [[{}, { deletionVectors: false }, "in-place"]],
+    changeDataFeed: [[{}, { changeDataFeed: true }, "in-place"]],
+    beforeImage: [[{ mode: "append" }, { mode: "append", beforeImage: true }, "in-place"]],
+    onRemove: [[{}, { onRemove: "drop" }, "none"]],
+    onChange: [[{}, { onChange: "refresh" }, "none"]],
+  };
+  it.each(Object.values(cells).flat())("from %j to %j: %s", (from, to, kind) =>
     expect(compareOptions(options(from), options(to)).kind).toBe(kind),
   );
+
+  it("several at a time are told together", () => {
+    expect(compareOptions(options({}), options({ mode: "scd2", hash: ["a"], metadataColumns: true }))).toEqual({
+      kind: "refresh",
+      reason: "its mode changes from scd1 to scd2, its hash columns change",
+    });
+    expect(compareOptions(options({}), options({ mode: "softDelete", metadataColumns: true }))).toEqual({
+      kind: "in-place",
+      options: ["mode", "metadataColumns"],
+    });
+  });
 });
 
 describe("the list of options", () => {
