@@ -74,14 +74,13 @@ export async function openDelta(
     Math.max(...names.filter((name) => /^\d{20}\.json$/.test(name)).map((name) => Number.parseInt(name, 10)));
   const state = { files: new Map<string, Add>(), metaData: {} as Line, txns: {} as Record<string, number> };
   let next = 0;
-  const checkpoint = names
-    .filter((name) => /^\d{20}\.checkpoint\.parquet$/.test(name) && Number.parseInt(name, 10) <= last)
-    .sort()
-    .at(-1);
-  if (checkpoint !== undefined && options.fromCheckpoint !== false) {
+  const checkpoint = options.fromCheckpoint === false ? null : newestCheckpoint(names, last);
+  if (checkpoint !== null) {
     // Its removes are tombstones, also of active files with an earlier deletion vector.
-    for (const row of await parquetObjects(join(folder, checkpoint))) replay(state, [{ ...row, remove: null }]);
-    next = Number.parseInt(checkpoint, 10) + 1;
+    for (const part of checkpoint.parts) {
+      for (const row of await parquetObjects(join(folder, part))) replay(state, [{ ...row, remove: null }]);
+    }
+    next = checkpoint.version + 1;
   }
   for (; next <= last; next++) {
     const text = readFileSync(join(folder, `${String(next).padStart(20, "0")}.json`), "utf8");
@@ -111,6 +110,17 @@ export async function openDelta(
       for (const file of files) if (ofFile(file.path)) yield readFileBatch(path, file, columns);
     },
   };
+}
+
+/** Of one file or several; unfinished ones don't count. */
+function newestCheckpoint(names: string[], last: number): { version: number; parts: string[] } | null {
+  for (let version = last; version >= 0; version--) {
+    const start = `${String(version).padStart(20, "0")}.checkpoint.`;
+    if (names.includes(`${start}parquet`)) return { version, parts: [`${start}parquet`] };
+    const parts = names.filter((name) => name.startsWith(start) && /\.\d{10}\.\d{10}\.parquet$/.test(name)).sort();
+    if (parts.length > 0 && parts.length === Number(parts[0].slice(-18, -8))) return { version, parts };
+  }
+  return null;
 }
 
 function replay(state: { files: Map<string, Add>; metaData: Line; txns: Record<string, number> }, lines: Line[]): void {

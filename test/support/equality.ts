@@ -108,7 +108,10 @@ function compareColumns(table: string, source: SourceColumn[], destination: Dest
 }
 
 /** Gives `onLine` every row as a line of COPY's text format. */
-async function eachLine({ columns: described, batches }: Destination, onLine: (line: string) => void): Promise<void> {
+export async function eachLine(
+  { columns: described, batches }: Destination,
+  onLine: (line: string) => void,
+): Promise<void> {
   const types = described.map((column) => column.type);
   const fields = new Array<string>(types.length);
   for await (const { columns, count } of batches()) {

@@ -1,0 +1,38 @@
+"""One text for each value, as test/support/canonical-value.ts has it; and the comparison of an engine's rows with it."""
+import collections, re, struct
+
+ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
+
+
+def field(value, delta_type):
+    """Dates are days, timestamps microseconds since 1970; decimals Python's."""
+    if value is None:
+        return "\\N"
+    if delta_type in ("double", "float"):
+        return struct.pack(">d" if delta_type == "double" else ">f", value).hex()
+    if delta_type == "string":
+        return re.sub(r"[\\\b\f\n\r\t\v]", lambda match: ESCAPES[match.group()], value)
+    if delta_type == "binary":
+        return bytes(value).hex()
+    if delta_type == "boolean":
+        return "true" if value else "false"
+    if delta_type.startswith("decimal"):
+        scale = int(re.fullmatch(r"decimal\(\d+,(\d+)\)", delta_type).group(1))
+        text = format(value, f".{scale}f")
+        return text[1:] if re.fullmatch(r"-0(\.0*)?", text) else text
+    return str(int(value))
+
+
+def differences(table, columns, rows):
+    """What an engine's columns [(name, type)] and rows differ in from what tables.json says; [] when they are equal."""
+    wanted_columns = [(column["name"], column["type"]) for column in table["columns"]]
+    if columns != wanted_columns:
+        return [f"{table['name']}: columns {columns}, not {wanted_columns}"]
+    types = [delta_type for _, delta_type in columns]
+    found = collections.Counter("\t".join(field(value, of) for value, of in zip(row, types)) for row in rows)
+    with open(table["linesPath"], encoding="utf-8", newline="\n") as lines:
+        wanted = collections.Counter(line[:-1] for line in lines)
+    extra, missing = found - wanted, wanted - found
+    return [f"{table['name']}: {line[:300]} is too much" for line in list(extra)[:3]] + [
+        f"{table['name']}: {line[:300]} is missing" for line in list(missing)[:3]
+    ]

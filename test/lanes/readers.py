@@ -1,0 +1,162 @@
+"""
+Tables of ours read by delta-rs, by polars and by DuckDB. Usage: readers.py TABLES.json
+DuckDB reads the files that the log names, less the rows of their deletion vectors: the log is read here, vectors by
+CRoaring; no code is the runtime's.
+"""
+import base64, glob, json, os, re, struct, sys, urllib.parse, uuid, zlib
+import duckdb, polars, pyarrow
+import pyarrow.compute as compute
+from deltalake import DeltaTable, QueryBuilder
+from deltalake.exceptions import DeltaProtocolError
+from pyroaring import BitMap64
+import canonical
+
+failures = 0
+
+
+def report(what, problems):
+    global failures
+    failures += 1 if problems else 0
+    print("FAILED" if problems else "ok", what, sep=": ")
+    for problem in problems:
+        print(f"  {problem}")
+
+
+def integers(column):
+    if pyarrow.types.is_timestamp(column.type):
+        return compute.cast(compute.cast(column, pyarrow.timestamp("us", column.type.tz)), "int64")
+    if pyarrow.types.is_date32(column.type):
+        return compute.cast(column, "int32")
+    return column
+
+
+def rows_of(arrow):
+    return zip(*(integers(column).to_pylist() for column in arrow.columns)) if arrow.num_rows else []
+
+
+def by_delta_rs(path):
+    result = QueryBuilder().register("t", DeltaTable(path)).execute("SELECT * FROM t")
+    return pyarrow.table(result.read_all() if hasattr(result, "read_all") else result)
+
+
+def refusal(read):
+    """That a reader which lacks a feature says so, and reads nothing wrong."""
+    try:
+        read()
+    except DeltaProtocolError as error:
+        return [] if "columnMapping" in str(error) else [str(error)]
+    return ["it was read: compare its rows from now on"]
+
+
+Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+
+
+def decode_z85(text):
+    # Python's b85 has other characters, in the same order.
+    return base64.b85decode(text.translate(str.maketrans(Z85, base64._b85alphabet.decode())))
+
+
+def deleted_rows(path, vector):
+    if vector is None:
+        return []
+    size = vector["sizeInBytes"]
+    if vector["storageType"] == "i":
+        data = decode_z85(vector["pathOrInlineDv"])[:size]
+    else:
+        name = vector["pathOrInlineDv"]
+        file = f"deletion_vector_{uuid.UUID(bytes=decode_z85(name[-20:]))}.bin"
+        with open(os.path.join(path, name[:-20], file), "rb") as vectors:
+            vectors.seek(vector["offset"])
+            length, data = struct.unpack(">i", vectors.read(4))[0], vectors.read(size)
+            assert length == size and zlib.crc32(data) == struct.unpack(">I", vectors.read(4))[0], file
+    assert struct.unpack("<I", data[:4])[0] == 1681511377
+    rows = BitMap64.deserialize(data[4:])
+    assert len(rows) == vector["cardinality"]
+    return list(rows)
+
+
+def newest_checkpoint(log):
+    versions = {}
+    for name in os.listdir(log):
+        match = re.fullmatch(r"(\d{20})\.checkpoint(?:\.\d{10}\.(\d{10}))?\.parquet", name)
+        if match:
+            versions.setdefault((int(match[1]), int(match[2] or 1)), []).append(os.path.join(log, name))
+    whole = [(version, sorted(names)) for (version, parts), names in versions.items() if len(names) == parts]
+    return max(whole, default=(-1, []))
+
+
+def replay(path, connection):
+    log = os.path.join(path, "_delta_log")
+    version, checkpoint = newest_checkpoint(log)
+    files, schema = {}, None
+    if checkpoint:
+        query = "SELECT to_json(add), metaData.schemaString FROM read_parquet(?)"
+        for add, text in connection.execute(query, [checkpoint]).fetchall():
+            schema = text or schema
+            if add is not None:
+                add = json.loads(add)
+                files[add["path"]] = add
+    for name in sorted(glob.glob(os.path.join(log, "*.json"))):
+        if int(os.path.basename(name)[:20]) <= version:
+            continue
+        with open(name, encoding="utf-8") as lines:
+            actions = [json.loads(line) for line in lines]
+        for action in actions:
+            if "remove" in action:
+                files.pop(action["remove"]["path"], None)
+        for action in actions:
+            if "add" in action:
+                files[action["add"]["path"]] = action["add"]
+            if "metaData" in action:
+                schema = action["metaData"]["schemaString"]
+    return files.values(), json.loads(schema)["fields"]
+
+
+TYPES = {"short": "SMALLINT", "integer": "INTEGER", "long": "BIGINT", "string": "VARCHAR", "binary": "BLOB",
+         "timestamp": "TIMESTAMPTZ", "timestamp_ntz": "TIMESTAMP"}
+
+
+def by_duckdb(path):
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    files, fields = replay(path, connection)
+    columns = [(each["name"], each["type"], each["metadata"].get("delta.columnMapping.physicalName", each["name"])) for each in fields]
+    rows = []
+    for add in files:
+        file = os.path.join(path, urllib.parse.unquote(add["path"]))
+        present = {row[0] for row in connection.execute("SELECT name FROM parquet_schema(?)", [file]).fetchall()}
+        chosen = []
+        for _, delta_type, physical in columns:
+            quoted = '"' + physical.replace('"', '""') + '"' if physical in present else "NULL"
+            value = f"CAST({quoted} AS {TYPES.get(delta_type, delta_type)})"
+            chosen.append(value if not delta_type.startswith("timestamp") else f"epoch_us({value})")
+            if delta_type == "date":
+                chosen[-1] = f"datediff('day', DATE '1970-01-01', {value})"
+        connection.execute("CREATE OR REPLACE TEMP TABLE deleted AS SELECT unnest(?::BIGINT[]) AS row", [deleted_rows(path, add.get("deletionVector"))])
+        query = f"""SELECT {", ".join(chosen)} FROM read_parquet(?, file_row_number = true)
+          WHERE file_row_number NOT IN (SELECT row FROM deleted)"""
+        rows.extend(connection.execute(query, [file]).fetchall())
+    return [(name, delta_type) for name, delta_type, _ in columns], rows
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as text:
+        tables = json.load(text)
+    print(f"deltalake, polars {polars.__version__}, DuckDB {duckdb.__version__}")
+    for table in tables:
+        what = f"{table['name']}, {table['rows']} rows, {table['vectors']} files with vectors"
+        path = table["path"]
+        arrow = by_delta_rs(path)
+        fields = json.loads(DeltaTable(path).schema().to_json())["fields"]
+        columns = [(each["name"], each["type"]) for each in fields]
+        report(f"delta-rs: {what}", canonical.differences(table, columns, rows_of(arrow)))
+        report(f"polars through delta-rs: {what}", canonical.differences(table, columns, rows_of(polars.from_arrow(arrow).to_arrow())))
+        report(f"DuckDB: {what}", canonical.differences(table, *by_duckdb(path)))
+    for name, read in {
+        "polars.scan_delta": lambda: polars.scan_delta(path).collect(),
+        "pyarrow through delta-rs": lambda: DeltaTable(path).to_pyarrow_table(),
+    }.items():
+        report(f"{name} refuses column mapping", refusal(read))
+    sys.exit(1 if failures else 0)
+
+
+main()

@@ -1,0 +1,71 @@
+import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { resolve } from "node:path";
+import { createInterface } from "node:readline";
+import type { ExpectedTable } from "./table-set";
+
+type Row = Record<string, unknown>;
+type Answer = { version?: string; rows?: Row[]; differences?: string[]; error?: string };
+
+/** Spark in a process of its own (spark_session.py); one request at a time. */
+export class SparkSession {
+  private readonly waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
+  private output = "";
+  version = "";
+
+  private constructor(private readonly child: ChildProcessWithoutNullStreams) {
+    createInterface({ input: child.stdout }).on("line", (line) => this.waiting.shift()?.resolve(JSON.parse(line)));
+    child.stderr.on("data", (chunk: Buffer) => {
+      this.output = (this.output + chunk.toString()).slice(-20_000);
+    });
+    child.on("close", () => {
+      for (const { reject } of this.waiting.splice(0)) reject(new Error(`Spark ended: ${this.output.slice(-4000)}`));
+    });
+  }
+
+  /** `python`: of a virtual environment that has pyspark; `folder`: for jars and Spark's own files. */
+  static async start(python: string, folder: string): Promise<SparkSession> {
+    const script = resolve(__dirname, "..", "..", "..", "test", "lanes", "spark_session.py");
+    const session = new SparkSession(spawn(python, [script, folder], { cwd: folder }));
+    session.version = (await session.answer(600_000)).version ?? "";
+    return session;
+  }
+
+  async sql(text: string): Promise<Row[]> {
+    return (await this.ask({ sql: text })).rows ?? [];
+  }
+
+  /** Differences between what Spark reads and what is expected. */
+  async compare(table: ExpectedTable, query?: string): Promise<string[]> {
+    return (await this.ask({ compare: { ...table, query } })).differences ?? [];
+  }
+
+  async close(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    const closed = new Promise((resolveClose) => this.child.on("close", resolveClose));
+    this.child.stdin.end();
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), 30_000);
+    await closed;
+    clearTimeout(timer);
+  }
+
+  private async ask(request: object): Promise<Answer> {
+    const answer = this.answer(300_000);
+    this.child.stdin.write(`${JSON.stringify(request)}\n`);
+    const found = await answer;
+    if (found.error !== undefined) throw new Error(`Spark: ${found.error}\n${JSON.stringify(request).slice(0, 500)}`);
+    return found;
+  }
+
+  private answer(timeoutMs: number): Promise<Answer> {
+    return new Promise((resolveAnswer, reject) => {
+      const timer = setTimeout(() => reject(new Error(`Spark gave no answer: ${this.output}`)), timeoutMs);
+      const settle =
+        <T>(then: (value: T) => void) =>
+        (value: T) => {
+          clearTimeout(timer);
+          then(value);
+        };
+      this.waiting.push({ resolve: settle(resolveAnswer), reject: settle(reject) });
+    });
+  }
+}

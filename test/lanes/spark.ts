@@ -1,0 +1,65 @@
+// Spark with Delta reads what the applier made. Usage: spark PYTHON FOLDER; FOLDER keeps Spark's jars.
+// Exits 77 when Spark can't be started, as its jars come from Maven Central.
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { SparkSession } from "./spark-session";
+import { type ExpectedTable, makeTableSet } from "./table-set";
+
+let failures = 0;
+
+function report(what: string, problems: string[]): void {
+  if (problems.length > 0) failures++;
+  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
+  for (const problem of problems) console.log(`  ${problem}`);
+}
+
+async function history(spark: SparkSession, { path }: ExpectedTable): Promise<string[]> {
+  const rows = await spark.sql(`DESCRIBE HISTORY delta.\`${path}\``);
+  const problems: string[] = [];
+  for (const { version, operation, operationMetrics } of rows) {
+    const metrics = operationMetrics as Record<string, string> | null;
+    if (!["MERGE", "SNAPSHOT", "OPTIMIZE"].includes(operation as string)) problems.push(`${version}: ${operation}`);
+    if (metrics === null || Object.keys(metrics).length < 2) problems.push(`${version}: no operation metrics`);
+  }
+  return rows.length < 2 ? [`only ${rows.length} versions`] : problems;
+}
+
+async function main(python: string, folder: string): Promise<void> {
+  mkdirSync(folder, { recursive: true });
+  const spark = await startSpark(python, folder);
+  const tables = mkdtempSync(join(tmpdir(), "sluice-spark-"));
+  try {
+    for (const table of await makeTableSet(tables)) {
+      report(`${table.name}: ${table.rows} rows, ${table.vectors} files with vectors`, await spark.compare(table));
+      if (table.name === "orders") report("history of orders", await history(spark, table));
+    }
+  } finally {
+    await spark.close();
+    rmSync(tables, { recursive: true, force: true });
+  }
+}
+
+/** Twice, as a registry may give a file in part. */
+async function startSpark(python: string, folder: string): Promise<SparkSession> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const spark = await SparkSession.start(python, folder);
+      console.log(`Spark ${spark.version}`);
+      return spark;
+    } catch (error) {
+      if (!/download failed|unresolved dependency/.test(String(error))) throw error;
+      if (attempt < 3) continue;
+      console.log(`Spark's jars can't be had: ${String(error).slice(0, 2000)}`);
+      process.exit(77);
+    }
+  }
+}
+
+main(process.argv[2], process.argv[3]).then(
+  () => process.exit(failures === 0 ? 0 : 1),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);
