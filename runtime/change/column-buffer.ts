@@ -1,17 +1,20 @@
 import { SluiceError } from "../errors";
 import { UnrepresentableValue } from "./unrepresentable-value";
 
-/** How a column's values lie in memory; the same as DuckDB's vectors (little-endian, i128 in two's complement). */
+/** How a column's values lie in memory: little-endian, i128 in two's complement; `bytes` as Parquet's PLAIN encoding has them. */
 export type Storage = "i8" | "i16" | "i32" | "i64" | "i128" | "f32" | "f64" | "bytes";
 
 /** Offsets into a heap have 32 bits. */
 export const heapBytesMax = 0xffff_ffff;
 
+/** in front of each value of a heap */
+const lengthBytes = 4;
+
 const roomyBytesMax = 256 * 1024 * 1024;
 
 const widths: Record<Storage, number> = { i8: 1, i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8, bytes: 0 };
 
-/** No object for each value: one column's values as they will be in a DuckDB vector. Rows are written in order. */
+/** No object for each value: one column's values, from which pages are copied as they are. Rows are written in order. */
 export class ColumnBuffer {
   /** bytes of a value; 0 for `bytes` */
   readonly width: number;
@@ -24,10 +27,12 @@ export class ColumnBuffer {
   i64: BigInt64Array;
   f32: Float32Array;
   f64: Float64Array;
-  /** `bytes` only: where row n's value ends in `heap`; it starts where row n-1's ends */
+  /** `bytes` only: where row n's value ends in `heap`; its length (uint32) and it start where row n-1's ends */
   ends: Uint32Array;
   heap: Buffer;
   heapLength = 0;
+  /** of lists: the values of all rows' lists, one after the other; `ends` tells where row n's list ends in them */
+  readonly elements: ColumnBuffer | null = null;
   present = 0;
   /** values that the type can't hold */
   unrepresentable = 0;
@@ -41,7 +46,7 @@ export class ColumnBuffer {
     this.width = widths[storage];
     this.validity = new Uint8Array(capacity / 8);
     this.ends = new Uint32Array(storage === "bytes" ? capacity : 0);
-    this.heap = storage === "bytes" ? Buffer.allocUnsafeSlow(capacity * 8) : Buffer.alloc(0);
+    this.heap = storage === "bytes" ? Buffer.allocUnsafeSlow(capacity * 12) : Buffer.alloc(0);
     this.values = new ArrayBuffer(capacity * this.width);
     this.i8 = new Int8Array(this.values);
     this.i16 = new Int16Array(this.width >= 2 ? this.values : new ArrayBuffer(0));
@@ -120,14 +125,31 @@ export class ColumnBuffer {
 
   setBytes(row: number, source: Uint8Array, start: number, end: number): void {
     const length = end - start;
-    this.reserve(length);
-    let at = this.heapLength;
+    let at = this.beginBytes(length);
     const { heap } = this;
     // A native call costs more than it copies for short values.
     if (length < 32) for (let from = start; from < end; from++) heap[at++] = source[from];
-    else heap.set(source.subarray(start, end), at);
-    this.heapLength += length;
-    this.ends[row] = this.heapLength;
+    else {
+      heap.set(source.subarray(start, end), at);
+      at += length;
+    }
+    this.endBytes(row, at);
+  }
+
+  /** Room for a value of `length` bytes. @returns where in `heap` it is to be written */
+  beginBytes(length: number): number {
+    this.reserve(lengthBytes + length);
+    const { heap, heapLength: at } = this;
+    heap[at] = length;
+    heap[at + 1] = length >>> 8;
+    heap[at + 2] = length >>> 16;
+    heap[at + 3] = length >>> 24;
+    return at + lengthBytes;
+  }
+
+  endBytes(row: number, end: number): void {
+    this.heapLength = end;
+    this.ends[row] = end;
     this.markPresent(row);
   }
 
@@ -144,16 +166,6 @@ export class ColumnBuffer {
     const heap = Buffer.allocUnsafeSlow(Math.max(roomy, needed));
     heap.set(this.heap.subarray(0, this.heapLength));
     this.heap = heap;
-  }
-
-  /** Whether a float or double of the first `rows` is -0. */
-  hasMinusZero(rows: number): boolean {
-    const words = this.storage === "f32" ? 1 : this.storage === "f64" ? 2 : 0;
-    if (words === 0) return false;
-    for (let at = words - 1; at < rows * words; at += words) {
-      if (this.i32[at] === -0x80000000 && (words === 1 || this.i32[at - 1] === 0)) return true;
-    }
-    return false;
   }
 
   /** A whole number of at most 53 bits into an i16, i32 or i64 column, or i128. */

@@ -1,184 +1,215 @@
-import { type DuckDBConnection, type DuckDBDataChunk, DuckDBInstance } from "@duckdb/node-api";
-import { quoteIdentifier, quoteLiteral } from "../postgres/identifier";
-import { changeOp } from "./change-op";
-import { chunkRows, createChunk, fillChunk } from "./duckdb-chunk";
+import { open } from "node:fs/promises";
+import { type BoundsCollector, boundsCollector } from "./parquet-bounds";
+import { compression } from "./parquet-compression";
+import { type ChunkDescription, footer, pageHeader, type RowGroupDescription } from "./parquet-metadata";
+import { encodePage, PageBuffer, type PlainPage, rowsOfPage } from "./parquet-page";
+import { type LeafType, leafTypeOf, type ParquetColumn } from "./parquet-schema";
 import type { SealedColumn, SealedRows } from "./spool";
 
-export interface ParquetWriterOptions {
-  /** DuckDB's memory limit; default 512 MiB */
-  memoryBytesMax?: number;
-  /** default 2 */
-  threads?: number;
+const magic = Buffer.from("PAR1");
+/** A row group ends at either. */
+const groupRowsMax = 122_880;
+const groupBytesMax = 128 * 1024 * 1024;
+/** Pages that are being compressed; a page that is larger is so alone. */
+const inFlightBytesMax = 4 * 1024 * 1024;
+/** Pages up to this are written at once. */
+const joinedBytesMax = 4 * 1024 * 1024;
+
+/** A compressed page, with its header. */
+interface StoredPage {
+  header: Buffer;
+  bytes: Buffer;
+  entries: number;
 }
 
-export interface ChangeCounts {
+/** One column of a row group in the making. */
+class ColumnChunk {
+  readonly pages: StoredPage[] = [];
+  private readonly bounds: BoundsCollector;
+  private plainBytes = 0;
+  private entries = 0;
+  private values = 0;
+
+  constructor({ physicalType, convertedType }: LeafType) {
+    this.bounds = boundsCollector(physicalType, convertedType !== undefined);
+  }
+
+  add(page: PlainPage): void {
+    this.bounds.add(page);
+    this.plainBytes += page.end - page.start;
+    this.entries += page.entries;
+    this.values += page.values;
+  }
+
+  describe(offset: number): ChunkDescription {
+    const { entries, values } = this;
+    const headers = this.pages.reduce((sum, { header }) => sum + header.length, 0);
+    const bytes = this.pages.reduce((sum, page) => sum + page.bytes.length, headers);
+    const plainBytes = this.plainBytes + headers;
+    return { offset, bytes, plainBytes, entries, values, bounds: this.bounds.bounds() };
+  }
+}
+
+interface RowGroup {
   rows: number;
-  inserts: number;
-  updates: number;
-  deletes: number;
+  plainBytes: number;
+  chunks: ColumnChunk[];
 }
 
-/** Copies of a large value that DuckDB holds at a time: the chunk's, the table's, the page's, its compressed form. */
-const largeRowFactor = 6;
+/** Where a page's compressed bytes are in the file that was written. */
+export interface PageLocation {
+  offset: number;
+  bytes: number;
+  entries: number;
+}
 
-const kibibytes = (bytes: number) => `${Math.ceil(bytes / 1024)}KiB`;
+/** Memory of pages, used again; small, for the pages of all files are encoded one after the other. */
+class PagePool {
+  private readonly free: PageBuffer[] = [];
 
-/** A Parquet file (zstd) in the making: rows are gathered in DuckDB's memory until it is written. */
+  readonly take = (bytes: number): PageBuffer => {
+    const length = Math.max(64 * 1024, 2 ** Math.ceil(Math.log2(bytes)));
+    const index = this.free.findIndex((buffer) => buffer.length === length);
+    if (index >= 0) return this.free.splice(index, 1)[0];
+    // A large value takes what it needs.
+    return new PageBuffer(bytes > pooledBytesMax ? Math.ceil(bytes / 8) * 8 : length);
+  };
+
+  give(buffer: PageBuffer): void {
+    if (buffer.length <= pooledBytesMax && this.free.length < pooledBuffersMax) this.free.push(buffer);
+  }
+}
+
+const pooledBytesMax = 2 * 1024 * 1024;
+const pooledBuffersMax = 8;
+const pool = new PagePool();
+
+/**
+ * A Parquet file (PLAIN, zstd) in the making, straight from the column buffers: its compressed pages are gathered in
+ * memory until it is written.
+ */
 export class ParquetFile {
   rows = 0;
   /** of the source's messages */
   bytes = 0;
-  private hasMinusZero = false;
+  /** of its pages, compressed: what it holds in memory */
+  storedBytes = 0;
+  private readonly leaves: LeafType[];
+  private readonly groups: RowGroup[] = [];
+  private compressing: Promise<void>[] = [];
+  private compressingBytes = 0;
 
-  private heapBytes = 0;
-
-  private constructor(
-    private readonly memory: WriterMemory,
-    private readonly connection: DuckDBConnection,
-    private readonly table: string,
-  ) {}
-
-  /** @param connection takes one statement at a time */
-  static async open(
-    memory: WriterMemory,
-    connection: DuckDBConnection,
-    table: string,
-    columns: SealedColumn[],
-  ): Promise<ParquetFile> {
-    const types = columns.map(({ name, duckdbType }) => `${quoteIdentifier(name)} ${duckdbType}`);
-    await connection.run(`CREATE TEMP TABLE ${table} (${types.join(", ")})`);
-    return new ParquetFile(memory, connection, table);
+  constructor(private readonly columns: readonly ParquetColumn[]) {
+    this.leaves = columns.map(({ type }) => leafTypeOf(type));
   }
 
-  /** Copies the rows; their buffers may be used again after it. */
-  async append(sealed: SealedRows): Promise<void> {
-    const heapBytes = sealed.columns.reduce((sum, { buffer }) => sum + buffer.heapLength, 0);
-    this.heapBytes += heapBytes;
-    await this.memory.reserve(heapBytes);
-    const appender = await this.connection.createAppender(this.table);
-    try {
-      const chunk: DuckDBDataChunk = createChunk(sealed.columns.map((_, index) => appender.columnType(index)));
-      for (let first = 0; first < sealed.rows; first += chunkRows) {
-        fillChunk(chunk, sealed.columns, first, Math.min(chunkRows, sealed.rows - first));
-        appender.appendDataChunk(chunk);
-      }
-      appender.flushSync();
-    } finally {
-      appender.closeSync();
+  /** Compresses the rows; their buffers may be used again after it. One call at a time. */
+  async append({ columns, rows, bytes }: SealedRows): Promise<void> {
+    for (let first = 0; first < rows; ) {
+      const group = this.openGroup();
+      const count = Math.min(rows - first, groupRowsMax - group.rows);
+      for (const [index, { buffer }] of columns.entries()) await this.appendColumn(group, index, buffer, first, count);
+      group.rows += count;
+      first += count;
     }
-    this.rows += sealed.rows;
-    this.bytes += sealed.bytes;
-    this.hasMinusZero ||= sealed.columns.some(({ buffer }) => buffer.hasMinusZero(sealed.rows));
+    await this.compressed();
+    this.rows += rows;
+    this.bytes += bytes;
   }
 
   /** Creates the file at `path`, as often as is asked; it isn't flushed to disk. */
   async write(path: string): Promise<void> {
-    const options = ["FORMAT parquet", "COMPRESSION zstd", "ROW_GROUP_SIZE 122880"];
-    // DuckDB 1.5 takes 0 and -0 for one entry of a dictionary.
-    if (this.hasMinusZero) options.push("DICTIONARY_SIZE_LIMIT 0");
-    await this.connection.run(`COPY ${this.table} TO ${quoteLiteral(path)} (${options.join(", ")})`);
-  }
-
-  /** Gives the rows' memory back. */
-  async drop(): Promise<void> {
-    await this.connection.run(`DROP TABLE ${this.table}`);
-    await this.memory.reserve(-this.heapBytes);
-    this.heapBytes = 0;
-  }
-}
-
-/**
- * DuckDB's memory limit. Rows of hundreds of megabytes need more than the configured one; what they need is bounded by
- * the gateway's rowBytesMax.
- */
-class WriterMemory {
-  private heapBytes = 0;
-  private limitBytes: number;
-
-  constructor(
-    private readonly connection: DuckDBConnection,
-    private readonly memoryBytesMax: number,
-  ) {
-    this.limitBytes = memoryBytesMax;
-  }
-
-  /** @param bytes of long values that come (or, negative, have gone) */
-  async reserve(bytes: number): Promise<void> {
-    this.heapBytes += bytes;
-    const limitBytes = Math.max(this.memoryBytesMax, this.memoryBytesMax / 2 + largeRowFactor * this.heapBytes);
-    if (limitBytes === this.limitBytes) return;
-    this.limitBytes = limitBytes;
-    await this.connection.run(`SET memory_limit = '${kibibytes(limitBytes)}'`);
-  }
-}
-
-/** Writes sealed rows as Parquet (zstd) through DuckDB. One write at a time for each connection; others wait. */
-export class ParquetWriter {
-  private queue: Promise<unknown> = Promise.resolve();
-  private tables = 0;
-
-  private constructor(
-    private readonly instance: DuckDBInstance,
-    private readonly connection: DuckDBConnection,
-    private readonly memory: WriterMemory,
-  ) {}
-
-  static async open(options: ParquetWriterOptions = {}): Promise<ParquetWriter> {
-    const memoryBytesMax = options.memoryBytesMax ?? 512 * 1024 * 1024;
-    const instance = await DuckDBInstance.create(":memory:", {
-      memory_limit: kibibytes(memoryBytesMax),
-      threads: String(options.threads ?? 2),
-      // Row groups may be written as they are ready: changes carry their order, snapshots have none.
-      preserve_insertion_order: "false",
-      autoinstall_known_extensions: "false",
-      autoload_known_extensions: "false",
-    });
-    const memory = new WriterMemory(await instance.connect(), memoryBytesMax);
-    return new ParquetWriter(instance, await instance.connect(), memory);
-  }
-
-  /** Creates the file at `path`; it isn't flushed to disk. */
-  write(sealed: SealedRows, path: string): Promise<void> {
-    const done = this.queue.then(() => this.writeNow(sealed, path));
-    this.queue = done.catch(() => {});
-    return done;
-  }
-
-  /** Rows of a file of changes whose ordinal is below `ordinalEnd`. */
-  async countChanges(path: string, ordinalEnd: number): Promise<ChangeCounts> {
-    const count = (op: number) => `count(*) FILTER (_op = ${op})::INTEGER`;
-    const reader = await this.connection.runAndReadAll(
-      `SELECT count(*)::INTEGER, ${count(changeOp.insert)}, ${count(changeOp.update)}, ${count(changeOp.delete)}
-         FROM read_parquet(${quoteLiteral(path)}) WHERE _ordinal < ${ordinalEnd}`,
-    );
-    const [rows, inserts, updates, deletes] = reader.getRows()[0] as number[];
-    return { rows, inserts, updates, deletes };
-  }
-
-  /** Waits for what is being written. */
-  async close(): Promise<void> {
-    await this.queue;
-    this.connection.closeSync();
-    this.instance.closeSync();
-  }
-
-  /** A connection of its own, for files that are made beside others; to be closed by `closeSync`. */
-  connect(): Promise<DuckDBConnection> {
-    return this.instance.connect();
-  }
-
-  /** A file in the making on such a connection. */
-  openFile(connection: DuckDBConnection, columns: SealedColumn[]): Promise<ParquetFile> {
-    return ParquetFile.open(this.memory, connection, `rows_${this.tables++}`, columns);
-  }
-
-  private async writeNow(sealed: SealedRows, path: string): Promise<void> {
-    const file = await this.openFile(this.connection, sealed.columns);
+    const file = await open(path, "w");
     try {
-      await file.append(sealed);
-      await file.write(path);
+      await file.writeFile(magic);
+      for (const { chunks } of this.groups) {
+        for (const { pages } of chunks) {
+          const parts = pages.flatMap(({ header, bytes }) => [header, bytes]);
+          const isSmall = parts.reduce((sum, part) => sum + part.length, 0) < joinedBytesMax;
+          await file.writeFile(isSmall ? Buffer.concat(parts) : parts);
+        }
+      }
+      await file.writeFile(footer(this.columns, compression.codec, this.describe()));
     } finally {
-      await file.drop();
+      await file.close();
     }
+  }
+
+  /** Where the pages of one column are, in order. */
+  locate(column: number): PageLocation[] {
+    const starts = this.describe().map(({ chunks }) => chunks[column].offset);
+    return this.groups.flatMap(({ chunks }, group) => {
+      let at = starts[group];
+      return chunks[column].pages.map(({ header, bytes, entries }) => {
+        const offset = at + header.length;
+        at = offset + bytes.length;
+        return { offset, bytes: bytes.length, entries };
+      });
+    });
+  }
+
+  private describe(): RowGroupDescription[] {
+    let offset = magic.length;
+    return this.groups.map(({ rows, chunks }) => ({
+      rows,
+      chunks: chunks.map((chunk) => {
+        const description = chunk.describe(offset);
+        offset += description.bytes;
+        return description;
+      }),
+    }));
+  }
+
+  private openGroup(): RowGroup {
+    const last = this.groups.at(-1);
+    if (last !== undefined && last.rows < groupRowsMax && last.plainBytes < groupBytesMax) return last;
+    const group = { rows: 0, plainBytes: 0, chunks: this.leaves.map((leaf) => new ColumnChunk(leaf)) };
+    this.groups.push(group);
+    return group;
+  }
+
+  private async appendColumn(
+    group: RowGroup,
+    index: number,
+    buffer: SealedColumn["buffer"],
+    first: number,
+    count: number,
+  ): Promise<void> {
+    const chunk = group.chunks[index];
+    const end = first + count;
+    for (let row = first; row < end; ) {
+      const rows = rowsOfPage(buffer, row, end);
+      const page = encodePage(buffer, this.leaves[index].physicalType, row, rows, pool.take);
+      row += rows;
+      chunk.add(page);
+      group.plainBytes += page.end - page.start;
+      await this.compress(chunk, page);
+    }
+  }
+
+  /** Starts to; waits where much is being compressed already. */
+  private async compress(chunk: ColumnChunk, { buffer, start, end, entries }: PlainPage): Promise<void> {
+    const plainBytes = end - start;
+    const stored: StoredPage = { header: magic, bytes: magic, entries };
+    chunk.pages.push(stored);
+    const done = compression
+      .compress(buffer.bytes.subarray(start, end))
+      .then((bytes) => {
+        stored.bytes = bytes;
+        stored.header = pageHeader(entries, plainBytes, bytes.length);
+        this.storedBytes += bytes.length;
+      })
+      .finally(() => pool.give(buffer));
+    done.catch(() => {});
+    this.compressing.push(done);
+    this.compressingBytes += plainBytes;
+    if (this.compressingBytes >= inFlightBytesMax) await this.compressed();
+  }
+
+  private async compressed(): Promise<void> {
+    const { compressing } = this;
+    this.compressing = [];
+    this.compressingBytes = 0;
+    await Promise.all(compressing);
   }
 }

@@ -3,6 +3,7 @@ import { MalformedBytes } from "../postgres/message-bytes";
 import { lengthBinary, lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
 import { ColumnBuffer } from "./column-buffer";
+import type { ParquetColumn } from "./parquet-schema";
 import { keyColumns, type TableSchema } from "./table-schema";
 import { type BinaryReader, type TextReader, typeOfColumn } from "./types";
 import { binaryHead, textHead, UnrepresentableValue, unrepresentableValue } from "./unrepresentable-value";
@@ -19,16 +20,14 @@ export interface TransactionMeta {
 
 /** Columns that stand in front of a change's own, in order. */
 export const metaColumns = [
-  { name: "_op", storage: "i8", duckdbType: "TINYINT" },
-  { name: "_commit_lsn", storage: "i64", duckdbType: "BIGINT" },
-  { name: "_ordinal", storage: "i64", duckdbType: "BIGINT" },
-  { name: "_commit_time", storage: "i64", duckdbType: "TIMESTAMP" },
-  { name: "_unchanged", storage: "bytes", duckdbType: "VARCHAR" },
+  { name: "_op", storage: "i8", type: "byte" },
+  { name: "_commit_lsn", storage: "i64", type: "long" },
+  { name: "_ordinal", storage: "i64", type: "long" },
+  { name: "_commit_time", storage: "i64", type: "timestamp_ntz" },
+  { name: "_unchanged", storage: "bytes", type: "string" },
 ] as const;
 
-export interface SealedColumn {
-  name: string;
-  duckdbType: string;
+export interface SealedColumn extends ParquetColumn {
   buffer: ColumnBuffer;
 }
 
@@ -247,8 +246,8 @@ export class TableSpool {
     const unrepresentable: Record<string, number> = {};
     const columns: SealedColumn[] = this.meta.map((buffer, index) => ({ ...metaColumns[index], buffer }));
     for (const [index, buffer] of this.columns.entries()) {
-      const { name, physicalName } = schema.columns[index];
-      columns.push({ name: physicalName, duckdbType: this.types[index].duckdbType, buffer });
+      const { name, physicalName, attributeNumber } = schema.columns[index];
+      columns.push({ name: physicalName, type: this.types[index].deltaType, fieldId: attributeNumber, buffer });
       if (buffer.unrepresentable > 0) unrepresentable[name] = buffer.unrepresentable;
     }
     this.clear();

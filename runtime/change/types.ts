@@ -269,22 +269,18 @@ function readHexText(column: ColumnBuffer, row: number, source: Buffer, start: n
   if (length < 0 || !Number.isInteger(length) || source[start] !== 92 || source[start + 1] !== 120) {
     throw malformed(start, "bytea in hex form");
   }
-  column.reserve(length);
+  let at = column.beginBytes(length);
   const { heap } = column;
-  let at = column.heapLength;
   for (let from = start + 2; from < end; from += 2) {
     heap[at++] = hexByte(source, from, "bytea in hex form");
   }
-  column.heapLength = at;
-  column.ends[row] = at;
-  column.markPresent(row);
+  column.endBytes(row, at);
 }
 
 function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
   if (end - start !== 36) throw malformed(start, "uuid");
-  column.reserve(16);
+  let at = column.beginBytes(16);
   const { heap } = column;
-  let at = column.heapLength;
   for (let from = start; from < end; from += 2) {
     const place = from - start;
     if (place === 8 || place === 13 || place === 18 || place === 23) {
@@ -293,9 +289,7 @@ function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: 
     }
     heap[at++] = hexByte(source, from, "uuid");
   }
-  column.heapLength = at;
-  column.ends[row] = at;
-  column.markPresent(row);
+  column.endBytes(row, at);
 }
 
 /** A numeric without precision kept as a decimal: what is larger or finer is not representable. */

@@ -1,4 +1,3 @@
-import { ParquetWriter } from "../change/parquet-writer";
 import type { GatewayConfig } from "../config";
 import { describeForLog } from "../errors";
 import { log } from "../operate/log";
@@ -58,15 +57,13 @@ export class Gateway {
       store: ObjectStore;
       retry: StorageRetry;
       staging: StagingState;
-      streamWriter: ParquetWriter;
-      snapshotWriter: ParquetWriter;
     },
   ) {
     const { store, retry, staging } = parts;
     const startLsn = stagedPosition(staging) ?? lsnZero;
     const epoch = newEpoch(Date.now(), process.pid);
     const head = { sequence: staging.sequence, endLsn: startLsn };
-    this.stager = new Stager(store, retry, parts.streamWriter, epoch, head, () => this.streamLoop.relieve());
+    this.stager = new Stager(store, retry, epoch, head, () => this.streamLoop.relieve());
     const fail = (error: unknown) => this.fail(error);
     this.capture = new Capture(this.stager, config.batch, {
       onFailed: fail,
@@ -90,7 +87,6 @@ export class Gateway {
       store,
       stager,
       capture,
-      writer: parts.snapshotWriter,
       signal: this.stop.signal,
       hold,
     });
@@ -141,12 +137,7 @@ export class Gateway {
     const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
     await openLogIdentity(store);
     const staging = await readStagingState(store, config);
-    const [streamWriter, snapshotWriter] = await Promise.all([
-      ParquetWriter.open(),
-      // Files of ranges are written side by side, each by a thread of its own.
-      ParquetWriter.open({ threads: 1 }),
-    ]);
-    gateway = new Gateway(config, signal, shell.setState, { store, retry, staging, streamWriter, snapshotWriter });
+    gateway = new Gateway(config, signal, shell.setState, { store, retry, staging });
     return gateway;
   }
 

@@ -1,4 +1,5 @@
-import type { ParquetWriter } from "../change/parquet-writer";
+import { type ChangeLocations, countChanges, locateChanges } from "../change/change-counts";
+import { ParquetFile } from "../change/parquet-writer";
 import type { SealedRows } from "../change/spool";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
@@ -7,9 +8,6 @@ import type { ObjectStore } from "../staging/object-store";
 import type { StagedCommit, StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
 import { appendCommit } from "../staging/staging-log";
 import type { StorageRetry } from "../staging/storage-retry";
-
-/** A Parquet writer that fails with room on the disk is given so many attempts. */
-const writerAttemptsMax = 5;
 
 /** What a staged commit is made of, in order; files are being written while the batch still grows. */
 export type BatchItem = BatchRows | { kind: "event"; event: StagedEvent };
@@ -26,6 +24,7 @@ export interface BatchRows {
 
 export interface WrittenRows {
   file: StagedFile;
+  locations: ChangeLocations;
   inserts: number;
   updates: number;
   deletes: number;
@@ -76,8 +75,6 @@ export function buildEvents(
 /** What a file is made of. */
 export interface FileContent {
   rows: number;
-  /** of the source's messages: the room that it needs, at most */
-  bytes: number;
   /** Creates the file; may be called again after a failure. */
   write(path: string): Promise<void>;
 }
@@ -102,7 +99,6 @@ export class Stager {
   constructor(
     private readonly store: ObjectStore,
     private readonly retry: StorageRetry,
-    private readonly writer: ParquetWriter,
     private readonly epoch: string,
     head: { sequence: number; endLsn: Lsn },
     private readonly onDrained: () => void,
@@ -122,16 +118,19 @@ export class Stager {
 
   /** Starts to write the rows to a file of their own; it counts only once a commit names it. */
   writeRows(sealed: SealedRows): Promise<WrittenRows> {
-    const { bytes, memoryBytes, inserts, updates, deletes } = sealed;
+    const { memoryBytes, inserts, updates, deletes } = sealed;
     this.bytesInFlight += memoryBytes;
-    const content = { rows: sealed.rows, bytes, write: (path: string) => this.writer.write(sealed, path) };
-    const file = this.writing.then(() => this.writeFile(content));
+    const content = new ParquetFile(sealed.columns);
+    const file = this.writing.then(async () => {
+      await content.append(sealed);
+      return this.writeFile(content);
+    });
     this.writing = file.catch(() => {});
     const written = file
       .then((file) => {
         this.uncommittedBytes += file.bytes;
         const named: StagedFile = sealed.beforeImages ? { ...file, beforeImages: true } : file;
-        return { file: named, inserts, updates, deletes };
+        return { file: named, locations: locateChanges(content), inserts, updates, deletes };
       })
       .finally(() => {
         this.bytesInFlight -= memoryBytes;
@@ -143,21 +142,28 @@ export class Stager {
 
   /** The same rows without those from `ordinalEnd` on, which stay in the file but aren't read. */
   async cutOff(written: Promise<WrittenRows>, ordinalEnd: number): Promise<WrittenRows> {
-    const { file } = await written;
-    const { rows, ...counts } = await this.writer.countChanges(await this.store.localPath(file.path), ordinalEnd);
-    return { ...counts, file: { ...file, rows, ordinalEnd } };
+    const { file, locations } = await written;
+    const path = await this.store.localPath(file.path);
+    const { rows, ...counts } = await countChanges(path, locations, ordinalEnd);
+    return { ...counts, locations, file: { ...file, rows, ordinalEnd } };
   }
 
   /** One durable file; tried again, and waited with, while the object store can't take it. */
   writeFile(content: FileContent): Promise<StagedFile> {
-    let failures = 0;
     return this.retry.run(async () => {
       const key = `data/${this.epoch}-${String(this.files++).padStart(8, "0")}.parquet`;
       try {
         failpoint("gateway.before-file");
         const path = await this.store.beginFile(key);
-        await content.write(path).catch(async (cause: unknown) => {
-          throw await this.writerFailed(key, content.bytes, cause, ++failures);
+        await content.write(path).catch((cause: unknown) => {
+          throw new SluiceError(
+            "staging",
+            `staging: ${key} in ${this.store.location} can't be written: ${reason(cause)}`,
+            {
+              remedy: "Check free space and permissions of the staging folder.",
+              cause,
+            },
+          );
         });
         const { bytes } = await this.store.commitFile(key);
         failpoint("gateway.after-file");
@@ -168,20 +174,6 @@ export class Stager {
         throw error;
       }
     });
-  }
-
-  /** The Parquet writer says why in words only: whether the disk is full is asked of the store. */
-  private async writerFailed(key: string, bytes: number, cause: unknown, failures: number): Promise<SluiceError> {
-    const freeBytes = await this.store.freeBytes().catch(() => null);
-    const isFull = freeBytes !== null && freeBytes < bytes;
-    const fault = isFull ? "full" : failures < writerAttemptsMax ? "transient" : "permanent";
-    const room = freeBytes === null ? "" : ` (${Math.floor(freeBytes / 1024 ** 2)} MiB free)`;
-    const error = new SluiceError(
-      "staging",
-      `staging: ${key} in ${this.store.location} can't be written${room}: ${reason(cause)}`,
-      { remedy: "Check free space and permissions of the staging folder.", cause },
-    );
-    return Object.assign(error, { fault });
   }
 
   /** Queues a commit; resolves when it is durable. */

@@ -2,7 +2,6 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
 import { assertCarried, assertKeyPublished } from "../change/catalog";
-import type { ParquetWriter } from "../change/parquet-writer";
 import type { SealedRows } from "../change/spool";
 import { copyTable } from "../change/table-copy";
 import type { TableSchema } from "../change/table-schema";
@@ -41,7 +40,6 @@ export interface SnapshotContext {
   store: ObjectStore;
   stager: Stager;
   capture: Capture;
-  writer: ParquetWriter;
   signal: AbortSignal;
   /** Holds what the stream sends until the work is done; `isCurrent` is false once its connection is lost. */
   hold(work: (isCurrent: () => boolean) => Promise<void>): void;
@@ -316,7 +314,7 @@ export class TableSnapshot {
     const { context, signal } = this;
     const copied: SealedRows[] = [];
     const source = { relation: range.part, rowFilter: work.rowFilter, blocks: rangeBlocks(range) };
-    const output = await RangeFiles.open(context);
+    const output = new RangeFiles(context.stager);
     let files: StagedFile[];
     try {
       await copyTable(client, work.schema, source, {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { DuckDBInstance, type DuckDBValue } from "@duckdb/node-api";
 import type { Client } from "pg";
 import { readTableSchemas } from "../../runtime/change/catalog";
-import { ParquetWriter } from "../../runtime/change/parquet-writer";
+import { ParquetFile } from "../../runtime/change/parquet-writer";
 import { type SealedRows, TableSpool, type TransactionMeta } from "../../runtime/change/spool";
 import { copyTable } from "../../runtime/change/table-copy";
 import type { TableSchema } from "../../runtime/change/table-schema";
@@ -88,18 +88,18 @@ export async function readBack(
   select: string,
 ): Promise<{ columns: string[]; rows: DuckDBValue[][] }> {
   const folder = mkdtempSync(join(tmpdir(), "sluice-parquet-"));
-  const writer = await ParquetWriter.open();
   const instance = await DuckDBInstance.create(":memory:");
   try {
     const path = join(folder, "rows.parquet");
-    await writer.write(sealed, path);
+    const file = new ParquetFile(sealed.columns);
+    await file.append(sealed);
+    await file.write(path);
     const connection = await instance.connect();
     await connection.run("SET TimeZone = 'UTC'");
     const reader = await connection.runAndReadAll(select.replace("$file", `read_parquet('${path}')`));
     connection.closeSync();
     return { columns: reader.columnNames(), rows: reader.getRows() };
   } finally {
-    await writer.close();
     instance.closeSync();
     rmSync(folder, { recursive: true, force: true });
   }

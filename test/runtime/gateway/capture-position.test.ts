@@ -1,7 +1,6 @@
 // Contract: what a record says holds at its endLsn (invariant 4), and nothing is acknowledged before the record that it
 // depends on (invariant 1): a snapshot's end goes back with a lost connection, a fall back to pending doesn't.
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { ParquetWriter } from "../../../runtime/change/parquet-writer";
+import { beforeEach, describe, expect, it } from "vitest";
 import { Capture } from "../../../runtime/gateway/capture";
 import { CapturedTable } from "../../../runtime/gateway/captured-table";
 import { Stager } from "../../../runtime/gateway/stager";
@@ -10,20 +9,15 @@ import type { StagedCommit } from "../../../runtime/staging/staged-commit";
 import { StorageRetry } from "../../../runtime/staging/storage-retry";
 import { MemoryStore } from "../../support/faulty-store";
 
-let writer: ParquetWriter;
 let store: MemoryStore;
 let stager: Stager;
 let capture: Capture;
 let table: CapturedTable;
-beforeAll(async () => {
-  writer = await ParquetWriter.open();
-});
-afterAll(() => writer.close());
 
 beforeEach(() => {
   store = new MemoryStore();
   const retry = new StorageRetry({ retryMsMax: 0, signal: new AbortController().signal });
-  stager = new Stager(store, retry, writer, "epoch", { sequence: 0, endLsn: lsnZero }, () => {});
+  stager = new Stager(store, retry, "epoch", { sequence: 0, endLsn: lsnZero }, () => {});
   const ignore = () => {};
   capture = new Capture(
     stager,

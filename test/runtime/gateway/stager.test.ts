@@ -1,7 +1,6 @@
 // Contract: a record is staged only when all before it is (invariants 1 and 2): after a commit that failed none follows,
 // and nothing that isn't durable counts as idle.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { ParquetWriter } from "../../../runtime/change/parquet-writer";
+import { describe, expect, it } from "vitest";
 import { type BatchItem, Stager } from "../../../runtime/gateway/stager";
 import { type Lsn, lsnZero } from "../../../runtime/postgres/lsn";
 import { RetryingStore } from "../../../runtime/staging/retrying-store";
@@ -10,12 +9,6 @@ import { readCommit } from "../../../runtime/staging/staging-log";
 import { StorageRetry } from "../../../runtime/staging/storage-retry";
 import { faultyStore, MemoryStore, type StoreFault } from "../../support/faulty-store";
 
-let writer: ParquetWriter;
-beforeAll(async () => {
-  writer = await ParquetWriter.open();
-});
-afterAll(() => writer.close());
-
 const event = (tableId: string): BatchItem[] => [{ kind: "event", event: { kind: "truncate", tableId, schemaId: 1 } }];
 
 function stagerOn(faults: (StoreFault | null)[]) {
@@ -23,7 +16,7 @@ function stagerOn(faults: (StoreFault | null)[]) {
   const retry = new StorageRetry({ retryMsMax: 10_000, signal: new AbortController().signal, random: () => 0 });
   const store = faultyStore(memory, (operation) => (operation === "putIfAbsent" ? (faults.shift() ?? null) : null));
   const head = { sequence: 0, endLsn: lsnZero };
-  return { memory, stager: new Stager(new RetryingStore(store, retry), retry, writer, "epoch", head, () => {}) };
+  return { memory, stager: new Stager(new RetryingStore(store, retry), retry, "epoch", head, () => {}) };
 }
 
 describe("stager", () => {
@@ -42,7 +35,7 @@ describe("stager", () => {
     const { memory, stager } = stagerOn([null, null, null]);
     const file = { path: "data/x.parquet", rows: 2, bytes: 9, beforeImages: true as const };
     const counts = { inserts: 0, updates: 1, deletes: 0 };
-    const written = Promise.resolve({ file, ...counts });
+    const written = Promise.resolve({ file, locations: { ops: [], ordinals: [] }, ...counts });
     await stager.commit(event("1"), 100n as Lsn, {});
     await stager.commit([{ kind: "rows", tableId: "1", schemaId: 1, written }], 200n as Lsn, {});
     expect([(await readCommit(memory, 1)).version, (await readCommit(memory, 2)).version]).toEqual([1, 2]);
