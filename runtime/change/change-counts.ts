@@ -2,7 +2,6 @@ import { type FileHandle, open } from "node:fs/promises";
 import { changeOp } from "./change-op";
 import { compression } from "./parquet-compression";
 import type { PageLocation, ParquetFile } from "./parquet-writer";
-import { metaColumns } from "./spool";
 
 export interface ChangeCounts {
   rows: number;
@@ -11,15 +10,14 @@ export interface ChangeCounts {
   deletes: number;
 }
 
-/** Where the operations and ordinals of a written file of changes are. */
+/** Where the operations and ordinals of a written file of changes are; of another file, nowhere. */
 export interface ChangeLocations {
   ops: PageLocation[];
   ordinals: PageLocation[];
 }
 
 export function locateChanges(file: ParquetFile): ChangeLocations {
-  const column = (name: string) => file.locate(metaColumns.findIndex((meta) => meta.name === name));
-  return { ops: column("_op"), ordinals: column("_ordinal") };
+  return { ops: file.locate("_op"), ordinals: file.locate("_ordinal") };
 }
 
 /** Rows of a file of changes whose ordinal is below `ordinalEnd`. */

@@ -135,8 +135,10 @@ export class ParquetFile {
     }
   }
 
-  /** Where the pages of one column are, in order. */
-  locate(column: number): PageLocation[] {
+  /** Where the pages of a column are, in order; [] when there is none of this name. */
+  locate(name: string): PageLocation[] {
+    const column = this.columns.findIndex((one) => one.name === name);
+    if (column < 0) return [];
     const starts = this.describe().map(({ chunks }) => chunks[column].offset);
     return this.groups.flatMap(({ chunks }, group) => {
       let at = starts[group];
