@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ChangeCost } from "./lifecycle/change-cost";
 import type { Inputs, Preflight, Source } from "./source";
 
 export interface ConnectionArgs extends Inputs<Source> {
@@ -23,6 +24,8 @@ export class Connection extends pulumi.dynamic.Resource {
   declare readonly systemIdentifier: pulumi.Output<string>;
   /** Warnings about the source, with their remedies. */
   declare readonly findings: pulumi.Output<string[]>;
+  /** What its last change costs; a preview tells it of the change to come. */
+  declare readonly changeCost: pulumi.Output<ChangeCost>;
 
   constructor(name: string, args: ConnectionArgs, options?: pulumi.CustomResourceOptions) {
     const outputs = {
@@ -31,6 +34,7 @@ export class Connection extends pulumi.dynamic.Resource {
       databaseOid: undefined,
       systemIdentifier: undefined,
       findings: undefined,
+      changeCost: undefined,
     };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "Connection");
   }

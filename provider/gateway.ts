@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ChangeCost } from "./lifecycle/change-cost";
 import type { ProcessArgs, Source, Table } from "./source";
 
 export interface SnapshotArgs {
@@ -127,9 +128,17 @@ export class Gateway extends pulumi.dynamic.Resource {
   declare readonly incarnation: pulumi.Output<string>;
   /** File with the status document. */
   declare readonly statusPath: pulumi.Output<string>;
+  /** What its last change costs; a preview tells it of the change to come. */
+  declare readonly changeCost: pulumi.Output<ChangeCost>;
 
   constructor(name: string, args: GatewayArgs, options?: pulumi.CustomResourceOptions) {
-    const outputs = { deploymentId: undefined, stagingPath: undefined, incarnation: undefined, statusPath: undefined };
+    const outputs = {
+      deploymentId: undefined,
+      stagingPath: undefined,
+      incarnation: undefined,
+      statusPath: undefined,
+      changeCost: undefined,
+    };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "Gateway");
   }
 }

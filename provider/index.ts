@@ -17,6 +17,7 @@ export {
   type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";
+export type { ChangeCost, Copies } from "./lifecycle/change-cost";
 export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
 export { Publication, type PublicationArgs } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";

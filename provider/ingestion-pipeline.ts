@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ChangeCost } from "./lifecycle/change-cost";
 import type { ProcessArgs, Table } from "./source";
 
 /** Where the tables are written: Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
@@ -117,11 +118,13 @@ const provider = new StoredProvider("IngestionPipeline");
 export class IngestionPipeline extends pulumi.dynamic.Resource {
   /** File with the status document. */
   declare readonly statusPath: pulumi.Output<string>;
+  /** What its last change costs; a preview tells it of the change to come. */
+  declare readonly changeCost: pulumi.Output<ChangeCost>;
   /** The destination's `path`. */
   declare readonly destinationPath: pulumi.Output<string>;
 
   constructor(name: string, args: IngestionPipelineArgs, options?: pulumi.CustomResourceOptions) {
-    const outputs = { statusPath: undefined, destinationPath: undefined };
+    const outputs = { statusPath: undefined, destinationPath: undefined, changeCost: undefined };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "IngestionPipeline");
   }
 }

@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ChangeCost } from "./lifecycle/change-cost";
 import type { Preflight, Source, Table } from "./source";
 
 export interface PublicationArgs {
@@ -35,9 +36,11 @@ export class Publication extends pulumi.dynamic.Resource {
   /** Names this publication's slot too: a new one at each new publication. */
   declare readonly pipelineId: pulumi.Output<string>;
   declare readonly tables: pulumi.Output<{ schema: string; name: string }[]>;
+  /** What its last change costs; a preview tells it of the change to come. */
+  declare readonly changeCost: pulumi.Output<ChangeCost>;
 
   constructor(name: string, args: PublicationArgs, options?: pulumi.CustomResourceOptions) {
-    const outputs = { publicationName: undefined, pipelineId: undefined };
+    const outputs = { publicationName: undefined, pipelineId: undefined, changeCost: undefined };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "Publication");
   }
 }

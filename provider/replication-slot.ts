@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
+import type { ChangeCost } from "./lifecycle/change-cost";
 import type { Preflight, Source } from "./source";
 
 export interface ReplicationSlotArgs {
@@ -42,9 +43,17 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
   declare readonly consistentPoint: pulumi.Output<string>;
   /** `refresh` found it invalidated: the next update replaces it. */
   declare readonly lost: pulumi.Output<boolean>;
+  /** What its last change costs; a preview tells it of the change to come. */
+  declare readonly changeCost: pulumi.Output<ChangeCost>;
 
   constructor(name: string, args: ReplicationSlotArgs, options?: pulumi.CustomResourceOptions) {
-    const outputs = { slotName: undefined, incarnation: undefined, consistentPoint: undefined, lost: undefined };
+    const outputs = {
+      slotName: undefined,
+      incarnation: undefined,
+      consistentPoint: undefined,
+      lost: undefined,
+      changeCost: undefined,
+    };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "ReplicationSlot");
   }
 }

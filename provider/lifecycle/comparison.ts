@@ -1,30 +1,47 @@
 import type { DiffResult, Properties } from "./lifecycle";
 import { containsUnknown } from "./unknown-value";
 
-/** What a difference in a property means. */
-export type Effect =
-  | "update"
-  | "replace"
-  /** replaces when the part named after the colon differs or is unknown, else updates */
-  | { replaceOn: string };
+/**
+ * What another value of an input costs: nothing but the provider's own behaviour (`none`), a statement on the source or
+ * what a living process follows by itself (`inPlace`), a restart of the process (`restart`), a restart and new copies of
+ * tables (`resnapshot`); or another object in its place: with a staging of its own, into which every table is copied anew
+ * (`newStaging`), or with a slot of its own, which needs that too (`newSlot`).
+ */
+export type Effect = "none" | "inPlace" | "restart" | "resnapshot" | "newStaging" | "newSlot";
+
+/** The effect of an input; or, of one that is an object, of a part of it, and of all else in it. */
+export type Effects = Record<string, Effect | { part: string; effect: Effect; else: Effect }>;
+
+export interface Change {
+  /** name of the input */
+  input: string;
+  effect: Effect;
+}
 
 /**
- * Compares inputs with the outputs of before, property by property. A property that the program leaves out keeps what
- * it was given when the resource was made. An unknown value counts as changed.
- * All our objects have a name on the server or a folder: a replacement deletes the old one first.
+ * Pure: which inputs differ from the outputs of before. A property that the program leaves out keeps what it was given
+ * when the resource was made. An unknown value counts as changed.
  */
-export function compare(effects: Record<string, Effect>, olds: Properties, news: Properties): DiffResult {
-  const replaces: string[] = [];
-  let changes = false;
-  for (const [name, effect] of Object.entries(effects)) {
-    if (same(olds[name], news[name])) continue;
-    changes = true;
-    if (effect === "replace") replaces.push(name);
-    else if (typeof effect === "object" && !same(part(olds[name], effect), part(news[name], effect))) {
-      replaces.push(name);
+export function changesOf(effects: Effects, olds: Properties, news: Properties): Change[] {
+  const changes: Change[] = [];
+  for (const [input, effect] of Object.entries(effects)) {
+    if (same(olds[input], news[input])) continue;
+    if (typeof effect === "string") changes.push({ input, effect });
+    else {
+      const isPart = !same(partOf(olds[input], effect.part), partOf(news[input], effect.part));
+      changes.push({ input, effect: isPart ? effect.effect : effect.else });
     }
   }
-  return { changes, replaces, deleteBeforeReplace: replaces.length > 0 };
+  return changes;
+}
+
+const replacing: ReadonlySet<Effect> = new Set<Effect>(["newStaging", "newSlot"]);
+
+/** All our objects have a name on the server or a folder: a replacement deletes the old one first. */
+export function compare(effects: Effects, olds: Properties, news: Properties): DiffResult {
+  const changes = changesOf(effects, olds, news);
+  const replaces = changes.filter(({ effect }) => replacing.has(effect)).map(({ input }) => input);
+  return { changes: changes.length > 0, replaces, deleteBeforeReplace: replaces.length > 0 };
 }
 
 /** `drift` is what `read` found changed by hand: any makes an update, which repairs it. */
@@ -33,8 +50,8 @@ export function withDrift(result: DiffResult, olds: Properties): DiffResult {
   return drifted ? { ...result, changes: true } : result;
 }
 
-function part(value: unknown, effect: { replaceOn: string }): unknown {
-  return typeof value === "object" && value !== null ? (value as Properties)[effect.replaceOn] : value;
+function partOf(value: unknown, name: string): unknown {
+  return typeof value === "object" && value !== null ? (value as Properties)[name] : value;
 }
 
 /** Equal whatever the order of keys; false as soon as anything is unknown. */

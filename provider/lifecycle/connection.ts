@@ -4,7 +4,8 @@ import { SluiceError } from "../../runtime/errors";
 import { secretReferenceSchema } from "../../runtime/secret-reference";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { type Finding, findProblems, readSourceFacts, readSystemIdentifier } from "../postgres/preflight";
-import { compare, same, withDrift } from "./comparison";
+import { tellCost } from "./change-cost";
+import { changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { checkInputs, sourceFailure } from "./input-check";
 import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
@@ -15,7 +16,7 @@ const passwordReference = z.custom((value) => secretReferenceSchema.safeParse(va
     'a password is given as a reference, never as a value\n  remedy: Use { env: "PGPASSWORD" } or { file: "/path/to/password" }; it is read where it is used.',
 });
 
-const shape = {
+export const shape = {
   ...sourceSchema.shape,
   password: passwordReference.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
@@ -30,10 +31,17 @@ export function checkConnection(news: Properties): CheckResult {
   return { inputs, failures: failures.map(withoutValue) };
 }
 
-/** Pure. Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
+/** Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
+export const connectionEffects: Effects = {
+  ...Object.fromEntries(sourceKeys.map((key) => [key, "inPlace"] as const)),
+  database: "newSlot",
+  connectTimeoutMs: "none",
+  preflight: "none",
+};
+
+/** Pure. */
 export function diffConnection(olds: Properties, news: Properties): DiffResult {
-  const updates = [...sourceKeys, "preflight"].map((key) => [key, "update"] as const);
-  return withDrift(compare({ ...Object.fromEntries(updates), database: "replace" }, olds, news), olds);
+  return withDrift(compare(connectionEffects, olds, news), olds);
 }
 
 /** The CLI prints the value of the property that a failure names: here it may be a password. */
@@ -88,6 +96,7 @@ export const connection: Lifecycle = {
       rememberOwn("server", `${old.host}:${old.port}`);
     }
     const unchanged = existing && same(pick(olds, Object.keys(shape)), pick(inputs, Object.keys(shape)));
+    if (existing) tellCost("Connection", server, olds, inputs, changesOf(connectionEffects, olds, inputs));
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
     try {
       const needsSlot = !existing && !isOwn("server", server);
@@ -122,7 +131,7 @@ export const connection: Lifecycle = {
       return {
         id,
         props: { ...props, serverVersion: facts.version, drift },
-        inputs: pick(props, [...Object.keys(shape), "source"]),
+        inputs: pick(props, [...Object.keys(shape), "source", "changeCost"]),
       };
     } catch (error) {
       if (error instanceof SluiceError && error.sqlState === "3D000") return { id: "" };

@@ -3,7 +3,10 @@ import { z } from "zod";
 import { gatewayConfigSchema, type SourceConfig, sourceSchema } from "../../runtime/config";
 import type { Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
-import { compare, same, withDrift } from "./comparison";
+import { withCheck } from "../postgres/admin-session";
+import { readPublishedSizes } from "../postgres/table-size";
+import { copiesOf, needsSizes, tellCost } from "./change-cost";
+import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
@@ -33,7 +36,7 @@ import {
 import { tableNameSchema } from "./table-name";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
-const shape = {
+export const shape = {
   ...processShape,
   /** default: the slot's name */
   deploymentId: processShape.deploymentId.optional(),
@@ -69,37 +72,58 @@ export function checkGatewayInputs(olds: Properties, news: Properties): CheckRes
 
 const known = (value: unknown): value is string => typeof value === "string" && !isUnknown(value);
 
-/** Pure. Another slot or publication, or another place for staging, is another gateway; settings restart the process. */
+/** Another slot or publication, or another place for staging, is another gateway; settings restart the process. */
+export const gatewayEffects: Effects = {
+  source: { part: "database", effect: "newSlot", else: "restart" },
+  publicationName: "newSlot",
+  slotName: "newSlot",
+  slotIncarnation: "newSlot",
+  deploymentId: "newStaging",
+  stateDir: "newStaging",
+  stagingPath: "newStaging",
+  batch: "restart",
+  spool: "restart",
+  snapshot: "restart",
+  types: "resnapshot",
+  beforeImages: "restart",
+  schemaChanges: "restart",
+  pollMs: "restart",
+  onSlotLost: "restart",
+  heartbeatMs: "restart",
+  health: "restart",
+  httpPort: "restart",
+  startTimeoutMs: "none",
+  stopTimeoutMs: "none",
+  preflight: "none",
+};
+
+/** Gateways of before an option don't have it. */
+const withOptions = (olds: Properties): Properties => ({ ...olds, beforeImages: olds.beforeImages ?? [] });
+
+/** Pure. */
 export function diffGateway(olds: Properties, news: Properties): DiffResult {
-  const result = compare(
-    {
-      source: { replaceOn: "database" },
-      publicationName: "replace",
-      slotName: "replace",
-      slotIncarnation: "replace",
-      deploymentId: "replace",
-      stateDir: "replace",
-      stagingPath: "replace",
-      batch: "update",
-      spool: "update",
-      snapshot: "update",
-      types: "update",
-      beforeImages: "update",
-      schemaChanges: "update",
-      pollMs: "update",
-      onSlotLost: "update",
-      heartbeatMs: "update",
-      health: "update",
-      httpPort: "update",
-      startTimeoutMs: "update",
-      stopTimeoutMs: "update",
-      preflight: "update",
-    },
-    // Gateways of before the option don't have it.
-    { ...olds, beforeImages: olds.beforeImages ?? [] },
-    news,
-  );
-  return withDrift(result, olds);
+  return withDrift(compare(gatewayEffects, withOptions(olds), news), olds);
+}
+
+/** Sizes of the tables that these changes copy again; undefined where the source isn't asked, or doesn't tell. */
+async function copiesAtCheck(changes: readonly Change[], olds: Properties, inputs: Properties) {
+  const known = pick(inputs, ["source", "publicationName"]);
+  if (!needsSizes(changes) || inputs.preflight !== "preview" || containsUnknown(known)) return undefined;
+  const publication = inputs.publicationName as string;
+  try {
+    const sizes = await withCheck(inputs.source as SourceConfig, "estimating the tables' sizes", (client) =>
+      readPublishedSizes(client, publication),
+    );
+    const isOnlyNumeric = same(
+      { ...(olds.types as Properties | undefined), unconstrainedNumeric: null },
+      { ...(inputs.types as Properties), unconstrainedNumeric: null },
+    );
+    const isKept = changes.every(({ effect }) => effect !== "newStaging" && effect !== "newSlot");
+    return copiesOf(isKept && isOnlyNumeric ? sizes.filter((size) => size.hasUnconstrainedNumeric) : sizes);
+  } catch {
+    // What is wrong with the source is told by its Connection.
+    return undefined;
+  }
 }
 
 /** The process as these inputs want it. */
@@ -156,6 +180,11 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       const existing = olds.incarnation !== undefined;
       if (known(olds.stagingPath)) rememberOwn("staging", olds.stagingPath);
       const keys = Object.keys(shape);
+      if (failures.length === 0) {
+        const changes = existing ? changesOf(gatewayEffects, withOptions(olds), inputs) : [];
+        const copies = await copiesAtCheck(changes, olds, inputs);
+        tellCost("Gateway", inputs.deploymentId, existing ? olds : null, inputs, changes, copies);
+      }
       if (failures.length > 0 || (existing && same(pick(olds, keys), pick(inputs, keys)))) return result;
       const given = news.stagingPath === undefined ? "stateDir" : "stagingPath";
       const folders = [
@@ -194,7 +223,11 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
       const spec = gatewaySpec(props);
       const drift = processDrift(await deployment.inspect(spec.directory), spec);
-      return { id, props: { ...props, drift }, inputs: pick(props, [...Object.keys(shape), "incarnation"]) };
+      return {
+        id,
+        props: { ...props, drift },
+        inputs: pick(props, [...Object.keys(shape), "incarnation", "changeCost"]),
+      };
     },
 
     async update(_id, olds, news) {

@@ -3,7 +3,8 @@ import { z } from "zod";
 import { applierConfigSchema } from "../../runtime/config";
 import type { Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
-import { compare, same, withDrift } from "./comparison";
+import { tellCost } from "./change-cost";
+import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
@@ -15,6 +16,7 @@ import {
   followedTableChanges,
   leavingTables,
   namedOptions,
+  refreshedTables,
   refusedTableChanges,
   tableOptionsInputSchema,
 } from "./table-options";
@@ -43,7 +45,7 @@ const destinationSchema = z.custom<Destination>().superRefine((value: unknown, c
   }
 });
 
-const shape = {
+export const shape = {
   ...processShape,
   /** the gateway's staging, and what tells it from one that was there before */
   stagingPath: absolutePathSchema,
@@ -64,32 +66,45 @@ export function checkIngestionPipelineInputs(news: Properties): CheckResult {
   return checkInputs(shape, news);
 }
 
-/** Pure. Another staging is another pipeline; all else restarts the process, and its tables stay. */
+/** Another staging is another pipeline; all else restarts the process, and its tables stay. */
+export const ingestionPipelineEffects: Effects = {
+  deploymentId: "newStaging",
+  stateDir: "newStaging",
+  stagingPath: "newStaging",
+  stagingIncarnation: "newStaging",
+  destination: "resnapshot",
+  trigger: "restart",
+  onRemove: "restart",
+  tableOptions: "restart",
+  maintenance: "restart",
+  runsKeptMax: "restart",
+  memoryBytesMax: "restart",
+  httpPort: "restart",
+  startTimeoutMs: "none",
+  stopTimeoutMs: "none",
+  preflight: "none",
+};
+
+/** Pipelines of before an option don't have it. */
+const withOptions = (olds: Properties): Properties => ({ ...olds, onRemove: olds.onRemove ?? "keep" });
+
+/** Pure. */
 export function diffIngestionPipeline(olds: Properties, news: Properties): DiffResult {
-  const result = compare(
-    {
-      deploymentId: "replace",
-      stateDir: "replace",
-      stagingPath: "replace",
-      stagingIncarnation: "replace",
-      destination: "update",
-      trigger: "update",
-      onRemove: "update",
-      tableOptions: "update",
-      maintenance: "update",
-      runsKeptMax: "update",
-      memoryBytesMax: "update",
-      httpPort: "update",
-      startTimeoutMs: "update",
-      stopTimeoutMs: "update",
-      preflight: "update",
-    },
-    // Pipelines of before the option don't have it.
-    { ...olds, onRemove: olds.onRemove ?? "keep" },
-    news,
-  );
-  return withDrift(result, olds);
+  return withDrift(compare(ingestionPipelineEffects, withOptions(olds), news), olds);
 }
+
+/** Pure. Tables whose options say so are copied again. */
+function tellPipelineCost(olds: Properties | null, inputs: Properties): void {
+  const changes = olds === null ? [] : changesOf(ingestionPipelineEffects, withOptions(olds), inputs);
+  const tables = olds === null ? [] : refreshedTables(olds, inputs);
+  const told = tables.length === 0 ? changes : changes.map(refreshing);
+  const isAll = changes.some(({ effect }) => effect === "newStaging" || effect === "resnapshot");
+  const copies = tables.length === 0 || isAll ? undefined : { tables, rows: null, bytes: null };
+  tellCost("IngestionPipeline", inputs.deploymentId, olds, inputs, told, copies);
+}
+
+const refreshing = (change: Change): Change =>
+  change.input === "tableOptions" ? { ...change, effect: "resnapshot" } : change;
 
 /** The process as these inputs want it. */
 export function applierSpec(inputs: Properties): ProcessSpec {
@@ -128,7 +143,9 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       failures.push(...refusedTableChanges(olds, inputs));
       for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);
       const keys = Object.keys(shape);
-      const unchanged = olds.stagingIncarnation !== undefined && same(pick(olds, keys), pick(inputs, keys));
+      const existing = olds.stagingIncarnation !== undefined;
+      if (failures.length === 0) tellPipelineCost(existing ? olds : null, inputs);
+      const unchanged = existing && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;
       const destination = inputs.destination as Partial<Destination> | undefined;
       const folders = [
@@ -159,7 +176,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
     async read(id, props) {
       const spec = applierSpec(props);
       const drift = processDrift(await deployment.inspect(spec.directory), spec);
-      return { id, props: { ...props, drift }, inputs: pick(props, Object.keys(shape)) };
+      return { id, props: { ...props, drift }, inputs: pick(props, [...Object.keys(shape), "changeCost"]) };
     },
 
     async update(_id, olds, news) {

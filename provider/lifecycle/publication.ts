@@ -36,7 +36,9 @@ import {
   type TableProblem,
   tableProblem,
 } from "../postgres/table-inspection";
-import { compare, same, withDrift } from "./comparison";
+import { readTableSizes, type TableSize } from "../postgres/table-size";
+import { addedTables, copiesOf, dearest, tellCost } from "./change-cost";
+import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
@@ -45,7 +47,7 @@ import { isOwn, rememberOwn } from "./own-names";
 import { tableNameSchema } from "./table-name";
 import { containsUnknown } from "./unknown-value";
 
-const shape = {
+export const shape = {
   source: sourceSchema,
   tables: z
     .array(tableNameSchema)
@@ -76,29 +78,39 @@ export function checkPublication(olds: Properties, news: Properties): CheckResul
   return { inputs, failures };
 }
 
-/** Pure. The order of tables means nothing. */
+export const publicationEffects: Effects = {
+  source: { part: "database", effect: "newSlot", else: "none" },
+  /** without a table that is new: see `publicationChanges` */
+  tables: "inPlace",
+  publicationName: "newSlot",
+  pipelineId: "newSlot",
+  fullIdentity: "inPlace",
+  captureDdl: "inPlace",
+  preflight: "none",
+};
+
+/** The order of tables means nothing, and publications of before an option don't have it. */
+const normalised = (props: Properties): Properties => ({
+  ...props,
+  tables: sorted(props.tables),
+  fullIdentity: sorted(props.fullIdentity ?? []),
+  captureDdl: props.captureDdl ?? false,
+});
+
+const keepingName = (olds: Properties, news: Properties): Properties =>
+  news.publicationName === undefined ? { ...news, publicationName: olds.publicationName } : news;
+
+/** Pure. */
 export function diffPublication(olds: Properties, news: Properties): DiffResult {
-  const keptName = news.publicationName === undefined ? { publicationName: olds.publicationName } : {};
-  const result = compare(
-    {
-      source: { replaceOn: "database" },
-      tables: "update",
-      publicationName: "replace",
-      pipelineId: "replace",
-      fullIdentity: "update",
-      captureDdl: "update",
-      preflight: "update",
-    },
-    // Publications of before these options don't have them.
-    {
-      ...olds,
-      tables: sorted(olds.tables),
-      fullIdentity: sorted(olds.fullIdentity ?? []),
-      captureDdl: olds.captureDdl ?? false,
-    },
-    { ...news, ...keptName, tables: sorted(news.tables), fullIdentity: sorted(news.fullIdentity) },
-  );
-  return withDrift(result, olds);
+  const wanted = normalised(keepingName(olds, news));
+  return withDrift(compare(publicationEffects, normalised(olds), wanted), olds);
+}
+
+/** Pure: what an update changes; a table that is new is copied. */
+export function publicationChanges(olds: Properties, news: Properties): Change[] {
+  const changes = changesOf(publicationEffects, normalised(olds), normalised(keepingName(olds, news)));
+  const isAdded = addedTables(olds.tables, news.tables).length > 0;
+  return changes.map((change) => (change.input === "tables" && isAdded ? { ...change, effect: "resnapshot" } : change));
 }
 
 const fullIdentityOf = (props: Properties) => (props.fullIdentity as TableName[] | undefined) ?? [];
@@ -123,8 +135,14 @@ function nameTaken(name: string): SluiceError {
   });
 }
 
+/** Pure: all tables of what is new, those that are new to what isn't. */
+function copiedTables(olds: Properties | null, inputs: Properties, changes: readonly Change[]): TableName[] {
+  if (olds === null || dearest(changes).effect === "newSlot") return inputs.tables as TableName[];
+  return addedTables(olds.tables, inputs.tables);
+}
+
 /** What a check finds on the server. */
-async function inspectAtCheck(inputs: Properties, existing: boolean) {
+async function inspectAtCheck(inputs: Properties, existing: boolean, copied: readonly TableName[]) {
   const source = inputs.source as SourceConfig;
   const tables = inputs.tables as TableName[];
   return withCheck(source, "checking the publication's tables", async (client) => {
@@ -137,7 +155,8 @@ async function inspectAtCheck(inputs: Properties, existing: boolean) {
       publicationNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
     const publication = existing ? null : await readPublication(client, { name });
     const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark) : null;
-    return { problems, name, taken: publication !== null && publication.comment !== mark, capture };
+    const sizes = copied.length === 0 ? [] : await readTableSizes(client, copied);
+    return { problems, name, taken: publication !== null && publication.comment !== mark, capture, sizes };
   });
 }
 
@@ -149,11 +168,21 @@ export const publication: Lifecycle = {
     if (typeof olds.publicationName === "string") rememberOwn("publication", olds.publicationName);
     const keys = Object.keys(shape);
     const unchanged = existing && inputs.publicationName !== undefined && same(pick(olds, keys), pick(inputs, keys));
-    if (failures.length > 0 || unchanged || inputs.preflight !== "preview") return result;
-    if (containsUnknown(pick(inputs, keys))) return result;
+    if (failures.length > 0) return result;
+    const changes = existing ? publicationChanges(olds, inputs) : [];
+    const tell = (sizes?: TableSize[]) => {
+      const copies = sizes === undefined || sizes.length === 0 ? undefined : copiesOf(sizes);
+      tellCost("Publication", inputs.publicationName, existing ? olds : null, inputs, changes, copies);
+    };
+    if (unchanged || inputs.preflight !== "preview" || containsUnknown(pick(inputs, keys))) {
+      tell();
+      return result;
+    }
     try {
-      const { problems, name, taken, capture } = await inspectAtCheck(inputs, existing);
+      const copied = copiedTables(existing ? olds : null, inputs, changes);
+      const { problems, name, taken, capture, sizes } = await inspectAtCheck(inputs, existing, copied);
       inputs.publicationName ??= name;
+      tell(sizes);
       for (const [index, problem] of problems.entries()) {
         if (problem !== null) failures.push({ property: `tables[${index}]`, reason: reasonOf(problem) });
       }
@@ -221,7 +250,7 @@ export const publication: Lifecycle = {
         publicationOid: found.oid,
         drift: [...findDrift(found, facts, mark, fullIdentityOf(props)), ...captureDrift],
       };
-      return { id: name, props: refreshed, inputs: pick(refreshed, Object.keys(shape)) };
+      return { id: name, props: refreshed, inputs: pick(refreshed, [...Object.keys(shape), "changeCost"]) };
     });
   },
 

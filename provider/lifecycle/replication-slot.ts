@@ -6,7 +6,8 @@ import { findSlotShortage, readDatabaseOid, readSourceFacts } from "../postgres/
 import { readPublication } from "../postgres/publication-statements";
 import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
 import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
-import { compare } from "./comparison";
+import { tellCost } from "./change-cost";
+import { changesOf, compare, type Effects } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
@@ -22,7 +23,7 @@ import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { withManualSql } from "./publication";
 import { containsUnknown } from "./unknown-value";
 
-const shape = {
+export const shape = {
   source: sourceSchema,
   publicationName: identifierSchema,
   pipelineId: pipelineIdSchema,
@@ -41,23 +42,22 @@ export function checkReplicationSlot(olds: Properties, news: Properties): CheckR
   return { inputs, failures };
 }
 
-/** Pure. A slot belongs to one database and one publication; a lost one can only be made anew. */
+/** A slot belongs to one database and one publication; a lost one can only be made anew. */
+export const replicationSlotEffects: Effects = {
+  source: { part: "database", effect: "newSlot", else: "none" },
+  publicationName: "newSlot",
+  pipelineId: "newSlot",
+  slotName: "newSlot",
+  failover: "inPlace",
+  createTimeoutMs: "none",
+  deleteTimeoutMs: "none",
+  preflight: "none",
+};
+
+/** Pure. */
 export function diffReplicationSlot(olds: Properties, news: Properties): DiffResult {
   const keptName = news.slotName === undefined ? { slotName: olds.slotName } : {};
-  const result = compare(
-    {
-      source: { replaceOn: "database" },
-      publicationName: "replace",
-      pipelineId: "replace",
-      slotName: "replace",
-      failover: "update",
-      createTimeoutMs: "update",
-      deleteTimeoutMs: "update",
-      preflight: "update",
-    },
-    olds,
-    { ...news, ...keptName },
-  );
+  const result = compare(replicationSlotEffects, olds, { ...news, ...keptName });
   if (olds.lost !== true) return result;
   return { changes: true, replaces: [...result.replaces, "lost"], deleteBeforeReplace: true };
 }
@@ -114,6 +114,8 @@ export const replicationSlot: Lifecycle = {
       rememberOwn("slot", serverSlot(old, olds.slotName));
       rememberOwn("slot place", serverOf(old));
     }
+    const changes = existing ? changesOf(replicationSlotEffects, olds, inputs) : [];
+    tellCost("ReplicationSlot", inputs.slotName, existing ? olds : null, inputs, changes);
     const asksFailover = inputs.failover === true && olds.failover !== true;
     if (failures.length === 0 && asksFailover && inputs.preflight === "preview" && !containsUnknown(inputs.source)) {
       failures.push(...(await checkFailover(inputs.source as SourceConfig)));
@@ -181,7 +183,7 @@ export const replicationSlot: Lifecycle = {
     return {
       id: name,
       props: { ...props, ...failoverFound(props, slot), lost: slot.walStatus === "lost" },
-      inputs: pick(props, [...Object.keys(shape), "incarnation"]),
+      inputs: pick(props, [...Object.keys(shape), "incarnation", "changeCost"]),
     };
   },
 

@@ -74,6 +74,13 @@ function describeFollowed({ table, change, isAccepted }: TableChange): string | 
   }
 }
 
+/** Pure: tables by name whose new options hold from a new snapshot on (`onChange: "refresh"`). */
+export function refreshedTables(olds: Properties, inputs: Properties): string[] {
+  return tableChanges(olds, inputs).flatMap(({ table, change }) =>
+    change.kind === "refresh" ? [quoteTable(table)] : [],
+  );
+}
+
 /** What the preview says of tables that leave a living pipeline's publication. */
 export function leavingTables(olds: Properties, inputs: Properties): string[] {
   const { tables: before, stagingIncarnation } = olds;
