@@ -40,6 +40,13 @@ export interface TableOptionsArgs {
   /** For a table without a key: columns that are unique together, to merge its rows by. */
   key?: string[];
   /**
+   * Rows are in files apart by the values of these columns: of text (where the empty one becomes NULL), whole numbers,
+   * decimals, dates or booleans. A change needs a new snapshot.
+   */
+  partitionBy?: string[];
+  /** Compaction puts rows in the order of these columns. */
+  clusterBy?: string[];
+  /**
    * `append`: an update is two rows, the first with `_op` update_preimage and the row as it was; default false.
    * `PostgresIngestion` sees to what it takes; else name the table in `beforeImages` of the `Gateway` and `fullIdentity` of
    * the `Publication` too.

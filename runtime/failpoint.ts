@@ -20,6 +20,7 @@ export const failpoints = [
   "gateway.after-slot-dropped",
   "gateway.after-slot-created",
   "applier.after-rewritten-file",
+  "applier.after-partition-file",
   "applier.after-change-data",
   "applier.after-data-files",
   "applier.after-compacted-files",

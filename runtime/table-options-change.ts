@@ -48,6 +48,8 @@ const rules: Record<keyof TableOptions, Rule> = {
   exclude: columns("exclude"),
   hash: columns("hash"),
   key: columns("key"),
+  partitionBy: { effect: "refresh", reason: () => "its partitionBy columns change" },
+  clusterBy: { effect: "in-place" },
   destination: {
     comparable: ({ destination }) => [destination?.schema, destination?.name],
     effect: "in-place",

@@ -31,6 +31,13 @@ export const tableOptionsShape = {
   /** rows of a table without a key are merged by these columns, which the user knows to be unique */
   key: columnNames.optional(),
   /**
+   * rows are in files apart by the values of these columns (Delta's partitionColumns): text, whole numbers, decimals, dates,
+   * booleans; the empty text is NULL there
+   */
+  partitionBy: columnNames.optional(),
+  /** compaction puts rows in the order of these columns (default: none, or by the key with `maintenance.clusterByKey`) */
+  clusterBy: columnNames.optional(),
+  /**
    * append: an update is two rows, the first with the row as it was and `_op` update_preimage, where the gateway stages it
    * (`beforeImages`) and the replica identity is FULL; from the next change on; default false
    */
@@ -76,6 +83,17 @@ export const tableOptionsListSchema = z
       sources.add(keyOf(table));
       places.add(keyOf({ schema, name }));
       if (table.include !== undefined && table.exclude !== undefined) refuse("give include or exclude, not both");
+      for (const list of ["partitionBy", "clusterBy"] as const) {
+        const names = table[list] ?? [];
+        if (new Set(names).size < names.length) refuse(`${list} names a column twice`);
+        const absent = names.find((each) => table.exclude?.includes(each) || table.include?.includes(each) === false);
+        if (absent !== undefined) refuse(`column ${absent} of ${list} is left out by include or exclude`);
+      }
+      if (table.include?.every((each) => table.partitionBy?.includes(each))) {
+        refuse("a table needs a column beside those of partitionBy");
+      }
+      const both = table.clusterBy?.find((each) => table.partitionBy?.includes(each));
+      if (both !== undefined) refuse(`column ${both} is in both partitionBy and clusterBy`);
       if (table.beforeImage && table.mode !== "append") refuse("beforeImage is for the mode append");
     }
   });

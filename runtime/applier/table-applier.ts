@@ -15,7 +15,7 @@ import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
-import { storedOptions } from "../destination/target-metadata";
+import { clusterNames, storedOptions } from "../destination/target-metadata";
 import type { StoredOptions } from "../destination/target-table";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
@@ -259,6 +259,7 @@ export class TableApplier {
       bytesMax,
       mayVacuum,
       keyNames: () => this.keyNames(),
+      clusterNames: clusterNames(home.delta.snapshot.metaData, this.tableId),
     });
     const { failure } = this.maintenance;
     const explained = failure === null ? null : await this.explained(failure);

@@ -22,6 +22,8 @@ export interface MaintenanceRun {
   mayVacuum: boolean;
   /** physical names of the table's key */
   keyNames: () => Promise<string[]>;
+  /** of the columns that the table's options say its rows are clustered by; [] when they don't */
+  clusterNames: string[];
 }
 
 /** Keeps one table as fast as it was, between batches. A failure is told, and never in the way of applying. */
@@ -80,7 +82,8 @@ export class TableMaintenance {
       this.checked = { path, version: snapshot.version };
       return null;
     }
-    const orderBy = this.config.clusterByKey ? await options.keyNames() : [];
+    const ofKey = this.config.clusterByKey && options.clusterNames.length === 0;
+    const orderBy = ofKey ? await options.keyNames() : options.clusterNames;
     const done = await compactTable(delta, step, { session: this.session, engineInfo: this.engineInfo, orderBy });
     if (done === null) {
       this.status.conflicts++;

@@ -1,15 +1,11 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, stat } from "node:fs/promises";
-import { join } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import type { Action } from "./delta/actions";
-import { failed, flush } from "./delta/delta-log";
 import { changeDataFolder } from "./delta/vacuum";
 import type { DuckDbSession } from "./duckdb-session";
 import { keyNames, sameKey } from "./keyed-changes";
 import { fileRowsQuery } from "./live-rows";
-import { writeParquet } from "./parquet-file";
+import { logPath, writeTableFiles } from "./partitioned-files";
 import { isWidening } from "./schema-evolution";
 import { type TargetTable, targetColumns } from "./target-table";
 import { multisetDifference, sameValues } from "./value-identity";
@@ -50,30 +46,15 @@ export async function writeChangeFeed(
   const query = hasKey ? keyedChanges(target, columns) : keylessChanges(columns);
   await session.run(`CREATE OR REPLACE TEMP TABLE feed_changes AS ${query}`);
   await session.run("DROP TABLE feed_before; DROP TABLE feed_after");
-  try {
-    const [{ rows }] = await session.rows<{ rows: bigint }>("SELECT count(*) AS rows FROM feed_changes");
-    if (rows === 0n) return { kind: "nothing" };
-    const path = `${changeDataFolder}/cdc-${randomUUID()}.parquet`;
-    working.own(join(working.folder, path));
-    const size = await write(session, working.folder, path, columns);
-    failpoint("applier.after-change-data");
-    return { kind: "written", actions: [{ cdc: { path, partitionValues: {}, size, dataChange: false } }] };
-  } finally {
-    await session.run("DROP TABLE feed_changes");
-  }
-}
-
-async function write(session: DuckDbSession, folder: string, path: string, columns: ColumnSchema[]): Promise<number> {
-  const file = join(folder, path);
-  try {
-    if ((await mkdir(join(folder, changeDataFolder), { recursive: true })) !== undefined) await flush(folder);
-    await writeParquet(session, "SELECT * FROM feed_changes", columns, file);
-    await flush(file);
-    await flush(join(folder, changeDataFolder));
-    return (await stat(file)).size;
-  } catch (error) {
-    throw failed(file, "written", error);
-  }
+  const place = working.fileTarget(changeDataFolder, "cdc");
+  const files = await writeTableFiles(session, "SELECT * FROM feed_changes", columns, place);
+  await session.run("DROP TABLE feed_changes");
+  if (files.length === 0) return { kind: "nothing" };
+  failpoint("applier.after-change-data");
+  const actions = files.map(({ path, partitionValues, bytes }) => ({
+    cdc: { path: logPath(working.folder, path), partitionValues, size: bytes, dataChange: false as const },
+  }));
+  return { kind: "written", actions };
 }
 
 /** Pure: whether values of before, by physical name, can be read in the types of now. */

@@ -39,7 +39,8 @@ export class DuckDbSession extends DuckDbQueries {
     connection: DuckDBConnection,
     /** for a query beside one of the session's own; of its tables it sees those that aren't temporary */
     readonly beside: DuckDbQueries,
-    private readonly temporaryPath: string,
+    /** for what needn't outlive the session */
+    readonly temporaryPath: string,
   ) {
     super(connection);
   }

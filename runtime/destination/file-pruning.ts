@@ -9,7 +9,7 @@ const filesMin = 4;
 const boundedTypes = /^(short|integer|long|date|timestamp|timestamp_ntz|string|decimal\(.*\))$/;
 
 /**
- * The files that can hold rows with the keys of a relation, by the statistics of their key columns; all of them where
+ * The files that can hold rows with the keys of a relation, by the statistics of their key columns, or by their partition; all of them where
  * nothing is known.
  * @param keyOf the relation's column for a key column
  */
@@ -25,15 +25,17 @@ export async function candidateFiles(
   if (candidates.length < filesMin) return candidates;
   const values = candidates.map((index) => {
     const stats = statistics[index];
-    return `(${index}, ${stats === null ? "NULL" : literal(stats)})`;
+    const partition = literal(JSON.stringify(working.file(index).partitionValues));
+    return `(${index}, ${stats === null ? "NULL" : literal(stats)}, ${partition})`;
   });
   await session.run(
-    `CREATE OR REPLACE TEMP TABLE file_stats AS SELECT * FROM (VALUES ${values.join(", ")}) v(file_index, stats)`,
+    `CREATE OR REPLACE TEMP TABLE file_stats AS SELECT * FROM (VALUES ${values.join(", ")}) v(file_index, stats, partition)`,
   );
   for (const [index, column] of keyColumns(target.schema).entries()) {
     if (!boundedTypes.test(column.deltaType)) continue;
     const bound = (end: "min" | "max") =>
-      `TRY_CAST(json_extract_string(stats, '/${end}Values/${column.physicalName}') AS ${duckDbType(column.deltaType)})`;
+      `TRY_CAST(coalesce(json_extract_string(partition, '/${column.physicalName}'),
+         json_extract_string(stats, '/${end}Values/${column.physicalName}')) AS ${duckDbType(column.deltaType)})`;
     // Other writers cut timestamps down to milliseconds, the upper bound too.
     const high = column.deltaType.startsWith("timestamp") ? `${bound("max")} + INTERVAL 1 MILLISECOND` : bound("max");
     const key = keyOf(column, index);

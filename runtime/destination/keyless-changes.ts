@@ -1,9 +1,9 @@
 import type { TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
-import { type DuckDbSession, parquet } from "./duckdb-session";
-import { presentColumns } from "./live-rows";
+import type { DuckDbSession } from "./duckdb-session";
 import { name } from "./parquet-file";
+import { filesRelation } from "./partition";
 import { loadVectors, PositionBuffer, positionColumns } from "./row-positions";
 import { projection, type TargetTable, targetColumns } from "./target-table";
 import { identityOf } from "./value-identity";
@@ -48,7 +48,8 @@ async function deleteRows(session: DuckDbSession, working: WorkingTable, schema:
   );
   if (deletes.length === 0 || working.paths.length === 0) return;
   const left = new Map(deletes.map(({ value, count }) => [Number(value), Number(count)]));
-  const present = await presentColumns(session, working.paths);
+  const files = working.paths.map((_, index) => working.file(index));
+  const { source, present } = await filesRelation(session, files, working.types);
   const equal = schema.columns.flatMap((column) => {
     const mine = present.has(column.physicalName) ? `f.${name(column)}` : `NULL::${duckDbType(column.deltaType)}`;
     const theirs = identityOf(column, `d.${name(column)}`);
@@ -56,7 +57,7 @@ async function deleteRows(session: DuckDbSession, working: WorkingTable, schema:
   });
   const buffer = new PositionBuffer(working);
   await session.chunks(
-    `SELECT ${positionColumns}, d._value::INTEGER FROM ${parquet(working.paths)} f
+    `SELECT ${positionColumns}, d._value::INTEGER FROM ${source} f
      JOIN (SELECT * FROM balances WHERE _balance < 0) d ON ${equal.join(" AND ")}`,
     async (chunk) => {
       await loadVectors(chunk, working);

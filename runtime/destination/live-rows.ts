@@ -1,14 +1,10 @@
 import type { ColumnSchema } from "../change/table-schema";
+import { quoteIdentifier } from "../postgres/identifier";
 import { duckDbType } from "./delta/table-metadata";
-import { type DuckDbSession, parquet } from "./duckdb-session";
+import type { DuckDbSession } from "./duckdb-session";
 import { name } from "./parquet-file";
+import { filesRelation, type TableFile } from "./partition";
 import type { WorkingTable } from "./working-table";
-
-/** Names of the columns that any of these files has. */
-export async function presentColumns(session: DuckDbSession, paths: string[]): Promise<Set<string>> {
-  const rows = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet(paths)}`);
-  return new Set(rows.map((row) => row.column_name));
-}
 
 /**
  * Some of the table's files as a relation, deleted rows included, with these columns at least: those that no file has are
@@ -20,21 +16,19 @@ export async function tableRows(
   columns: ColumnSchema[],
   fileIndexes: number[],
 ): Promise<string> {
-  const paths = fileIndexes.map((index) => working.paths[index]);
-  const source = parquet(paths);
-  const present = await presentColumns(session, paths);
+  const files = fileIndexes.map((index) => working.file(index));
+  const { source, present } = await filesRelation(session, files, working.types);
   const absent = columns.filter((column) => !present.has(column.physicalName));
-  const isAll = paths.length === working.paths.length;
+  const isAll = files.length === working.paths.length;
   if (absent.length === 0 && isAll) return source;
   const nulls = absent.map((column) => `NULL::${duckDbType(column.deltaType)} AS ${name(column)}, `).join("");
   const fileIndex = isAll ? "file_index" : `[${fileIndexes.join(", ")}][file_index::BIGINT + 1] AS file_index`;
-  return `(SELECT *, ${nulls}${fileIndex}, file_row_number FROM ${source})`;
+  const own = [...present].map(quoteIdentifier).join(", ");
+  return `(SELECT ${own}, ${nulls}${fileIndex}, file_row_number FROM ${source})`;
 }
 
 /** Some rows of a file: those at these positions, or all the others. */
-export interface FileRows {
-  /** absolute */
-  path: string;
+export interface FileRows extends TableFile {
   part: "only" | "all-but";
   rows: Uint32Array<ArrayBuffer>;
 }
@@ -52,7 +46,7 @@ export async function liveRowsQuery(
 ): Promise<string> {
   const files: FileRows[] = [];
   for (const index of fileIndexes) {
-    files.push({ path: working.paths[index], part: "all-but", rows: await working.deletedRows(index) });
+    files.push({ ...working.file(index), part: "all-but", rows: await working.deletedRows(index) });
   }
   return partQuery(session, "deleted_rows", files, columns, values);
 }
@@ -85,13 +79,13 @@ async function partQuery(
   columns: ColumnSchema[],
   values: ReadonlyMap<string, string> = new Map(),
 ): Promise<string> {
-  const paths = files.map(({ path }) => path);
-  const present = await presentColumns(session, paths);
+  const types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
+  const { source, present } = await filesRelation(session, files, types);
   const expressions = columns.map((column) => {
     const read = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
     return `(${values.get(column.physicalName) ?? read})::${duckDbType(column.deltaType)} AS ${name(column)}`;
   });
-  const query = `SELECT ${expressions.join(", ")} FROM ${parquet(paths)} f`;
+  const query = `SELECT ${expressions.join(", ")} FROM ${source} f`;
   if (files[0].part === "all-but") return withoutRows(session, table, files, query);
   await session.run(`CREATE OR REPLACE TEMP TABLE ${table} (file_index INTEGER, file_row UINTEGER)`);
   for (const [index, { rows }] of files.entries()) await session.appendPositions(table, index, rows);

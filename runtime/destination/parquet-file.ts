@@ -1,9 +1,15 @@
 import type { ColumnSchema } from "../change/table-schema";
 import { quoteIdentifier } from "../postgres/identifier";
-import { type DuckDbQueries, literal } from "./duckdb-session";
+import { type DuckDbQueries, literal, parquet } from "./duckdb-session";
 
 /** A column as SQL names it in files and queries of ours. */
 export const name = (column: ColumnSchema): string => quoteIdentifier(column.physicalName);
+
+/** Names of the columns that any of these files has. */
+export async function presentColumns(session: DuckDbQueries, paths: string[]): Promise<Set<string>> {
+  const rows = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${parquet(paths)}`);
+  return new Set(rows.map((row) => row.column_name));
+}
 
 /** Writes the rows of a query, which gives these columns (and maybe others), into a Parquet file; returns their number. */
 export async function writeParquet(
@@ -12,12 +18,47 @@ export async function writeParquet(
   columns: ColumnSchema[],
   path: string,
 ): Promise<number> {
+  const options = await parquetOptions(session, query, columns);
+  const rows = await session.rows<{ Count: bigint }>(`COPY (${query}) TO ${literal(path)} (${options.join(", ")})`);
+  return Number(rows[0].Count);
+}
+
+export interface WrittenPartition {
+  /** absolute */
+  filename: string;
+  count: bigint;
+  file_size_bytes: bigint;
+  /** texts of the partition columns' values, by their names */
+  partition_keys: { key: string; value: string | null }[];
+}
+
+/** The same into files of one partition each, below a folder; they don't have the partition columns. */
+export async function writePartitions(
+  session: DuckDbQueries,
+  query: string,
+  columns: ColumnSchema[],
+  partition: ColumnSchema[],
+  folder: string,
+  prefix: string,
+): Promise<WrittenPartition[]> {
+  const stored = columns.filter(
+    (column) => !partition.some(({ physicalName }) => physicalName === column.physicalName),
+  );
+  const options = [
+    ...(await parquetOptions(session, query, stored)),
+    `PARTITION_BY (${partition.map(name).join(", ")})`,
+    `FILENAME_PATTERN ${literal(`${prefix}-{uuid}`)}`,
+    "RETURN_STATS",
+  ];
+  return session.rows<WrittenPartition>(`COPY (${query}) TO ${literal(folder)} (${options.join(", ")})`);
+}
+
+async function parquetOptions(session: DuckDbQueries, query: string, columns: ColumnSchema[]): Promise<string[]> {
   const ids = columns.map((column) => `${name(column)}: ${column.attributeNumber}`);
   const options = ["FORMAT parquet", "COMPRESSION zstd", `FIELD_IDS {${ids.join(", ")}}`];
   // DuckDB 1.5 takes 0 and -0 for one entry of a dictionary.
   if (await hasMinusZero(session, query, columns)) options.push("DICTIONARY_SIZE_LIMIT 0");
-  const rows = await session.rows<{ Count: bigint }>(`COPY (${query}) TO ${literal(path)} (${options.join(", ")})`);
-  return Number(rows[0].Count);
+  return options;
 }
 
 async function hasMinusZero(session: DuckDbQueries, query: string, columns: ColumnSchema[]): Promise<boolean> {

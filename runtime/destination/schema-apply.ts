@@ -1,7 +1,7 @@
 import { failpoint } from "../failpoint";
 import { type DuckDbSession, parquet } from "./duckdb-session";
-import { liveRowsQuery, presentColumns } from "./live-rows";
-import { name } from "./parquet-file";
+import { liveRowsQuery } from "./live-rows";
+import { name, presentColumns } from "./parquet-file";
 import { compareSchemas } from "./schema-evolution";
 import { type TargetTable, targetColumns } from "./target-table";
 import type { WorkingTable } from "./working-table";

@@ -54,16 +54,19 @@ export async function applyPlan(
   source = table,
 ): Promise<boolean> {
   const startedMs = performance.now();
+  // What options can't be is told before anything is touched.
+  for (const { schemaId } of plan.steps) await context.target(schemaId);
   const working = await WorkingTable.open(table, context.session, source, context.lost);
   working.stored = storedOptions(source.snapshot.metaData, context.tableId);
-  const isAtHome = source === table && working.stored !== null;
+  // What a damaged file had can't be told.
+  const tellsChanges = source === table && working.stored !== null && context.lost.size === 0;
   let keepFiles = false;
   try {
     for (const step of plan.steps) await applyStep(working, step, context);
     await rewriteDeleted(working, plan, context);
     const target = await context.target(schemaAfter(plan) as number);
     const feed: ChangeFeed =
-      isAtHome && target.stored.options.changeDataFeed
+      tellsChanges && target.stored.options.changeDataFeed
         ? await writeChangeFeed(context.session, working, target)
         : { kind: "derived" };
     const nowMs = Date.now();
@@ -237,7 +240,10 @@ function describeTable(
 
 function sameMetaData(a: MetaData, b: MetaData): boolean {
   const entries = (metaData: MetaData) => JSON.stringify(Object.entries(metaData.configuration).sort());
-  return a.name === b.name && a.schemaString === b.schemaString && entries(a) === entries(b);
+  const partition = (metaData: MetaData) => JSON.stringify(metaData.partitionColumns);
+  return (
+    a.name === b.name && a.schemaString === b.schemaString && partition(a) === partition(b) && entries(a) === entries(b)
+  );
 }
 
 /** What history says of the commit; `sluice` carries the counters of the table's life. */

@@ -1,11 +1,12 @@
 import type { ColumnSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import { type CompactionOptions, type CompactionStep, type FileState, planCompaction } from "./compaction-plan";
-import { type Action, type AddFile, type CommitInfo, recordCount } from "./delta/actions";
+import { type Action, type AddFile, type CommitInfo, type MetaData, recordCount } from "./delta/actions";
 import type { DeltaTable } from "./delta/delta-table";
 import type { DuckDbSession } from "./duckdb-session";
 import { liveRowsQuery } from "./live-rows";
 import { isFloating, name } from "./parquet-file";
+import { partitionKey } from "./partition";
 import { tableColumns } from "./table-columns";
 import { WorkingTable } from "./working-table";
 
@@ -23,21 +24,41 @@ export interface Compaction {
   bytesWritten: number;
 }
 
+/** Files of one partition only are merged. */
+function planPartitions({ snapshot }: DeltaTable, options: CompactionOptions, bytesMax: number): CompactionStep | null {
+  const partitions = new Map<string, FileState[]>();
+  for (const add of snapshot.files.values()) {
+    const key = partitionKey(add.partitionValues);
+    const group = partitions.get(key) ?? [];
+    group.push(fileState(add));
+    partitions.set(key, group);
+  }
+  for (const group of partitions.values()) {
+    const step = planCompaction(group, options, bytesMax);
+    if (step !== null) return step;
+  }
+  return null;
+}
+
 /** Files of a table's newest version, as its log tells of them. */
 export function fileStates({ snapshot }: DeltaTable): FileState[] {
-  return [...snapshot.files.values()].map((add) => ({
+  return [...snapshot.files.values()].map(fileState);
+}
+
+function fileState(add: AddFile): FileState {
+  return {
     path: add.path,
     bytes: add.size,
     records: recordCount(add) ?? 0,
     deleted: add.deletionVector?.cardinality ?? 0,
-  }));
+  };
 }
 
 /** What compaction of a table would do next; null when nothing is worth its cost, or its columns aren't ours to write. */
 export function nextCompaction(table: DeltaTable, options: CompactionOptions, bytesMax: number): CompactionStep | null {
   const { metaData } = table.snapshot;
-  if (metaData === null || metaData.partitionColumns.length > 0 || tableColumns(metaData) === null) return null;
-  const step = planCompaction(fileStates(table), options, bytesMax);
+  if (metaData === null || tableColumns(metaData) === null) return null;
+  const step = planPartitions(table, options, bytesMax);
   const hasVectors = metaData.configuration["delta.enableDeletionVectors"] === "true";
   return step?.kind === "part" && !hasVectors ? null : step;
 }
@@ -60,7 +81,7 @@ export async function compactTable(
   const working = await WorkingTable.open(table, session);
   let keepFiles = false;
   try {
-    working.setColumns(columns);
+    working.setColumns(columns, partitionOf(table.snapshot.metaData, columns));
     const indexes = adds.map((add) => working.paths.indexOf(table.filePath(add)));
     let part = 1;
     if (step.kind === "merge") {
@@ -113,6 +134,10 @@ async function moveRows(
   const moved = Uint32Array.from({ length: end - first }, (_, at) => first + at);
   working.delete(fileIndex, moved);
   return moved.length / records;
+}
+
+function partitionOf(metaData: MetaData | null, columns: ColumnSchema[]): ColumnSchema[] {
+  return (metaData?.partitionColumns ?? []).flatMap((each) => columns.find((column) => column.name === each) ?? []);
 }
 
 /** The least number that isn't among these, which ascend. */

@@ -1,6 +1,7 @@
 import { defaultTableOptions } from "../table-options";
 import type { MetaData } from "./delta/actions";
 import { ownerProperties } from "./delta/table-metadata";
+import { tableColumns } from "./table-columns";
 import { type StoredOptions, storedOptionsSchema, type TargetTable, targetColumns } from "./target-table";
 
 /** By which options a table's rows were made; null when it isn't this source table's. */
@@ -11,6 +12,16 @@ export function storedOptions(metaData: MetaData | null, tableId: string): Store
   if (text === undefined) return { options: defaultTableOptions, columns: {} };
   const parsed = storedOptionsSchema.safeParse(JSON.parse(text));
   return parsed.success ? parsed.data : null;
+}
+
+/** Physical names of the columns that a table's options say its rows are clustered by; without those dropped since. */
+export function clusterNames(metaData: MetaData | null, tableId: string): string[] {
+  const stored = storedOptions(metaData, tableId);
+  const columns = tableColumns(metaData) ?? [];
+  return (stored?.options.clusterBy ?? []).flatMap((each) => {
+    const found = columns.find(({ attributeNumber }) => stored?.columns[each]?.includes(attributeNumber));
+    return found === undefined ? [] : [found.physicalName];
+  });
 }
 
 function sourceName({ schema, name }: TargetTable["source"]): string {
@@ -53,7 +64,7 @@ export function buildMetaData(
     description: previous?.description,
     format: { provider: "parquet", options: {} },
     schemaString: schemaString(target),
-    partitionColumns: [],
+    partitionColumns: target.partition.map(({ name }) => name),
     configuration: {
       ...previous?.configuration,
       "delta.columnMapping.mode": "name",

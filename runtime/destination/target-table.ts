@@ -5,6 +5,7 @@ import { quoteIdentifier } from "../postgres/identifier";
 import { placeOf, type TableMode, type TableOptions, tableOptionsSchema } from "../table-options";
 import { duckDbType } from "./delta/table-metadata";
 import { name } from "./parquet-file";
+import { canPartition } from "./partition";
 
 /** A source's table as the destination has it, by the options of the pipeline. */
 export interface TargetTable {
@@ -12,6 +13,8 @@ export interface TargetTable {
   /** its place, and the source's columns that it has, with types and key as they are there */
   schema: TableSchema;
   mode: TableMode;
+  /** of the source's columns those by which rows are in files apart, in order */
+  partition: ColumnSchema[];
   /** columns of ours after those of the source */
   meta: ColumnSchema[];
   /** SQL over a staged row that gives a column, by physical name, where it isn't the staged value */
@@ -100,7 +103,7 @@ export function targetTable(
   const included = options.include === undefined ? null : numbers(options.include);
   const excluded = numbers(options.exclude);
   const hashed = numbers(options.hash);
-  numbers(options.key);
+  for (const list of [options.key, options.partitionBy, options.clusterBy]) numbers(list);
   const key = (options.key ?? []).map((each) => meant[each][0]);
   const expressions = new Map<string, string>();
   const columns: ColumnSchema[] = [];
@@ -120,13 +123,23 @@ export function targetTable(
   const target = { ...schema, ...placeOf(schema, options), columns };
   checkKey(schema, target, options);
   checkNames(label, columns, meta, options.changeDataFeed);
+  const chosen = (list: "partitionBy" | "clusterBy") => chosenColumns(label, columns, list, options[list] ?? [], meant);
+  const partition = chosen("partitionBy");
+  checkPartition(label, columns, partition);
+  chosen("clusterBy");
+  for (const column of partition) {
+    const text = expressions.get(column.physicalName) ?? name(column);
+    // To Delta the empty text of a partition is NULL.
+    if (column.deltaType === "string") expressions.set(column.physicalName, `nullif(${text}, '')`);
+  }
   return {
     source: { schema: schema.schema, name: schema.name },
     schema: target,
     mode: options.mode,
+    partition,
     meta,
     expressions,
-    isWhole: expressions.size === 0 && columns.length === schema.columns.length,
+    isWhole: expressions.size === 0 && partition.length === 0 && columns.length === schema.columns.length,
     stored: { options, columns: meant },
   };
 }
@@ -168,6 +181,36 @@ function checkNames(label: string, columns: ColumnSchema[], meta: ColumnSchema[]
       "Exclude that column, rename it, or leave changeDataFeed out.",
     );
   }
+}
+
+/** The columns that an option names, in its order. */
+function chosenColumns(
+  label: string,
+  columns: ColumnSchema[],
+  option: string,
+  names: string[],
+  meant: StoredOptions["columns"],
+): ColumnSchema[] {
+  return names.map((each) => {
+    const found = columns.find(({ attributeNumber }) => meant[each].includes(attributeNumber));
+    if (found !== undefined) return found;
+    throw misfit(
+      `table ${label}: column ${each} of ${option} isn't in the destination`,
+      `Name columns that the destination has; another partitionBy needs onChange: "refresh" and sluice resync.`,
+    );
+  });
+}
+
+function checkPartition(label: string, columns: ColumnSchema[], partition: ColumnSchema[]): void {
+  const wrong = partition.find(({ deltaType }) => !canPartition(deltaType));
+  if (wrong !== undefined) {
+    throw misfit(
+      `table ${label} can't be partitioned by column ${wrong.name}, which has the Delta type ${wrong.deltaType}`,
+      "Partition by columns of text, whole numbers, decimals, dates or booleans.",
+    );
+  }
+  if (partition.length === 0 || partition.length < columns.length) return;
+  throw misfit(`table ${label} has no column beside those of partitionBy`, "Leave one out of partitionBy.");
 }
 
 function misfit(message: string, remedy: string): SluiceError {

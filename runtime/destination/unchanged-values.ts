@@ -1,11 +1,12 @@
 import { type ColumnSchema, keyColumns } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
-import { type DuckDbSession, parquet } from "./duckdb-session";
+import type { DuckDbSession } from "./duckdb-session";
 import { candidateFiles } from "./file-pruning";
 import { keepLatest, keyNames } from "./keyed-changes";
-import { presentColumns, tableRows } from "./live-rows";
+import { tableRows } from "./live-rows";
 import { name } from "./parquet-file";
+import { filesRelation } from "./partition";
 import { loadVectors, positionColumns } from "./row-positions";
 import { projection, type TargetTable } from "./target-table";
 import type { WorkingTable } from "./working-table";
@@ -175,14 +176,13 @@ async function readOldValues(
   );
   // Only the files with such rows are read again; their values are large.
   for (const fileIndex of used) {
-    const path = working.paths[fileIndex];
-    const present = await presentColumns(session, [path]);
+    const { source, present } = await filesRelation(session, [working.file(fileIndex)], working.types);
     const values = columns.map((column) => {
       const value = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
       return `, ${value}::${duckDbType(column.deltaType)}`;
     });
     await session.run(
-      `INSERT INTO old_values SELECT r._position${values.join("")} FROM ${parquet([path])} f
+      `INSERT INTO old_values SELECT r._position${values.join("")} FROM ${source} f
        JOIN old_rows r ON r.file_index = ${fileIndex} AND f.file_row_number = r.file_row`,
     );
   }

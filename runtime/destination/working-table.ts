@@ -1,6 +1,5 @@
-import { randomUUID } from "node:crypto";
-import { mkdir, rm, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, rm } from "node:fs/promises";
+import { dirname, join, relative } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
 import { addRows, newRowSet, type RowSet, rowsWithout } from "./delta/deletion-vector";
@@ -11,15 +10,15 @@ import type { DeltaTable } from "./delta/delta-table";
 import { linkFile, linkOrCopy } from "./delta/file-link";
 import { readFileStatistics, withTightBounds } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
-import { type DuckDbSession, literal } from "./duckdb-session";
+import { type DuckDbQueries, type DuckDbSession, literal } from "./duckdb-session";
 import type { FileRows } from "./live-rows";
-import { writeParquet } from "./parquet-file";
+import { name } from "./parquet-file";
+import { type TableFile, withoutPartition } from "./partition";
+import { type FileTarget, logPath, type WrittenFile, writeTableFiles } from "./partitioned-files";
 import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 
 /** A Parquet file of the table as a batch sees it. */
-interface WorkingFile {
-  /** absolute */
-  path: string;
+interface WorkingFile extends TableFile {
   /** rows, deleted ones included */
   records: number;
   bytes: number;
@@ -47,6 +46,8 @@ export class WorkingTable {
   /** types of the columns that rows have now, by physical name */
   types: ReadonlyMap<string, string>;
   private columns: ColumnSchema[] = [];
+  /** by which rows are in files apart, in order */
+  private partition: ColumnSchema[] = [];
   /** options that rows were made by; null when there are none of this source table */
   stored: StoredOptions | null = null;
 
@@ -86,15 +87,18 @@ export class WorkingTable {
       const path = table.filePath(add);
       const records = recordCount(add) ?? (await countRecords(path, session));
       const active = files.get(add.path) ?? null;
-      working.files.push({ path, records, bytes: add.size, add, active, deleted: null, changed: false });
+      const { partitionValues, size: bytes } = add;
+      working.files.push({ path, partitionValues, records, bytes, add, active, deleted: null, changed: false });
     }
     for (const active of files.values()) {
       if (source.snapshot.files.has(active.path) && !lost.has(active.path)) continue;
       const path = table.filePath(active);
+      const { partitionValues, size: bytes } = active;
       working.dropped.push({
         path,
+        partitionValues,
         records: 0,
-        bytes: active.size,
+        bytes,
         add: active,
         active,
         deleted: null,
@@ -105,12 +109,13 @@ export class WorkingTable {
   }
 
   setTarget(target: TargetTable): void {
-    this.setColumns(targetColumns(target));
+    this.setColumns(targetColumns(target), target.partition);
     this.stored = target.stored;
   }
 
-  setColumns(columns: ColumnSchema[]): void {
+  setColumns(columns: ColumnSchema[], partition: ColumnSchema[]): void {
     this.columns = columns;
+    this.partition = partition;
     this.types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
   }
 
@@ -124,6 +129,12 @@ export class WorkingTable {
     return this.files.map((file) => file.path);
   }
 
+  /** `paths[fileIndex]` with its partition. */
+  file(fileIndex: number): TableFile {
+    const { path, partitionValues } = this.files[fileIndex];
+    return { path, partitionValues };
+  }
+
   /** Rows of `paths[fileIndex]`, deleted ones included. */
   recordsOf(fileIndex: number): number {
     return this.files[fileIndex].records;
@@ -135,57 +146,80 @@ export class WorkingTable {
     this.files = [];
   }
 
-  /** Takes a staged file as it is: a hard link where the file system can, else a copy. Its name is always the same. */
+  /**
+   * Takes a staged file of a table without partitions as it is: a hard link where the file system can, else a copy. Its
+   * name is always the same.
+   */
   async join(stagedPath: string, name: string, records: number, bytes: number): Promise<void> {
     const path = join(this.table.path, name);
     await linkOrCopy(stagedPath, path, bytes);
-    this.files.push(newFile(path, records, bytes));
-    this.rowsInserted += records;
+    this.add([newFile({ path, partitionValues: {}, records, bytes })]);
   }
 
-  /** Writes the rows of a query, which gives these columns, into a new file; none when there are no rows. */
+  /** Writes the rows of a query, which gives these columns, into new files, one for each partition; none for no rows. */
   async insert(query: string, columns: ColumnSchema[]): Promise<void> {
     this.add(await this.write(query, columns));
   }
 
-  /** The same while other work is done, of which the new file is no part. */
+  /** The same while other work is done, of which the new files are no part. */
   async insertBeside(query: string, columns: ColumnSchema[], work: () => Promise<void>): Promise<void> {
-    const [written, done] = await Promise.allSettled([this.write(query, columns, true), work()]);
+    const [written, done] = await Promise.allSettled([this.write(query, columns, this.session.beside), work()]);
     if (done.status === "rejected") throw done.reason;
     if (written.status === "rejected") throw written.reason;
     this.add(written.value);
   }
 
-  private add(file: WorkingFile | null): void {
-    if (file === null) return;
-    this.files.push(file);
-    this.rowsInserted += file.records;
+  private add(files: WorkingFile[]): void {
+    this.files.push(...files);
+    for (const { records } of files) this.rowsInserted += records;
   }
 
-  /** The rows of a query are those of some files from now on, which go. Positions in `paths` change. */
+  /** The rows of a query are those of some files of one partition from now on, which go. Positions in `paths` change. */
   async rewrite(fileIndexes: number[], query: string, columns: ColumnSchema[]): Promise<void> {
-    const file = await this.write(query, columns);
     const replaced = new Set(fileIndexes.map((index) => this.files[index]));
+    const files = await this.writeOfOne([...replaced], query, columns);
     this.files = this.files.filter((each) => !replaced.has(each));
-    if (file !== null) this.files.splice(Math.min(...fileIndexes), 0, file);
+    this.files.splice(Math.min(...fileIndexes), 0, ...files);
     for (const each of replaced) {
       this.dropped.push(each);
       if (this.written.delete(each.path)) await rm(each.path, { force: true });
     }
   }
 
-  /** null when there are no rows */
-  private async write(query: string, columns: ColumnSchema[], isBeside = false): Promise<WorkingFile | null> {
-    const path = join(this.table.path, `part-${randomUUID()}.parquet`);
-    this.written.add(path);
-    const session = isBeside ? this.session.beside : this.session;
-    const records = await writeParquet(session, query, columns, path);
-    if (records === 0) {
-      await rm(path, { force: true });
-      return null;
-    }
-    await flush(path);
-    return newFile(path, records, (await stat(path)).size);
+  private async write(
+    query: string,
+    columns: ColumnSchema[],
+    session: DuckDbQueries = this.session,
+  ): Promise<WorkingFile[]> {
+    const files = await writeTableFiles(session, query, columns, this.fileTarget("", "part"));
+    return files.map(newFile);
+  }
+
+  /** The same for rows of files of one partition, in their order. */
+  private async writeOfOne(of: WorkingFile[], query: string, columns: ColumnSchema[]): Promise<WorkingFile[]> {
+    if (this.partition.length === 0) return this.write(query, columns);
+    const [{ partitionValues, path }] = of;
+    const stored = withoutPartition(columns, this.partition);
+    const place = { ...this.fileTarget(relative(this.folder, dirname(path)), "part"), partition: [] };
+    const files = await writeTableFiles(
+      this.session,
+      `SELECT ${stored.map(name).join(", ")} FROM (${query})`,
+      stored,
+      place,
+    );
+    return files.map((file) => newFile({ ...file, partitionValues }));
+  }
+
+  /** Where files of this batch go, which go again where it isn't committed. */
+  fileTarget(below: string, prefix: string): FileTarget {
+    return {
+      folder: this.table.path,
+      below,
+      prefix,
+      partition: this.partition,
+      temporaryPath: this.session.temporaryPath,
+      onFile: (path) => this.written.add(path),
+    };
   }
 
   /** Rows of `paths[fileIndex]` that are deleted already; load it before `isLive` and `delete`. */
@@ -234,16 +268,18 @@ export class WorkingTable {
    */
   async changedRows(): Promise<{ before: FileRows[]; after: FileRows[] }> {
     const [before, after]: FileRows[][] = [[], []];
-    for (const { path, active } of this.dropped) {
-      if (active !== null) before.push({ path, part: "all-but", rows: await this.committedVector(active) });
+    for (const { path, partitionValues, active } of this.dropped) {
+      if (active === null) continue;
+      before.push({ path, partitionValues, part: "all-but", rows: await this.committedVector(active) });
     }
-    for (const [index, { path, active, changed, deleted }] of this.files.entries()) {
-      if (active === null) after.push({ path, part: "all-but", rows: await this.deletedRows(index) });
-      else if (changed) {
+    for (const [index, { path, partitionValues, active, changed, deleted }] of this.files.entries()) {
+      if (active === null) {
+        after.push({ path, partitionValues, part: "all-but", rows: await this.deletedRows(index) });
+      } else if (changed) {
         const known = active.deletionVector
           ? await readDeletionVector(this.folder, active.deletionVector)
           : newRowSet();
-        before.push({ path, part: "only", rows: rowsWithout(deleted as RowSet, known) });
+        before.push({ path, partitionValues, part: "only", rows: rowsWithout(deleted as RowSet, known) });
         known.dispose();
       }
     }
@@ -256,11 +292,6 @@ export class WorkingTable {
     const numbers = Uint32Array.from(rows);
     rows.dispose();
     return numbers;
-  }
-
-  /** A file that this batch has written beside the table's own: it goes where the batch isn't committed. */
-  own(path: string): void {
-    this.written.add(path);
   }
 
   /**
@@ -287,13 +318,16 @@ export class WorkingTable {
     if (fileName !== null) this.written.add(join(this.table.path, fileName));
     for (const [index, file] of rewritten.entries()) adds.push({ file, vector: descriptors[index] });
     const counts = new Map(adds.flatMap(({ file }) => (file.add?.stats ? [] : [[file.path, file.records] as const])));
-    const statistics = counts.size === 0 ? null : await readFileStatistics(this.session, counts, this.columns);
+    const statistics =
+      counts.size === 0
+        ? null
+        : await readFileStatistics(this.session, counts, withoutPartition(this.columns, this.partition));
     await flush(this.table.path);
     return [
       ...removes,
       ...adds.map(({ file, vector }) => {
         const stats = statistics?.get(file.path) ?? file.add?.stats;
-        return addAction(file, vector, stats, nowMs, dataChange);
+        return addAction(this.table.path, file, vector, stats, nowMs, dataChange);
       }),
     ];
   }
@@ -312,11 +346,12 @@ export class WorkingTable {
   }
 }
 
-function newFile(path: string, records: number, bytes: number): WorkingFile {
-  return { path, records, bytes, add: null, active: null, deleted: null, changed: false };
+function newFile(written: WrittenFile): WorkingFile {
+  return { ...written, add: null, active: null, deleted: null, changed: false };
 }
 
 function addAction(
+  tablePath: string,
   file: WorkingFile,
   vector: DeletionVectorDescriptor | null,
   stats: string | null | undefined,
@@ -325,8 +360,8 @@ function addAction(
 ): Action {
   return {
     add: {
-      path: file.add?.path ?? encodeURIComponent(basename(file.path)),
-      partitionValues: file.add?.partitionValues ?? {},
+      path: file.add?.path ?? logPath(tablePath, file.path),
+      partitionValues: file.partitionValues,
       size: file.bytes,
       modificationTime: file.add?.modificationTime ?? nowMs,
       dataChange,

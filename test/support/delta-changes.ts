@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { openDelta, readDeltaRows, readParquetColumns, widen } from "./delta-reader";
+import { openDelta, partitionValue, readDeltaRows, readParquetColumns, widen } from "./delta-reader";
 
 export type ChangeType = "insert" | "update_preimage" | "update_postimage" | "delete";
 
@@ -12,6 +12,7 @@ export interface DeltaChange {
 interface FileAction {
   path: string;
   dataChange: boolean;
+  partitionValues: Record<string, string | null>;
   deletionVector?: unknown;
 }
 
@@ -47,11 +48,15 @@ export async function readDeltaChanges(
     return { changes, isDerived: true };
   }
   const { columns } = await openDelta(path, { version });
-  for (const { path: file, dataChange } of feed) {
+  for (const { path: file, dataChange, partitionValues } of feed) {
     if (dataChange !== false || !file.startsWith("_change_data/")) throw new Error(`version ${version}: cdc ${file}`);
     const wanted = [...columns, { name: "_change_type", type: "string", physicalName: "_change_type" }];
     const { values, total } = await readParquetColumns(join(path, decodeURIComponent(file)), wanted);
-    const typed = wanted.map(({ type, physicalName }) => widen(type, values.get(physicalName) as unknown[]));
+    const typed = wanted.map(({ type, physicalName }) => {
+      const text = partitionValues[physicalName];
+      if (text === undefined) return widen(type, values.get(physicalName) as unknown[]);
+      return new Array(total).fill(partitionValue(type, text));
+    });
     for (let at = 0; at < total; at++) {
       changes.push({
         type: String(typed[columns.length][at]) as ChangeType,

@@ -38,6 +38,7 @@ interface Add {
   path: string;
   size: number | bigint;
   stats?: string;
+  partitionValues: Record<string, string | null>;
   deletionVector?: Vector | null;
 }
 interface Vector {
@@ -192,6 +193,12 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
       [physicalName, { type, values: widen(type, values.get(physicalName) as unknown[]) }] as const,
   );
   checkStatistics(file.path, file.stats as string, new Map(typed));
+  for (const { physicalName, type } of wanted) {
+    const text = file.partitionValues[physicalName];
+    if (text === undefined) continue;
+    if (values.get(physicalName)?.some((value) => value !== null)) throw new Error(`${file.path} has ${physicalName}`);
+    values.set(physicalName, new Array(total).fill(partitionValue(type, text)));
+  }
   const deleted = await deletedRows(path, file.deletionVector ?? null);
   const columns = wanted.map(({ physicalName, type }) => widen(type, values.get(physicalName) as unknown[]));
   if (deleted === null) return { columns, count: total };
@@ -199,6 +206,17 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
     columns: columns.map((column) => column.filter((_, row) => deleted[row] !== 1)),
     count: total - Number(file.deletionVector?.cardinality ?? 0),
   };
+}
+
+/** A value of a partition column by its text; an empty one is NULL. */
+export function partitionValue(type: string, text: string | null): unknown {
+  if (text === null || text === "") return null;
+  if (type === "long") return BigInt(text);
+  if (type === "short" || type === "integer") return Number(text);
+  if (type === "boolean") return text === "true";
+  if (type === "date") return Date.parse(`${text}T00:00:00Z`) / 86_400_000;
+  if (type === "string" || type.startsWith("decimal")) return text;
+  throw new Error(`no partition value of type ${type}`);
 }
 
 /** Integers as the table's type has them, whatever the file's. */

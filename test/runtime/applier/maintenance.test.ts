@@ -120,6 +120,7 @@ describe("vacuum", () => {
       bytesMax: 1e9,
       mayVacuum: true,
       keyNames: async () => [],
+      clusterNames: [],
     });
     await session.close();
     expect(await readDeltaRows(path())).toHaveLength(2);

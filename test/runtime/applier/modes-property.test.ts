@@ -42,7 +42,9 @@ describe("a table of each mode", () => {
         const log = await StagedLog.open();
         const options = [...modes.map((mode) => ({ mode })), { mode: "append" as const, beforeImage: true }];
         const tables = options.map((given, index): NamedTableOptions => {
-          return { ...defaultTableOptions, schema: "public", name: `t${index + 1}`, ...given };
+          // Half of them are partitioned, by a column that updates change.
+          const partition = index % 2 === sequence.length % 2 ? { partitionBy: ["name"] } : {};
+          return { ...defaultTableOptions, schema: "public", name: `t${index + 1}`, ...given, ...partition };
         });
         const apply = () =>
           runApplier(log.config({ tables, maintenance: eagerMaintenance }), {

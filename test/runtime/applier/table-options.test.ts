@@ -282,6 +282,11 @@ describe("a change of options", () => {
       [{ hash: ["a"] }, {}, "refresh"],
     ],
     key: [[{ key: ["a"] }, { key: ["a", "b"] }, "refresh"]],
+    partitionBy: [
+      [{}, { partitionBy: ["a"] }, "refresh"],
+      [{ partitionBy: ["a", "b"] }, { partitionBy: ["b", "a"] }, "refresh"],
+    ],
+    clusterBy: [[{ clusterBy: ["a", "b"] }, { clusterBy: ["b"] }, "in-place"]],
     destination: [
       [{}, { destination: { name: "x" } }, "in-place"],
       [{ destination: { schema: "x" } }, { destination: { name: "x" } }, "in-place"],
