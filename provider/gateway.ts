@@ -37,6 +37,11 @@ export interface SpoolArgs {
 export interface TypeArgs {
   /** numeric without precision: `decimal`, the default, is DECIMAL(38, 18); `string` is STRING and holds every value. */
   unconstrainedNumeric?: pulumi.Input<"decimal" | "string">;
+  /**
+   * Arrays: `text`, the default, is STRING, as PostgreSQL writes them; `nested` is ARRAY of one dimension, without bounds:
+   * one of more dimensions is a value that its Delta type can't hold.
+   */
+  arrays?: pulumi.Input<"text" | "nested">;
   /** A value that its Delta type can't hold: `null`, the default, is NULL and counted; `stop` stops its table alone. */
   unrepresentable?: pulumi.Input<"null" | "stop">;
 }

@@ -60,6 +60,12 @@ export const typeOptionsSchema = z.strictObject({
   /** numeric without precision; default `decimal`: DECIMAL(38, 18), `string`: STRING, its digits as PostgreSQL has them */
   unconstrainedNumeric: z.enum(["decimal", "string"]).default("decimal"),
   /**
+   * arrays; default `text`: STRING, as PostgreSQL writes them; `nested`: ARRAY of what their elements' type is kept as.
+   * Then bounds are lost, and an array of more than one dimension is a value that its Delta type can't hold; in a key so
+   * is one whose lower bound isn't 1.
+   */
+  arrays: z.enum(["text", "nested"]).default("text"),
+  /**
    * a value that its Delta type can't hold; default `null`: NULL, counted, `stop`: its table stops and says so, the others
    * go on. In a key it always stops the table: NULL would make one row of two.
    */

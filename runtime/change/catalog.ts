@@ -6,7 +6,7 @@ import { quoteIdentifier, quoteTable } from "../postgres/identifier";
 import { publishedRelationsSql } from "../postgres/published-relations";
 import { readServerVersion } from "../postgres/server-version";
 import { pinnedSessionSettings } from "../postgres/session-settings";
-import { ddlCaptureNames, fileNodeSql } from "../postgres/table-description";
+import { ddlCaptureNames, type ElementDescription, elementSql, fileNodeSql } from "../postgres/table-description";
 import { membershipSql } from "./publication-membership";
 import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
 import { keptAs, moneyOid } from "./types";
@@ -41,6 +41,7 @@ interface ColumnRow {
   baseTypeOid: number;
   baseTypeModifier: number;
   isDomain: boolean;
+  element: ElementDescription | null;
   keyOrdinal: number | null;
   fileNode: number;
   primaryKeyOid: number;
@@ -80,7 +81,7 @@ export async function readTableSchemas(
             a.atttypid::int8::float8 AS "typeOid", a.atttypmod AS "typeModifier",
             pg_catalog.format_type(a.atttypid, a.atttypmod) AS "typeName",
             base.base_oid::int8::float8 AS "baseTypeOid", base.base_modifier AS "baseTypeModifier",
-            y.typtype = 'd' AS "isDomain", k.ordinal::int AS "keyOrdinal", (${fileNodeSql})::float8 AS "fileNode",
+            y.typtype = 'd' AS "isDomain", (${elementSql("a.atttypid")}) AS element, k.ordinal::int AS "keyOrdinal", (${fileNodeSql})::float8 AS "fileNode",
             coalesce((SELECT o.oid::int8::float8 FROM pg_catalog.pg_constraint o
                        WHERE o.conrelid = c.oid AND o.contype = 'p' AND NOT o.condeferrable), 0) AS "primaryKeyOid",
             c.relnatts::int AS "attributeCount", a.xmin::text::float8 AS xid,
@@ -110,7 +111,9 @@ export async function readTableSchemas(
       ORDER BY c.oid, a.attnum`,
     [publication, [end, drop], tableId],
   );
-  const moneyDigits = rows.some((row) => row.baseTypeOid === moneyOid) ? await readMoneyDigits(client) : 2;
+  const moneyDigits = rows.some((row) => (row.element?.oid ?? row.baseTypeOid) === moneyOid)
+    ? await readMoneyDigits(client)
+    : 2;
   const tables = new Map<string, CatalogTable>();
   for (const row of rows) {
     let table = tables.get(row.tableId);
@@ -127,9 +130,9 @@ export async function readTableSchemas(
       };
       tables.set(tableId, table);
     }
-    const { attributeNumber: number, column: name, typeOid, typeModifier, typeName, keyOrdinal } = row;
+    const { attributeNumber: number, column: name, typeOid, typeModifier, typeName, element, keyOrdinal } = row;
     const baseType = row.isDomain ? { oid: row.baseTypeOid, typeModifier: row.baseTypeModifier } : undefined;
-    const column = columnOf({ number, name, typeOid, typeModifier, typeName, baseType }, types, moneyDigits);
+    const column = columnOf({ number, name, typeOid, typeModifier, typeName, baseType, element }, types, moneyDigits);
     table.schema.columns.push({ ...column, keyOrdinal });
     (table.schema.origin as TableOrigin).columnXids[String(number)] = row.xid;
   }
@@ -161,6 +164,17 @@ export interface ColumnType {
   typeModifier: number;
   typeName: string;
   baseType?: { oid: number; typeModifier: number };
+  element?: ElementDescription | null;
+}
+
+/** pg_type.oid of a column's values: under a domain, and of an array's elements. */
+export function valueTypeOid({ typeOid, baseType, element }: ValueType): number {
+  return element?.oid ?? baseType?.oid ?? typeOid;
+}
+interface ValueType {
+  typeOid: number;
+  baseType?: { oid: number } | null;
+  element?: { oid: number } | null;
 }
 
 /** @param moneyDigits see `readMoneyDigits` */
@@ -170,19 +184,20 @@ export function columnOf(
   moneyDigits: number,
 ): Omit<ColumnSchema, "keyOrdinal"> {
   const { number, name, typeOid, typeModifier, typeName, baseType } = column;
-  const base = baseType === undefined ? {} : { baseType };
-  const isMoney = (baseType?.oid ?? typeOid) === moneyOid;
-  return {
-    attributeNumber: number,
-    name,
-    physicalName: `c${number}`,
+  const source = {
     typeOid,
     typeModifier,
-    ...base,
-    ...(isMoney && moneyDigits !== 2 ? { moneyDigits } : {}),
-    typeName,
-    ...keptAs({ typeOid, typeModifier, ...base }, types),
+    ...(baseType === undefined ? {} : { baseType }),
+    ...(column.element ? { element: elementOf(column.element, baseType?.typeModifier ?? typeModifier) } : {}),
+    ...(valueTypeOid(column) === moneyOid && moneyDigits !== 2 ? { moneyDigits } : {}),
   };
+  return { attributeNumber: number, name, physicalName: `c${number}`, ...source, typeName, ...keptAs(source, types) };
+}
+
+function elementOf(element: ElementDescription, arrayModifier: number): NonNullable<ColumnSchema["element"]> {
+  const { oid, delimiter } = element;
+  const typeModifier = element.typeModifier === -1 ? arrayModifier : element.typeModifier;
+  return { oid, typeModifier, ...(delimiter === "," ? {} : { delimiter }) };
 }
 
 /** @throws SluiceError `unsupported` when the publication's column list leaves out a part of the key */

@@ -2,7 +2,14 @@ import { SluiceError } from "../errors";
 import { UnrepresentableValue } from "./unrepresentable-value";
 
 /** How a column's values lie in memory: little-endian, i128 in two's complement; `bytes` as Parquet's PLAIN encoding has them. */
-export type Storage = "i8" | "i16" | "i32" | "i64" | "i128" | "f32" | "f64" | "bytes";
+export type Storage = "i8" | "i16" | "i32" | "i64" | "i128" | "f32" | "f64" | "bytes" | "list";
+
+export interface ListStorage {
+  /** of the elements; not `list` */
+  element: Storage;
+  /** whether a list whose bounds would be lost is one that the type can't hold: in a key, where it is told from others by them */
+  boundsMatter: boolean;
+}
 
 /** Offsets into a heap have 32 bits. */
 export const heapBytesMax = 0xffff_ffff;
@@ -12,11 +19,13 @@ const lengthBytes = 4;
 
 const roomyBytesMax = 256 * 1024 * 1024;
 
-const widths: Record<Storage, number> = { i8: 1, i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8, bytes: 0 };
+const widths: Record<Storage, number> = { i8: 1, i16: 2, i32: 4, i64: 8, i128: 16, f32: 4, f64: 8, bytes: 0, list: 0 };
+
+const firstElements = 1024;
 
 /** No object for each value: one column's values, from which pages are copied as they are. Rows are written in order. */
 export class ColumnBuffer {
-  /** bytes of a value; 0 for `bytes` */
+  /** bytes of a value; 0 for `bytes` and `list` */
   readonly width: number;
   /** bit set = value present, least significant first */
   validity: Uint8Array;
@@ -27,12 +36,16 @@ export class ColumnBuffer {
   i64: BigInt64Array;
   f32: Float32Array;
   f64: Float64Array;
-  /** `bytes` only: where row n's value ends in `heap`; its length (uint32) and it start where row n-1's ends */
+  /**
+   * Where row n's value ends: of `bytes` in `heap`, its length (uint32) in front of it; of `list` in `elements`. It starts
+   * where row n-1's ends.
+   */
   ends: Uint32Array;
   heap: Buffer;
   heapLength = 0;
-  /** of lists: the values of all rows' lists, one after the other; `ends` tells where row n's list ends in them */
-  readonly elements: ColumnBuffer | null = null;
+  /** of `list`: the values of all rows' lists, one after the other; null for any other storage */
+  readonly elements: ColumnBuffer | null;
+  elementCount = 0;
   present = 0;
   /** values that the type can't hold */
   unrepresentable = 0;
@@ -42,10 +55,13 @@ export class ColumnBuffer {
     capacity: number,
     /** what becomes of a value that the type can't hold: NULL, or it is refused */
     private readonly unrepresentableIs: "null" | "refused" = "null",
+    /** of `list` */
+    private readonly list: ListStorage | null = null,
   ) {
     this.width = widths[storage];
     this.validity = new Uint8Array(capacity / 8);
-    this.ends = new Uint32Array(storage === "bytes" ? capacity : 0);
+    this.ends = new Uint32Array(this.width === 0 ? capacity : 0);
+    this.elements = list === null ? null : new ColumnBuffer(list.element, firstElements, unrepresentableIs);
     this.heap = storage === "bytes" ? Buffer.allocUnsafeSlow(capacity * 12) : Buffer.alloc(0);
     this.values = new ArrayBuffer(capacity * this.width);
     this.i8 = new Int8Array(this.values);
@@ -61,7 +77,7 @@ export class ColumnBuffer {
     const validity = new Uint8Array(capacity / 8);
     validity.set(this.validity);
     this.validity = validity;
-    if (this.storage === "bytes") {
+    if (this.width === 0) {
       const ends = new Uint32Array(capacity);
       ends.set(this.ends);
       this.ends = ends;
@@ -84,7 +100,13 @@ export class ColumnBuffer {
 
   /** What the buffers take. */
   get memoryBytes(): number {
-    return this.values.byteLength + this.validity.byteLength + this.ends.byteLength + this.heap.length;
+    const own = this.values.byteLength + this.validity.byteLength + this.ends.byteLength + this.heap.length;
+    return own + (this.elements?.memoryBytes ?? 0);
+  }
+
+  /** What the elements of lists take. */
+  get elementBytes(): number {
+    return this.elements === null ? 0 : this.elementCount * this.elements.width + this.elements.heapLength;
   }
 
   /** Forgets the rows from `rows` on. */
@@ -92,13 +114,21 @@ export class ColumnBuffer {
     const byte = rows >> 3;
     this.validity[byte] &= (1 << (rows & 7)) - 1;
     this.validity.fill(0, byte + 1);
-    if (this.width === 0) this.heapLength = rows === 0 ? 0 : this.ends[rows - 1];
+    if (this.width > 0) return;
+    const end = rows === 0 ? 0 : this.ends[rows - 1];
+    if (this.elements === null) this.heapLength = end;
+    else {
+      this.elementCount = end;
+      this.elements.truncate(end);
+    }
   }
 
   /** Empties it for other rows. Memory is kept; where a row is NULL the value of before stands, which nobody reads. */
   reset(): void {
     this.validity.fill(0);
     this.heapLength = 0;
+    this.elementCount = 0;
+    this.elements?.reset();
     this.present = 0;
     this.unrepresentable = 0;
   }
@@ -108,9 +138,33 @@ export class ColumnBuffer {
     this.present++;
   }
 
-  /** NULL, for a `bytes` column of row `row` too. */
+  /** NULL. */
   setNull(row: number): void {
-    if (this.width === 0) this.ends[row] = this.heapLength;
+    if (this.width === 0) this.ends[row] = this.elements === null ? this.heapLength : this.elementCount;
+  }
+
+  /** Room for one more element of the list that is being written. @returns its row in `elements` */
+  addElement(): number {
+    const elements = this.elements as ColumnBuffer;
+    const capacity = elements.validity.length * 8;
+    if (this.elementCount === capacity) elements.grow(capacity * 2);
+    return this.elementCount++;
+  }
+
+  /** The list of row `row` has the elements that were added since the row before. */
+  finishList(row: number): void {
+    this.ends[row] = this.elementCount;
+    this.markPresent(row);
+  }
+
+  /** A list that begins at another number than 1 is read; its elements aren't added yet. @throws UnrepresentableValue */
+  loseBounds(): void {
+    if (this.list?.boundsMatter === true) throw new UnrepresentableValue();
+  }
+
+  /** Values of `list` and its elements that the type can't hold. */
+  get unrepresentableValues(): number {
+    return this.unrepresentable + (this.elements?.unrepresentable ?? 0);
   }
 
   /**

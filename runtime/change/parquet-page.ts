@@ -256,6 +256,8 @@ function writeValues(
       else gather(buffer.i32, at >> 2, column, words, first, count);
       return at + values * column.width;
     }
+    case "list":
+      throw new Error("a list has no values but its elements'");
   }
 }
 

@@ -106,10 +106,10 @@ export function decideByRelation(
     const type = types[index];
     const attribute = table.attributes.find((one) => one.number === number);
     if (type === null || attribute === undefined) return { kind: "pending", reason: "a type of its columns is gone" };
-    const { typeName, baseType } = type;
+    const { typeName, baseType, element } = type;
     columns.push({
       attribute,
-      type: { number, name, typeOid, typeModifier, typeName, baseType: baseType ?? undefined },
+      type: { number, name, typeOid, typeModifier, typeName, baseType: baseType ?? undefined, element },
       keyOrdinal: key.get(number) ?? null,
     });
   }
@@ -267,6 +267,8 @@ function typeProblem(
   policy: ChangePolicy,
 ): string | null {
   if (sameType(before, after)) {
+    const isLearnt = before.element === undefined && after.element !== undefined;
+    if (isLearnt && before.deltaType !== after.deltaType) return "it is known only now what its elements are";
     return isSuspect && !plain ? "its values may have been rewritten (ALTER COLUMN … USING)" : null;
   }
   const became = `${before.typeName} became ${after.typeName}`;

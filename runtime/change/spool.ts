@@ -39,7 +39,7 @@ export interface SealedRows {
   inserts: number;
   updates: number;
   deletes: number;
-  /** of the source's messages */
+  /** of the source's messages, or of lists in memory where those are more */
   bytes: number;
   /** what the buffers take */
   memoryBytes: number;
@@ -77,6 +77,7 @@ export class TableSpool {
   private readonly isKey: boolean[];
   private readonly unrepresentableIs: ("null" | "refused")[];
   private readonly keyed: boolean;
+  private readonly hasLists: boolean;
   private meta: ColumnBuffer[] = [];
   private columns: ColumnBuffer[] = [];
   private spare: { capacity: number; columns: ColumnBuffer[] } | null = null;
@@ -103,6 +104,7 @@ export class TableSpool {
     );
     this.isKey = schema.columns.map((column) => column.keyOrdinal !== null);
     this.keyed = keyColumns(schema).length > 0;
+    this.hasLists = this.types.some((type) => type.element !== undefined);
     const count = schema.columns.length;
     this.newAt = new Int32Array(count);
     this.newLength = new Int32Array(count);
@@ -110,12 +112,15 @@ export class TableSpool {
     this.oldLength = new Int32Array(count);
   }
 
-  /** A tuple in `buffer[newTuple, end)`. @throws MalformedBytes, here and below, when it doesn't fill these bytes */
-  appendInsert(buffer: Buffer, newTuple: number, end: number, transaction: TransactionMeta): void {
+  /**
+   * A tuple in `buffer[newTuple, end)`. @returns bytes that it counts for, here and below
+   * @throws MalformedBytes, here and below, when it doesn't fill these bytes
+   */
+  appendInsert(buffer: Buffer, newTuple: number, end: number, transaction: TransactionMeta): number {
     this.locate(buffer, newTuple, end, this.newAt, this.newLength);
     this.writeTuple(buffer, changeOp.insert, this.newAt, this.newLength, transaction);
     this.inserts++;
-    this.bytes += end - newTuple;
+    return this.count(end - newTuple);
   }
 
   /** @param oldTuple -1 when there is none; it ends one byte before `newTuple` */
@@ -126,17 +131,27 @@ export class TableSpool {
     newTuple: number,
     end: number,
     transaction: TransactionMeta,
+  ): number {
+    this.writeUpdate(buffer, oldTuple, oldKind, newTuple, end, transaction);
+    this.updates++;
+    return this.count(end - (oldKind === null ? newTuple : oldTuple));
+  }
+
+  private writeUpdate(
+    buffer: Buffer,
+    oldTuple: number,
+    oldKind: "K" | "O" | null,
+    newTuple: number,
+    end: number,
+    transaction: TransactionMeta,
   ): void {
     const { newAt, newLength, oldAt, oldLength } = this;
     this.locate(buffer, newTuple, end, newAt, newLength);
-    this.updates++;
-    this.bytes += end - newTuple;
     if (oldKind === null) {
       this.writeTuple(buffer, changeOp.update, newAt, newLength, transaction);
       return;
     }
     this.locate(buffer, oldTuple, newTuple - 1, oldAt, oldLength);
-    this.bytes += newTuple - oldTuple;
     if (oldKind === "O") {
       // A whole old row holds what was not sent again.
       for (let index = 0; index < newAt.length; index++) {
@@ -160,11 +175,17 @@ export class TableSpool {
     this.writeTuple(buffer, changeOp.update, newAt, newLength, transaction);
   }
 
-  appendDelete(buffer: Buffer, oldTuple: number, _oldKind: "K" | "O", end: number, transaction: TransactionMeta): void {
+  appendDelete(
+    buffer: Buffer,
+    oldTuple: number,
+    _oldKind: "K" | "O",
+    end: number,
+    transaction: TransactionMeta,
+  ): number {
     this.locate(buffer, oldTuple, end, this.oldAt, this.oldLength);
     this.writeTuple(buffer, changeOp.delete, this.oldAt, this.oldLength, transaction);
     this.deletes++;
-    this.bytes += end - oldTuple;
+    return this.count(end - oldTuple);
   }
 
   /** A tuple of COPY BINARY in `row[start, end)`. */
@@ -197,7 +218,7 @@ export class TableSpool {
     }
     if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
     this.rows++;
-    this.bytes += end - start;
+    this.count(end - start);
   }
 
   /** Forgets the changes whose ordinal is at or above `ordinalEnd`; the spool holds one transaction's. */
@@ -248,7 +269,7 @@ export class TableSpool {
     for (const [index, buffer] of this.columns.entries()) {
       const { name, physicalName, attributeNumber } = schema.columns[index];
       columns.push({ name: physicalName, type: this.types[index].deltaType, fieldId: attributeNumber, buffer });
-      if (buffer.unrepresentable > 0) unrepresentable[name] = buffer.unrepresentable;
+      if (buffer.unrepresentableValues > 0) unrepresentable[name] = buffer.unrepresentableValues;
     }
     this.clear();
     const memoryBytes = columns.reduce((sum, { buffer }) => sum + buffer.memoryBytes, 0);
@@ -267,7 +288,7 @@ export class TableSpool {
     const buffers = columns.map(({ buffer }) => buffer);
     if (buffers.length === 0 || this.kind !== "snapshot") return;
     // Large values would keep their room for ever.
-    if (buffers.some((buffer) => buffer.heap.length > spareHeapBytesMax)) return;
+    if (buffers.some(({ heap, elements }) => heap.length + (elements?.memoryBytes ?? 0) > spareHeapBytesMax)) return;
     for (const buffer of buffers) buffer.reset();
     this.spare = { capacity: buffers[0].validity.length * 8, columns: buffers };
   }
@@ -324,6 +345,21 @@ export class TableSpool {
     this.rows++;
   }
 
+  /**
+   * Counts a message of so many bytes, or what lists take in memory where that is more: an element can have eight times
+   * the bytes of its text. @returns what was added
+   */
+  private count(messageBytes: number): number {
+    const before = this.bytes;
+    this.bytes += messageBytes;
+    if (this.hasLists) {
+      let lists = 0;
+      for (const buffer of this.columns) lists += buffer.elementBytes;
+      this.bytes = Math.max(this.bytes, lists);
+    }
+    return this.bytes - before;
+  }
+
   /** A value in binary form. A copy has the text of a type that has no binary reader. */
   private readBinary(
     index: number,
@@ -360,9 +396,10 @@ export class TableSpool {
     }
     if (this.capacity === 0) {
       this.capacity = firstCapacity;
-      this.columns = this.types.map(
-        (type, index) => new ColumnBuffer(type.storage, firstCapacity, this.unrepresentableIs[index]),
-      );
+      this.columns = this.types.map(({ storage, element }, index) => {
+        const list = element === undefined ? null : { element: element.storage, boundsMatter: this.isKey[index] };
+        return new ColumnBuffer(storage, firstCapacity, this.unrepresentableIs[index], list);
+      });
       this.meta =
         this.kind === "changes" ? metaColumns.map((column) => new ColumnBuffer(column.storage, firstCapacity)) : [];
       return;

@@ -4,7 +4,7 @@ import { z } from "zod";
  * Delta primitive types that a column of ours can have (Delta protocol, "Primitive Types"):
  * short, integer, long, decimal(p,s), float, double, string, binary, boolean, date, timestamp_ntz, timestamp.
  */
-export const deltaTypeSchema = z.union([
+const primitiveTypeSchema = z.union([
   z.enum([
     "short",
     "integer",
@@ -20,7 +20,16 @@ export const deltaTypeSchema = z.union([
   ]),
   z.templateLiteral(["decimal(", z.int(), ",", z.int(), ")"]),
 ]);
+export type PrimitiveType = z.infer<typeof primitiveTypeSchema>;
+
+/** Also `array<primitive>`, whose elements may be NULL (Delta protocol, "Array Type", containsNull true). */
+export const deltaTypeSchema = z.union([primitiveTypeSchema, z.templateLiteral(["array<", primitiveTypeSchema, ">"])]);
 export type DeltaType = z.infer<typeof deltaTypeSchema>;
+
+/** Of `array<T>` T, of any other type null. */
+export function elementTypeOf(type: DeltaType): PrimitiveType | null {
+  return type.startsWith("array<") ? (type.slice(6, -1) as PrimitiveType) : null;
+}
 
 export const columnSchema = z.strictObject({
   /** pg_attribute.attnum: what a column is, whatever it is called; never used again after a drop */
@@ -33,7 +42,16 @@ export const columnSchema = z.strictObject({
   typeModifier: z.int(),
   /** of a domain: the type under it, whose values they are */
   baseType: z.strictObject({ oid: z.int(), typeModifier: z.int() }).optional(),
-  /** of money: digits after the point by the server's lc_monetary, where they aren't 2 */
+  /** of an array (of a domain over one too): its elements' type, under any domain, with the modifier that holds for them */
+  element: z
+    .strictObject({
+      oid: z.int(),
+      typeModifier: z.int(),
+      /** between elements in text form, where it isn't a comma (pg_type.typdelim) */
+      delimiter: z.string().length(1).optional(),
+    })
+    .optional(),
+  /** of money, and of arrays of it: digits after the point by the server's lc_monetary, where they aren't 2 */
   moneyDigits: z.int().min(0).optional(),
   /** format_type(), for messages */
   typeName: z.string(),

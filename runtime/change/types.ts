@@ -1,9 +1,10 @@
 import type { TypeOptions } from "../config";
 import { MalformedBytes } from "../postgres/message-bytes";
+import { arrayType } from "./array-value";
 import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
 import type { ColumnBuffer, Storage } from "./column-buffer";
 import { writeDecimalBinary, writeDecimalText } from "./decimal";
-import type { ColumnSchema, DeltaType, TableSchema } from "./table-schema";
+import { type ColumnSchema, type DeltaType, elementTypeOf, type TableSchema } from "./table-schema";
 
 /** Reads `source[start, end)`, a value's text form, into a row of the column. Text forms are those of pinned sessions. */
 export type TextReader = (column: ColumnBuffer, row: number, source: Buffer, start: number, end: number) => void;
@@ -17,14 +18,14 @@ export type BinaryReader = TextReader;
 export interface ColumnType {
   deltaType: DeltaType;
   storage: Storage;
-  /** DuckDB's name of the type */
-  duckdbType: string;
   /** whether there is a Delta value for every value that PostgreSQL's type can have */
   holdsAll: boolean;
   readText: TextReader;
   readBinary: BinaryReader | null;
   /** length of every value's binary form; undefined when it varies */
   binaryBytes?: number;
+  /** of `list`: how elements are kept and read */
+  element?: ColumnType;
 }
 
 const oid = {
@@ -74,7 +75,6 @@ function numberWithin(min: number, max: number): TextReader {
 const string: ColumnType = {
   deltaType: "string",
   storage: "bytes",
-  duckdbType: "VARCHAR",
   holdsAll: true,
   readText: setBytes,
   readBinary: null,
@@ -83,14 +83,13 @@ const string: ColumnType = {
 /** Types whose binary form is their text form. */
 const plainText: ColumnType = { ...string, readBinary: setBytes };
 
-const binary: ColumnType = { ...string, deltaType: "binary", duckdbType: "BLOB" };
+const binary: ColumnType = { ...string, deltaType: "binary" };
 
 const fixed: Record<number, ColumnType> = {
   [oid.bool]: {
     binaryBytes: 1,
     deltaType: "boolean",
     storage: "i8",
-    duckdbType: "BOOLEAN",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
       if (end - start !== 1 || (source[start] !== 116 && source[start] !== 102)) throw malformed(start, "boolean");
@@ -105,7 +104,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 2,
     deltaType: "short",
     storage: "i16",
-    duckdbType: "SMALLINT",
     holdsAll: true,
     readText: numberWithin(-32_768, 32_767),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
@@ -114,7 +112,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 4,
     deltaType: "integer",
     storage: "i32",
-    duckdbType: "INTEGER",
     holdsAll: true,
     readText: numberWithin(-2_147_483_648, 2_147_483_647),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
@@ -123,7 +120,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 8,
     deltaType: "long",
     storage: "i64",
-    duckdbType: "BIGINT",
     holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => {
@@ -136,7 +132,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 4,
     deltaType: "decimal(10,0)",
     storage: "i64",
-    duckdbType: "DECIMAL(10,0)",
     holdsAll: true,
     readText: numberWithin(0, 4_294_967_295),
     readBinary: (column, row, source, start) => column.setInteger(row, source.readUInt32BE(start)),
@@ -145,7 +140,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 4,
     deltaType: "float",
     storage: "f32",
-    duckdbType: "FLOAT",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
       column.f32[row] = floatOf(source, start, end);
@@ -160,7 +154,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 8,
     deltaType: "double",
     storage: "f64",
-    duckdbType: "DOUBLE",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
       column.f64[row] = floatOf(source, start, end);
@@ -186,7 +179,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 4,
     deltaType: "date",
     storage: "i32",
-    duckdbType: "DATE",
     holdsAll: false,
     readText: writeDateText,
     readBinary: writeDateBinary,
@@ -195,7 +187,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 8,
     deltaType: "timestamp_ntz",
     storage: "i64",
-    duckdbType: "TIMESTAMP",
     holdsAll: false,
     readText: writeTimestampText,
     readBinary: writeTimestampBinary,
@@ -204,7 +195,6 @@ const fixed: Record<number, ColumnType> = {
     binaryBytes: 8,
     deltaType: "timestamp",
     storage: "i64",
-    duckdbType: "TIMESTAMPTZ",
     holdsAll: false,
     readText: writeTimestampText,
     readBinary: writeTimestampBinary,
@@ -227,7 +217,6 @@ function moneyType(digits: number): ColumnType {
   return {
     deltaType: "double",
     storage: "f64",
-    duckdbType: "DOUBLE",
     holdsAll: true,
     readText: (column, row, source, start, end) => {
       const text = source.toString("latin1", start, end);
@@ -316,7 +305,6 @@ function numericType(typeModifier: number, unconstrainedNumeric: UnconstrainedNu
   return {
     deltaType: `decimal(${p},${s})`,
     storage: p <= 4 ? "i16" : p <= 9 ? "i32" : p <= 18 ? "i64" : "i128",
-    duckdbType: `DECIMAL(${p},${s})`,
     holdsAll: false,
     readText: (column, row, source, start, end) => writeDecimalText(column, row, source, start, end, p, s),
     readBinary: (column, row, source, start, end) => writeDecimalBinary(column, row, source, start, end, p, s),
@@ -332,25 +320,34 @@ export function typeOf(
   return baseTypeOid === oid.numeric ? numericType(typeModifier, unconstrainedNumeric) : (fixed[baseTypeOid] ?? string);
 }
 
-type SourceType = Pick<ColumnSchema, "typeOid" | "typeModifier" | "baseType" | "moneyDigits">;
+type SourceType = Pick<ColumnSchema, "typeOid" | "typeModifier" | "baseType" | "element" | "moneyDigits">;
+type KeptChoices = Pick<TypeOptions, "unconstrainedNumeric" | "arrays">;
 
 /** pg_type.oid of money, whose column schema says `moneyDigits` */
 export const moneyOid = oid.money;
 
-function typeOfSource(column: SourceType, unconstrainedNumeric: UnconstrainedNumeric): ColumnType {
+function typeOfSource(column: SourceType, { unconstrainedNumeric, arrays }: KeptChoices): ColumnType {
   const base = column.baseType ?? { oid: column.typeOid, typeModifier: column.typeModifier };
-  if (base.oid === oid.money && column.moneyDigits !== undefined) return moneyType(column.moneyDigits);
-  return typeOf(base.oid, base.typeModifier, unconstrainedNumeric);
+  const typeOfValue = (value: { oid: number; typeModifier: number }) =>
+    value.oid === oid.money && column.moneyDigits !== undefined
+      ? moneyType(column.moneyDigits)
+      : typeOf(value.oid, value.typeModifier, unconstrainedNumeric);
+  if (arrays === "text" || column.element === undefined) return typeOfValue(base);
+  return arrayType(typeOfValue(column.element), column.element.delimiter);
 }
 
 /** The type of a column of a stored schema, which says how it is kept. */
 export function typeOfColumn(column: ColumnSchema): ColumnType {
-  return typeOfSource(column, column.deltaType === "string" ? "string" : "decimal");
+  const elementType = elementTypeOf(column.deltaType);
+  return typeOfSource(column, {
+    unconstrainedNumeric: (elementType ?? column.deltaType) === "string" ? "string" : "decimal",
+    arrays: elementType === null ? "text" : "nested",
+  });
 }
 
 /** How the options want a column kept. */
 export function keptAs(column: SourceType, options: TypeOptions): Pick<ColumnSchema, "deltaType" | "unrepresentable"> {
-  const { deltaType, holdsAll } = typeOfSource(column, options.unconstrainedNumeric);
+  const { deltaType, holdsAll } = typeOfSource(column, options);
   return holdsAll || options.unrepresentable === "null" ? { deltaType } : { deltaType, unrepresentable: "stop" };
 }
 
@@ -362,6 +359,8 @@ export function hasBinaryForm(columns: readonly ColumnSchema[]): boolean {
 /** Whether every column of a stored schema is kept as these options, and this version's type table, want it. */
 export function isKeptAs(schema: Pick<TableSchema, "columns">, options: TypeOptions): boolean {
   return schema.columns.every((column) => {
+    // A schema of a former version doesn't tell what elements are.
+    if (options.arrays === "nested" && column.element === undefined && column.typeName.endsWith("[]")) return false;
     const wanted = keptAs(column, options);
     return wanted.deltaType === column.deltaType && wanted.unrepresentable === column.unrepresentable;
   });

@@ -1,5 +1,5 @@
 import { SluiceError } from "../errors";
-import { type ColumnSchema, keyColumns, type TableSchema } from "./table-schema";
+import { type ColumnSchema, elementTypeOf, keyColumns, type TableSchema } from "./table-schema";
 
 /** Thrown by a column's buffer that must not lose a value; the spool says which value of which row it was. */
 export class UnrepresentableValue extends Error {}
@@ -17,7 +17,8 @@ export function textHead(source: Buffer, start: number, end: number): string {
 
 /** The same of its binary form (send function), for the types that are copied in binary. */
 export function binaryHead(column: ColumnSchema, source: Buffer, start: number, end: number): string {
-  switch (column.deltaType) {
+  const { deltaType } = column;
+  switch (deltaType) {
     case "boolean":
       return source[start] === 1 ? "true" : "false";
     case "short":
@@ -42,9 +43,32 @@ export function binaryHead(column: ColumnSchema, source: Buffer, start: number, 
       return head(source.toString("hex", start, Math.min(end, start + headMax)));
     case "string":
       return textHead(source, start, end);
-    default:
-      return numericText(source, start);
+    default: {
+      const elementType = elementTypeOf(deltaType);
+      if (elementType === null) return numericText(source, start);
+      return arrayText({ ...column, deltaType: elementType }, source, start, end);
+    }
   }
+}
+
+/** array_send, see array-value.ts; the elements of several dimensions in one row, behind their bounds. */
+function arrayText(element: ColumnSchema, source: Buffer, start: number, end: number): string {
+  const dimensions = source.readInt32BE(start);
+  let bounds = "";
+  let at = start + 12;
+  for (let index = 0; index < dimensions; index++, at += 8) {
+    const lower = source.readInt32BE(at + 4);
+    bounds += `[${lower}:${lower + source.readInt32BE(at) - 1}]`;
+  }
+  const texts: string[] = [];
+  for (let length = 0; at < end && length < headMax; ) {
+    const bytes = source.readInt32BE(at);
+    const text = bytes === -1 ? "NULL" : binaryHead(element, source, at + 4, at + 4 + bytes);
+    at += 4 + Math.max(bytes, 0);
+    length += text.length + 1;
+    texts.push(text);
+  }
+  return head(`${/^(\[1:\d+\])?$/.test(bounds) ? "" : `${bounds}=`}{${texts.join(",")}}`);
 }
 
 /** numeric_send, see decimal.ts. */
@@ -108,7 +132,12 @@ export function unrepresentableValue(
       ? "leave the table out: a key can't be NULL"
       : 'set types.unrepresentable to "null" to carry it as NULL';
   const isUnconstrained = column.deltaType === "decimal(38,18)" && (column.baseType ?? column).typeModifier === -1;
-  const asText = isUnconstrained ? ', or types.unconstrainedNumeric to "string"' : "";
+  const isArray = elementTypeOf(column.deltaType) !== null;
+  const asText = isUnconstrained
+    ? ', or types.unconstrainedNumeric to "string"'
+    : isArray
+      ? ', or set types.arrays to "text"'
+      : "";
   return new SluiceError(
     "unrepresentable",
     `${schema.schema}.${schema.name}: column ${column.name} (${column.typeName}) holds ${value}, which ${column.deltaType} can't${row}`,

@@ -1,4 +1,4 @@
-import type { TableSchema } from "../change/table-schema";
+import { elementTypeOf, type TableSchema } from "../change/table-schema";
 import { changeOp } from "../staging/staged-commit";
 import { duckDbType } from "./delta/table-metadata";
 import type { DuckDbSession } from "./duckdb-session";
@@ -20,17 +20,20 @@ export async function applyKeylessChanges(
   changes: string,
 ): Promise<void> {
   const { schema } = target;
-  const names = schema.columns.map(name);
   // Of equal rows nobody can say which change made which: each gets the last.
   const commit = target.meta.map((column) => ({
     source: `${name(column)}::${duckDbType(column.deltaType)} AS ${name(column)}`,
     last: `max(${name(column)}) AS ${name(column)}`,
   }));
+  // Of an array an aggregate would give -0 as 0, of a number the group's key would.
+  const values = schema.columns.map((column) =>
+    elementTypeOf(column.deltaType) === null ? `any_value(${name(column)}) AS ${name(column)}` : name(column),
+  );
   const identity = schema.columns.flatMap((column) => identityOf(column, name(column)));
   await session.run(
     `CREATE OR REPLACE TEMP TABLE balances AS
      SELECT *, row_number() OVER () AS _value FROM (
-       SELECT ${names.map((column) => `any_value(${column}) AS ${column}`).join(", ")},
+       SELECT ${values.join(", ")},
          sum(CASE WHEN _op IN (${changeOp.insert}, ${changeOp.update}) THEN 1 ELSE -1 END)::BIGINT AS _balance${commit.map(({ last }) => `, ${last}`).join("")}
        FROM (SELECT _op, ${projection(target)}${commit.map(({ source }) => `, ${source}`).join("")} FROM ${changes}) GROUP BY ${identity.join(", ")})
      WHERE _balance <> 0`,

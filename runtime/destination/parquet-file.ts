@@ -1,4 +1,4 @@
-import type { ColumnSchema } from "../change/table-schema";
+import { type ColumnSchema, elementTypeOf } from "../change/table-schema";
 import { quoteIdentifier } from "../postgres/identifier";
 import { type DuckDbQueries, literal, parquet } from "./duckdb-session";
 
@@ -62,7 +62,12 @@ async function parquetOptions(session: DuckDbQueries, query: string, columns: Co
 }
 
 async function hasMinusZero(session: DuckDbQueries, query: string, columns: ColumnSchema[]): Promise<boolean> {
-  const tests = columns.filter(isFloating).map((column) => `${name(column)} = 0 AND signbit(${name(column)})`);
+  const tests = columns.filter(isFloating).map((column) => {
+    const isOne = (value: string) => `${value} = 0 AND signbit(${value})`;
+    return elementTypeOf(column.deltaType) === null
+      ? isOne(name(column))
+      : `len([x for x in ${name(column)} if ${isOne("x")}]) > 0`;
+  });
   if (tests.length === 0) return false;
   const [{ found }] = await session.rows<{ found: boolean | null }>(
     `SELECT bool_or(${tests.map((test) => `coalesce(${test}, false)`).join(" OR ")}) AS found FROM (${query})`,
@@ -70,6 +75,8 @@ async function hasMinusZero(session: DuckDbQueries, query: string, columns: Colu
   return found === true;
 }
 
-export function isFloating(column: ColumnSchema): boolean {
-  return column.deltaType === "double" || column.deltaType === "float";
+/** A column of floating-point numbers, or of arrays of them. */
+export function isFloating({ deltaType }: ColumnSchema): boolean {
+  const type = elementTypeOf(deltaType) ?? deltaType;
+  return type === "double" || type === "float";
 }

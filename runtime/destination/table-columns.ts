@@ -1,5 +1,6 @@
-import { type ColumnSchema, deltaTypeSchema } from "../change/table-schema";
+import type { ColumnSchema } from "../change/table-schema";
 import type { MetaData } from "./delta/actions";
+import { fromSchemaType } from "./delta/table-metadata";
 
 /** The columns of a Delta table by its own log; null when one has a type that isn't written here. */
 export function tableColumns(metaData: MetaData | null): ColumnSchema[] | null {
@@ -9,18 +10,18 @@ export function tableColumns(metaData: MetaData | null): ColumnSchema[] | null {
   };
   const columns: ColumnSchema[] = [];
   for (const { name, type, metadata } of fields) {
-    const deltaType = deltaTypeSchema.safeParse(type);
+    const deltaType = fromSchemaType(type);
     const id = metadata["delta.columnMapping.id"];
     const physicalName = metadata["delta.columnMapping.physicalName"];
-    if (!deltaType.success || typeof id !== "number" || typeof physicalName !== "string") return null;
+    if (deltaType === null || typeof id !== "number" || typeof physicalName !== "string") return null;
     columns.push({
       attributeNumber: id,
       name,
       physicalName,
       typeOid: 0,
       typeModifier: -1,
-      typeName: deltaType.data,
-      deltaType: deltaType.data,
+      typeName: deltaType,
+      deltaType,
       keyOrdinal: null,
     });
   }

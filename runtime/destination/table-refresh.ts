@@ -3,10 +3,11 @@ import type { CommitPoint } from "./apply-plan";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { keyNames, sameKey } from "./keyed-changes";
 import { liveRowsQuery, noRows } from "./live-rows";
-import { isFloating, name } from "./parquet-file";
+import { name } from "./parquet-file";
 import { applyVersions } from "./scd2-changes";
 import { applySoftDeletes } from "./soft-delete";
 import { projection, type TargetTable, targetColumns } from "./target-table";
+import { sameValues } from "./value-identity";
 import type { WorkingTable } from "./working-table";
 
 /**
@@ -35,17 +36,12 @@ export async function refreshTable(
   );
   await loadCurrent(session, working, target);
   const values = (alias: string) => columns.map((column) => `${alias}.${name(column)}`).join(", ");
-  const same = columns.flatMap((column) =>
-    [`@.${name(column)}`, ...(isFloating(column) ? [`signbit(@.${name(column)})`] : [])].map(
-      (value) => `${value.replace("@", "s")} IS NOT DISTINCT FROM ${value.replace("@", "c")}`,
-    ),
-  );
   await applyAt(
     session,
     working,
     target,
     point,
-    `SELECT ${changeOp.update}::TINYINT AS _op, ${values("s")} FROM snapshot_rows s ANTI JOIN current_rows c ON ${same.join(" AND ")}
+    `SELECT ${changeOp.update}::TINYINT AS _op, ${values("s")} FROM snapshot_rows s ANTI JOIN current_rows c ON ${sameValues(columns, "s", "c")}
      UNION ALL
      SELECT ${changeOp.delete}::TINYINT, ${values("c")} FROM current_rows c ANTI JOIN snapshot_rows s ON ${sameKey(target, "s", "c")}`,
   );

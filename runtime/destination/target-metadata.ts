@@ -1,6 +1,6 @@
 import { defaultTableOptions } from "../table-options";
 import type { MetaData } from "./delta/actions";
-import { ownerProperties } from "./delta/table-metadata";
+import { ownerProperties, toSchemaType } from "./delta/table-metadata";
 import { tableColumns } from "./table-columns";
 import { type StoredOptions, storedOptionsSchema, type TargetTable, targetColumns } from "./target-table";
 
@@ -34,7 +34,7 @@ function schemaString(target: TargetTable): string {
     type: "struct",
     fields: targetColumns(target).map((column) => ({
       name: column.name,
-      type: column.deltaType,
+      type: toSchemaType(column.deltaType),
       nullable: true,
       metadata: {
         "delta.columnMapping.id": column.attributeNumber,

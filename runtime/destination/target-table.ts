@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type ColumnSchema, type DeltaType, keyColumns, type TableSchema } from "../change/table-schema";
+import { type ColumnSchema, type DeltaType, elementTypeOf, keyColumns, type TableSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import { quoteIdentifier } from "../postgres/identifier";
 import { placeOf, type TableMode, type TableOptions, tableOptionsSchema } from "../table-options";
@@ -116,6 +116,13 @@ export function targetTable(
       throw misfit(`table ${label}: column ${column.name} is in its key`, "Keep it, or hash it.");
     }
     const isHashed = hashed.has(attributeNumber);
+    if (elementTypeOf(column.deltaType) !== null && (isHashed || key.includes(attributeNumber))) {
+      // As a list it has no text of its own, and doesn't tell all arrays of the source apart.
+      throw misfit(
+        `table ${label}: column ${column.name} is an array, which can't be ${isHashed ? "hashed" : "a key by option"}`,
+        'Choose another column, or the gateway\'s types.arrays "text".',
+      );
+    }
     if (isHashed) expressions.set(column.physicalName, `sha256(${textOf(column)})`);
     columns.push({ ...column, keyOrdinal, ...(isHashed ? { deltaType: "string" } : {}) });
   }

@@ -1,4 +1,4 @@
-import type { ColumnSchema } from "../change/table-schema";
+import { type ColumnSchema, elementTypeOf } from "../change/table-schema";
 import { duckDbType } from "./delta/table-metadata";
 import { isFloating, name } from "./parquet-file";
 
@@ -7,10 +7,11 @@ export function identityOf(column: ColumnSchema, expression: string): string[] {
   return [expression, ...signOf(column, expression)];
 }
 
-/** The sign of a NaN is none. */
+/** Of an array the signs of its elements. The sign of a NaN is none. */
 export function signOf(column: ColumnSchema, expression: string): string[] {
   if (!isFloating(column)) return [];
-  return [`CASE WHEN isnan(${expression}) THEN false ELSE signbit(${expression}) END`];
+  const sign = (value: string) => `CASE WHEN isnan(${value}) THEN false ELSE signbit(${value}) END`;
+  return [elementTypeOf(column.deltaType) === null ? sign(expression) : `[${sign("x")} for x in ${expression}]`];
 }
 
 /** A condition that two rows, by their aliases, have the same values in all of these columns. */
@@ -32,7 +33,12 @@ export function multisetDifference(columns: ColumnSchema[], rows: string, withou
   let at = 0;
   const values = columns.map((column) => {
     if (!isFloating(column)) return name(column);
-    const value = `CASE WHEN _sign${at++} AND ${name(column)} = 0 THEN '-0'::${duckDbType(column.deltaType)} ELSE ${name(column)} END`;
+    const elementType = elementTypeOf(column.deltaType);
+    const signed = (value: string, sign: string) =>
+      `CASE WHEN ${sign} AND ${value} = 0 THEN '-0'::${duckDbType(elementType ?? column.deltaType)} ELSE ${value} END`;
+    const sign = `_sign${at++}`;
+    const value =
+      elementType === null ? signed(name(column), sign) : `[${signed("x", `${sign}[i]`)} for x, i in ${name(column)}]`;
     return `${value} AS ${name(column)}`;
   });
   return `SELECT ${values.join(", ")} FROM (${side(rows)} EXCEPT ALL ${side(without)})`;

@@ -275,14 +275,15 @@ export class Capture implements PgoutputHandler {
   insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
+    let bytes: number;
     try {
       requireRowSize(table.capture.schema, end - newTuple, this.limits.rowBytesMax);
-      table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
+      bytes = table.capture.spool.appendInsert(buffer, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
       return;
     }
-    this.spooled(end - newTuple);
+    this.spooled(bytes);
   }
 
   update(
@@ -295,27 +296,29 @@ export class Capture implements PgoutputHandler {
   ): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
+    let bytes: number;
     try {
       requireRowSize(table.capture.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
-      table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
+      bytes = table.capture.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
       return;
     }
-    this.spooled(end - (oldTuple === -1 ? newTuple : oldTuple));
+    this.spooled(bytes);
   }
 
   delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
     const table = this.target(relationId);
     if (table?.capture.kind !== "capturing") return;
+    let bytes: number;
     try {
       requireRowSize(table.capture.schema, end - oldTuple, this.limits.rowBytesMax);
-      table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
+      bytes = table.capture.spool.appendDelete(buffer, oldTuple, oldKind, end, this.transaction);
     } catch (error) {
       this.stopped(table, error);
       return;
     }
-    this.spooled(end - oldTuple);
+    this.spooled(bytes);
   }
 
   message(prefix: string, content: Buffer, _lsn: bigint, transactional: boolean): void {

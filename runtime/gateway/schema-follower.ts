@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Client } from "pg";
-import { readMoneyDigits } from "../change/catalog";
+import { readMoneyDigits, valueTypeOid } from "../change/catalog";
 import {
   type ChangePolicy,
   decideByDescription,
@@ -124,7 +124,7 @@ export class SchemaFollower {
     );
     if (found.description === null) return { kind: "pending", reason: "it doesn't exist any more" };
     const { description, types } = found;
-    const oids = relation.columns.map((column, index) => types[index]?.baseType?.oid ?? column.typeOid);
+    const oids = relation.columns.map((column, index) => valueTypeOid({ ...column, ...types[index] }));
     const policy = await this.policy(oids, isWanted);
     const isWhole = seenXid !== null && !this.context.capture.streamed.isOpen(xid);
     return decideByRelation(known, relation, description, types, { xid, isWhole }, policy);
@@ -239,9 +239,9 @@ async function readDescription(
   }
 }
 
-/** Types of the table's columns, of a domain the type under it. */
+/** Types of the values of the table's columns, see `valueTypeOid`. */
 export function typesOf(table: TableDescription): number[] {
-  return table.attributes.map((attribute) => attribute.baseType?.oid ?? attribute.typeOid);
+  return table.attributes.map(valueTypeOid);
 }
 
 /** The schema of a captured table's rows; null when its changes are dropped. */

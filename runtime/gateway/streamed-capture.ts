@@ -114,14 +114,15 @@ export class StreamedCapture implements StreamedTransactionHandler {
   insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
+    let bytes: number;
     try {
       requireRowSize(entry.spool.schema, end - newTuple, this.limits.rowBytesMax);
-      entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
+      bytes = entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
       return;
     }
-    this.spooled(end - newTuple);
+    this.spooled(bytes);
   }
 
   update(
@@ -134,27 +135,29 @@ export class StreamedCapture implements StreamedTransactionHandler {
   ): void {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
+    let bytes: number;
     try {
       requireRowSize(entry.spool.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
-      entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
+      bytes = entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
       return;
     }
-    this.spooled(end - (oldTuple === -1 ? newTuple : oldTuple));
+    this.spooled(bytes);
   }
 
   delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
     const entry = this.target(relationId);
     if (entry?.spool == null) return;
+    let bytes: number;
     try {
       requireRowSize(entry.spool.schema, end - oldTuple, this.limits.rowBytesMax);
-      entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
+      bytes = entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
     } catch (error) {
       this.refused(entry, error);
       return;
     }
-    this.spooled(end - oldTuple);
+    this.spooled(bytes);
   }
 
   truncate(relationIds: number[]): void {

@@ -1,6 +1,14 @@
 import type { Client } from "pg";
 import { z } from "zod";
 
+/** The type of an array's elements, see `elementSql`. */
+export const elementDescriptionSchema = z.object({
+  oid: z.int(),
+  typeModifier: z.int(),
+  delimiter: z.string(),
+});
+export type ElementDescription = z.infer<typeof elementDescriptionSchema>;
+
 /**
  * One table as the catalog holds it, dropped columns included: made by one SQL expression, which the gateway runs and
  * which the event triggers of `captureDdl` run at each DDL.
@@ -17,6 +25,8 @@ const attributeSchema = z.object({
   typeName: z.string(),
   /** of a domain: the type under it */
   baseType: z.object({ oid: z.int(), typeModifier: z.int() }).nullable(),
+  /** of an array: see elementSql; absent in messages of event triggers that are older than it */
+  element: elementDescriptionSchema.nullish(),
   /** attlen, attbyval and attalign: kept when the column is dropped */
   layout: z.string(),
   /** pg_attribute.xmin */
@@ -81,7 +91,7 @@ export function describeTablesSql(publication: string, triggers: string, tables:
               ELSE a.attgenerated = 's' AND p.generated = 's' END,
           'typeOid', a.atttypid::int8, 'typeModifier', a.atttypmod,
           'typeName', coalesce(format_type(nullif(a.atttypid, 0), a.atttypmod), ''),
-          'baseType', (${baseTypeSql("a.atttypid")}),
+          'baseType', (${baseTypeSql("a.atttypid")}), 'element', (${elementSql("a.atttypid")}),
           'layout', concat_ws(',', a.attlen, a.attbyval, a.attalign), 'xid', a.xmin::text::int8,
           'missing', m.text, 'missingDiffers', m.kinds > 1,
           'primaryKeyOrdinal', (
@@ -123,6 +133,27 @@ function baseTypeSql(typeOid: string): string {
               SELECT y.typbasetype, y.typtypmod FROM base JOIN pg_type y ON y.oid = base.oid AND y.typtype = 'd')
             SELECT json_build_object('oid', base.oid::int8, 'typeModifier', base.modifier)
               FROM base JOIN pg_type y ON y.oid = base.oid AND y.typtype <> 'd'`;
+}
+
+/**
+ * SQL: json of an array's elements: the type (of a domain the one under it), the modifier where a domain has one, else -1
+ * (then the array's own holds for them), and the delimiter of the text form. NULL of any other type; int2vector and
+ * oidvector are none, as they have a text form of their own.
+ */
+export function elementSql(typeOid: string): string {
+  return `WITH RECURSIVE whole AS (
+              SELECT y.* FROM pg_catalog.pg_type y WHERE y.oid = ${typeOid}
+              UNION ALL
+              SELECT y.* FROM whole JOIN pg_catalog.pg_type y ON whole.typtype = 'd' AND y.oid = whole.typbasetype),
+            element AS (
+              SELECT y.oid, -1 AS modifier, y.typtype, y.typbasetype, y.typtypmod, y.typdelim
+                FROM whole JOIN pg_catalog.pg_type y ON y.oid = whole.typelem
+               WHERE whole.typtype <> 'd' AND whole.typoutput = 'pg_catalog.array_out'::regproc
+              UNION ALL
+              SELECT y.oid, element.typtypmod, y.typtype, y.typbasetype, y.typtypmod, element.typdelim
+                FROM element JOIN pg_catalog.pg_type y ON element.typtype = 'd' AND y.oid = element.typbasetype)
+            SELECT json_build_object('oid', e.oid::int8, 'typeModifier', e.modifier, 'delimiter', e.typdelim)
+              FROM element e WHERE e.typtype <> 'd'`;
 }
 
 /** Names of the two event triggers that announce the DDL of a publication's tables; of the schema that holds them too. */
@@ -169,6 +200,7 @@ export async function readTableDescriptions(
 export interface TypeDescription {
   typeName: string;
   baseType: { oid: number; typeModifier: number } | null;
+  element?: ElementDescription | null;
   layout: string;
 }
 
@@ -179,7 +211,7 @@ export async function readTypeDescriptions(
 ): Promise<(TypeDescription | null)[]> {
   const { rows } = await client.query<{ found: boolean } & TypeDescription>(
     `SELECT y.oid IS NOT NULL AS found, format_type(t.oid, t.modifier) AS "typeName",
-            (${baseTypeSql("t.oid")}) AS "baseType", concat_ws(',', y.typlen, y.typbyval, y.typalign) AS layout
+            (${baseTypeSql("t.oid")}) AS "baseType", (${elementSql("t.oid")}) AS element, concat_ws(',', y.typlen, y.typbyval, y.typalign) AS layout
        FROM unnest($1::oid[], $2::int4[]) WITH ORDINALITY AS t (oid, modifier, ordinal)
        LEFT JOIN pg_type y ON y.oid = t.oid
       ORDER BY t.ordinal`,

@@ -1,10 +1,22 @@
 /**
  * One text for each value, the same for the source's row and the destination's, as a field of COPY's text format:
  * NULL `\N`; whole numbers and decimals as digits, decimals with all places of their scale; float and double the
- * hexadecimal bits; dates in days and timestamps in microseconds since 1970; binary hexadecimal; boolean true and false.
+ * hexadecimal bits; dates in days and timestamps in microseconds since 1970; binary hexadecimal; boolean true and false;
+ * arrays `{"1",NULL}` of their elements' texts.
  */
 export function canonicalField(value: unknown, deltaType: string): string {
-  if (value === null || value === undefined) return "\\N";
+  return value === null || value === undefined ? "\\N" : escapeField(canonicalText(value, deltaType));
+}
+
+function canonicalText(value: unknown, deltaType: string): string {
+  if (deltaType.startsWith("array<")) {
+    if (!Array.isArray(value)) return unexpected(value, deltaType);
+    const elementType = deltaType.slice(6, -1);
+    const texts = value.map((element) =>
+      element === null ? "NULL" : `"${canonicalText(element, elementType).replace(/[\\"]/g, "\\$&")}"`,
+    );
+    return `{${texts.join(",")}}`;
+  }
   switch (deltaType) {
     case "short":
     case "integer":
@@ -14,7 +26,7 @@ export function canonicalField(value: unknown, deltaType: string): string {
     case "double":
       return floatBits(value, deltaType);
     case "string":
-      return typeof value === "string" ? escapeField(value) : unexpected(value, deltaType);
+      return typeof value === "string" ? value : unexpected(value, deltaType);
     case "binary":
       return value instanceof Uint8Array
         ? Buffer.from(value.buffer, value.byteOffset, value.byteLength).toString("hex")

@@ -8,7 +8,8 @@ import { deletedRows } from "./delta-reader-vectors";
  * JSON or from a checkpoint, files are read by hyparquet, deletion vectors by a decoder of its own.
  *
  * Values: short, integer, float, double → number; long → bigint; decimal → text with the column's scale; string; binary
- * → Uint8Array; boolean; date → days since 1970; timestamp, timestamp_ntz → microseconds since 1970 as bigint; or null.
+ * → Uint8Array; boolean; date → days since 1970; timestamp, timestamp_ntz → microseconds since 1970 as bigint; or null;
+ * array → an array of these. Arrays have the type `array<element>`, and may hold NULL.
  */
 export interface DeltaColumn {
   name: string;
@@ -51,13 +52,14 @@ interface Vector {
 /** Of a Parquet file's schema. */
 interface Element {
   name: string;
+  num_children?: number;
   scale?: number;
   converted_type?: string;
   logical_type?: { type: string };
 }
 interface Field {
   name: string;
-  type: string;
+  type: string | { type: string; elementType: string; containsNull: boolean };
   metadata: Record<string, unknown>;
 }
 // biome-ignore lint/suspicious/noExplicitAny: lines of a foreign format
@@ -96,7 +98,7 @@ export async function openDelta(
   const { fields } = JSON.parse(state.metaData.schemaString as string) as { fields: Field[] };
   const columns = fields.map(({ name, type, metadata }) => ({
     name,
-    type,
+    type: typeof type === "string" ? type : arrayTypeOf(type),
     physicalName: (metadata["delta.columnMapping.physicalName"] as string | undefined) ?? name,
   }));
   const files = [...state.files.values()];
@@ -122,6 +124,11 @@ function newestCheckpoint(names: string[], last: number): { version: number; par
     if (parts.length > 0 && parts.length === Number(parts[0].slice(-18, -8))) return { version, parts };
   }
   return null;
+}
+
+function arrayTypeOf({ type, elementType, containsNull }: Exclude<Field["type"], string>): string {
+  if (type !== "array" || containsNull !== true) throw new Error(`the type ${type} isn't one that the tests read`);
+  return `array<${elementType}>`;
 }
 
 function replay(state: { files: Map<string, Add>; metaData: Line; txns: Record<string, number> }, lines: Line[]): void {
@@ -179,7 +186,10 @@ export async function readParquetColumns(
     onChunk: ({ columnName, columnData, rowStart }) => {
       const target = values.get(columnName) as unknown[];
       const format = decimals.get(columnName) ?? ((value: unknown) => value);
-      for (let at = 0; at < columnData.length; at++) target[rowStart + at] = format(columnData[at] ?? null);
+      for (let at = 0; at < columnData.length; at++) {
+        const value = columnData[at] ?? null;
+        target[rowStart + at] = Array.isArray(value) ? value.map((one) => format(one ?? null)) : format(value);
+      }
     },
   });
   return { values, total };
@@ -221,6 +231,7 @@ export function partitionValue(type: string, text: string | null): unknown {
 
 /** Integers as the table's type has them, whatever the file's. */
 export function widen(type: string, values: unknown[]): unknown[] {
+  if (type === "array<long>") return values.map((value) => value && widen("long", value as unknown[]));
   if (type === "long") return values.map((value) => (typeof value === "number" ? BigInt(value) : value));
   return values;
 }
@@ -228,10 +239,17 @@ export function widen(type: string, values: unknown[]): unknown[] {
 /** hyparquet makes numbers of decimals; here their digits are kept: the annotation goes, and text is made of them. */
 function rawDecimals(elements: Element[]): Map<string, (value: unknown) => string | null> {
   const formats = new Map<string, (value: unknown) => string | null>();
-  for (const element of elements) {
+  // A column is one element, a list three: the list, what repeats, the value.
+  let column = "";
+  for (const [at, element] of elements.entries()) {
+    if (at === 0 || element.num_children !== undefined) {
+      if (element.converted_type === "LIST") column = element.name;
+      continue;
+    }
+    if (elements[at - 1]?.name !== "list" || element.name !== "element") column = element.name;
     if (element.converted_type !== "DECIMAL" && element.logical_type?.type !== "DECIMAL") continue;
     const scale = element.scale ?? 0;
-    formats.set(element.name, (value) => formatDecimal(value as number | bigint | Uint8Array | null, scale));
+    formats.set(column, (value) => formatDecimal(value as number | bigint | Uint8Array | null, scale));
     element.converted_type = undefined;
     element.logical_type = undefined;
   }

@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { canonicalField } from "./canonical-value";
 import type { DeltaTableView } from "./delta-reader";
-import { copyRows, readSourceColumns, type SourceColumn } from "./source-rows";
+import { type Arrays, copyRows, readSourceColumns, type SourceColumn } from "./source-rows";
 
 export interface Difference {
   table: string;
@@ -47,9 +47,10 @@ export async function compareTable(
   client: Client,
   table: { schema: string; name: string },
   destination: Destination,
+  arrays: Arrays = "text",
 ): Promise<Equality> {
   const name = `${table.schema}.${table.name}`;
-  const columns = await readSourceColumns(client, table);
+  const columns = await readSourceColumns(client, table, arrays);
   const differences = compareColumns(name, columns, destination);
   if (differences.length > 0) {
     const none = { rows: 0, destinationRows: 0, sourceOnly: 0, destinationOnly: 0 };

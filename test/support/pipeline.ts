@@ -85,7 +85,8 @@ export class Pipeline {
   /** Differences between source and destination, by an independent reader; [] when they are equal. */
   async differences(name: string, schema = "public"): Promise<string[]> {
     const destination = await openDelta(this.lakePath({ schema, name }));
-    const result = await compareTable(this.client, { schema, name }, destination);
+    const { types } = this.gateway.config as Partial<GatewayInput>;
+    const result = await compareTable(this.client, { schema, name }, destination, types?.arrays);
     if (!result.equal && result.differences.length === 0) return [`${name}: ${result.differing} rows differ`];
     return result.differences.map(describeDifference);
   }

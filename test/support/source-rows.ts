@@ -12,22 +12,42 @@ export interface SourceColumn {
   isKey: boolean;
 }
 
+/** How arrays are kept, as the gateway's option of this name. */
+export type Arrays = "text" | "nested";
+
 /** Every column that is replicated, in the source's order. */
 export async function readSourceColumns(
   client: Client,
   table: { schema: string; name: string },
+  arrays: Arrays = "text",
 ): Promise<SourceColumn[]> {
-  const { rows } = await client.query<{ name: string; type: string; modifier: number; is_key: boolean }>(
+  const { rows } = await client.query<{
+    name: string;
+    type: string;
+    modifier: number;
+    element: string | null;
+    elementModifier: number | null;
+    is_key: boolean;
+  }>(
     `WITH RECURSIVE base AS (
        SELECT a.attnum, a.attname, a.atttypid AS type, a.atttypmod AS modifier, a.attrelid
        FROM pg_attribute a
        WHERE a.attrelid = $1::regclass AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
        UNION ALL
        SELECT base.attnum, base.attname, t.typbasetype, t.typtypmod, base.attrelid
-       FROM base JOIN pg_type t ON t.oid = base.type WHERE t.typtype = 'd')
-     SELECT base.attname AS name, t.typname AS type, base.modifier,
+       FROM base JOIN pg_type t ON t.oid = base.type WHERE t.typtype = 'd'),
+     element AS (
+       SELECT base.attnum, t.typelem AS type, base.modifier
+       FROM base JOIN pg_type t ON t.oid = base.type AND t.typtype = 'b' AND t.typoutput = 'array_out'::regproc
+       UNION ALL
+       SELECT element.attnum, t.typbasetype, t.typtypmod
+       FROM element JOIN pg_type t ON t.oid = element.type WHERE t.typtype = 'd')
+     SELECT base.attname AS name, t.typname AS type, base.modifier, e.typname AS element,
+       e.modifier AS "elementModifier",
        coalesce(base.attnum = ANY (i.indkey), false) AS is_key
      FROM base JOIN pg_type t ON t.oid = base.type AND t.typtype <> 'd'
+     LEFT JOIN (SELECT element.*, t.typname FROM element JOIN pg_type t ON t.oid = element.type AND t.typtype <> 'd') e
+       ON e.attnum = base.attnum
      LEFT JOIN pg_index i ON i.indrelid = base.attrelid AND i.indisprimary
      ORDER BY base.attnum`,
     [quoteTable(table)],
@@ -35,8 +55,23 @@ export async function readSourceColumns(
   return rows.map((row) => ({
     name: row.name,
     isKey: row.is_key,
-    ...mappingOf(row.type, row.modifier, quoteIdentifier(row.name)),
+    ...(row.element === null || arrays === "text"
+      ? mappingOf(row.type, row.modifier, quoteIdentifier(row.name))
+      : arrayMapping(row.element, row.elementModifier ?? -1, quoteIdentifier(row.name))),
   }));
+}
+
+/** More dimensions than one are NULL; bounds don't count. */
+function arrayMapping(elementType: string, modifier: number, column: string): Mapping {
+  const { deltaType, expression } = mappingOf(elementType, modifier, `${column}[n]`);
+  // format() gives an empty text for NULL; a composite of NULLs is one, and yet a value.
+  const text = `CASE WHEN ${expression} IS DISTINCT FROM NULL
+    THEN '"' || regexp_replace(format('%s', ${expression}), '(["\\\\])', '\\\\\\1', 'g') || '"' ELSE 'NULL' END`;
+  return {
+    deltaType: `array<${deltaType}>`,
+    expression: `CASE WHEN ${column} IS NOT NULL AND coalesce(array_ndims(${column}), 1) = 1 THEN (
+      SELECT '{' || coalesce(string_agg(${text}, ',' ORDER BY n), '') || '}' FROM generate_subscripts(${column}, 1) n) END`,
+  };
 }
 
 type Mapping = Pick<SourceColumn, "deltaType" | "expression">;

@@ -1,4 +1,4 @@
-import type { ColumnSchema } from "../../change/table-schema";
+import { type ColumnSchema, elementTypeOf } from "../../change/table-schema";
 import type { DuckDbSession } from "../duckdb-session";
 import { literal } from "../duckdb-session";
 
@@ -21,7 +21,7 @@ interface Footer {
 /**
  * Statistics of Delta's `add` (protocol, "Per-file Statistics") as JSON text for each file, from the Parquet footers.
  * Bounds contain all values but needn't be values themselves; floating-point columns have none, for readers don't agree
- * on NaN; neither have binary, boolean and (in DuckDB's footers) texts beyond ASCII.
+ * on NaN; neither have arrays, binary, boolean and (in DuckDB's footers) texts beyond ASCII.
  * @param records rows of each file by path
  */
 export async function readFileStatistics(
@@ -50,6 +50,8 @@ export async function readFileStatistics(
 function statisticsText(records: number, columns: ColumnSchema[], footers: Map<string, Footer>): string {
   const [minimum, maximum, nulls] = [[], [], []] as string[][];
   for (const column of columns) {
+    // A footer tells of an array's elements only.
+    if (elementTypeOf(column.deltaType) !== null) continue;
     const footer = footers.get(column.physicalName);
     const key = JSON.stringify(column.physicalName);
     const nullCount = footer === undefined ? BigInt(records) : footer.nulls;

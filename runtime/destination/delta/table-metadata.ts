@@ -1,4 +1,4 @@
-import type { ColumnSchema, DeltaType } from "../../change/table-schema";
+import { type ColumnSchema, type DeltaType, deltaTypeSchema, elementTypeOf } from "../../change/table-schema";
 import type { TableOptions } from "../../table-options";
 import type { MetaData, Protocol } from "./actions";
 
@@ -10,6 +10,19 @@ export const ownerProperties = {
   options: "sluice.options",
 } as const;
 
+/** A type as Delta's schema has it: a text, of an array an object (protocol, "Schema Serialization Format"). */
+export function toSchemaType(type: DeltaType): unknown {
+  const elementType = elementTypeOf(type);
+  return elementType === null ? type : { type: "array", elementType, containsNull: true };
+}
+
+/** null for a type that isn't written here */
+export function fromSchemaType(type: unknown): DeltaType | null {
+  const { type: kind, elementType } = (typeof type === "object" ? (type ?? {}) : {}) as Record<string, unknown>;
+  const parsed = deltaTypeSchema.safeParse(kind === "array" ? `array<${elementType}>` : type);
+  return parsed.success ? parsed.data : null;
+}
+
 /** Types of a table's columns by physical name. */
 export function columnTypes(metaData: MetaData | null): Map<string, string> {
   if (metaData === null) return new Map();
@@ -19,7 +32,7 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
   return new Map(
     fields.map(({ name, type, metadata }) => [
       String(metadata["delta.columnMapping.physicalName"] ?? name),
-      typeof type === "string" ? type : JSON.stringify(type),
+      fromSchemaType(type) ?? JSON.stringify(type),
     ]),
   );
 }
@@ -31,7 +44,8 @@ export function buildProtocol(
   ...previous: (Protocol | null)[]
 ): Protocol {
   const needed = ["columnMapping", ...(deletionVectors ? ["deletionVectors"] : [])];
-  if (columns.some((column) => column.deltaType === "timestamp_ntz")) needed.push("timestampNtz");
+  if (columns.some(({ deltaType }) => (elementTypeOf(deltaType) ?? deltaType) === "timestamp_ntz"))
+    needed.push("timestampNtz");
   const join = (of: (protocol: Protocol | null) => string[] | null | undefined, ...own: string[]) =>
     [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...own])].sort();
   return {
@@ -82,7 +96,9 @@ export function duckDbType(type: DeltaType): string {
       return "TIMESTAMP";
     case "timestamp":
       return "TIMESTAMPTZ";
-    default:
-      return type.toUpperCase();
+    default: {
+      const elementType = elementTypeOf(type);
+      return elementType === null ? type.toUpperCase() : `${duckDbType(elementType)}[]`;
+    }
   }
 }

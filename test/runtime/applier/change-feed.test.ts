@@ -198,6 +198,41 @@ describe("the feed", () => {
     expect(await told()).toEqual({ derived: [1, 2, 3, 4, 5].map((id) => `delete ${id}|a|n`) });
   });
 
+  it("of arrays tells 0 from -0, and NULL from NaN, with a key and without", async () => {
+    const floats = (key: string) => ({ id: `long${key}`, name: "array<double>", note: "string" });
+    const values = ["[0.0, NULL]", "['-0'::DOUBLE, NULL]", "['nan'::DOUBLE]", "[]", "NULL"];
+    const schemas = [tableSchema("8", "listed", floats("*")), tableSchema("9", "bag", floats(""))];
+    for (const schema of schemas) {
+      await log.snapshot(
+        schema,
+        values.map((name, at) => ({ id: String(at), name, note: null })),
+      );
+    }
+    await apply([options("listed"), options("bag")]);
+    for (const schema of schemas) {
+      const isKeyed = schema.tableId === "8";
+      await log.changes(schema, [
+        { op: 2, row: { id: "0", name: isKeyed ? null : values[0], note: null } },
+        { op: 2, row: { id: "1", name: isKeyed ? null : values[1], note: null } },
+        { op: 0, row: { id: "0", name: "['-0'::DOUBLE, NULL]", note: null } },
+        { op: 0, row: { id: "1", name: "['-0'::DOUBLE, NULL]", note: null } },
+        { op: 0, row: { id: "7", name: "[1.0, '-0'::DOUBLE]", note: null } },
+      ]);
+    }
+    await log.commit();
+    await apply([options("listed"), options("bag")]);
+    for (const { tableId, name } of schemas) {
+      const path = join(log.destination, "public", name);
+      await checkFeed(path, tableId === "8" ? (row) => String(row.id) : null);
+      const { changes } = await readDeltaChanges(path, (await openDelta(path)).version);
+      expect(changes.map(({ row }) => deltaRowText(row)).sort()).toEqual([
+        "0|[-0,null]|null",
+        "0|[0,null]|null",
+        "7|[1,-0]|null",
+      ]);
+    }
+  });
+
   it("of a new snapshot tells what it changes only", async () => {
     await start(options("items"));
     await log.snapshot(items, [...[1, 2, 3].map((id) => row(id)), row(4, "b"), row(6)]);

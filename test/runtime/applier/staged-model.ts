@@ -172,8 +172,11 @@ function numberText(sql: string): string {
   return Object.is(Number(plain), -0) ? "-0" : String(Number(plain));
 }
 
+function valueText(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(valueText)}]`;
+  return Object.is(value, -0) ? "-0" : String(value);
+}
+
 export function deltaRowText(row: Record<string, unknown>): string {
-  return Object.values(row)
-    .map((value) => (Object.is(value, -0) ? "-0" : String(value)))
-    .join("|");
+  return Object.values(row).map(valueText).join("|");
 }

@@ -66,6 +66,15 @@ describe("columns", () => {
     expect(await everyByte(pathOf("public", "people"))).not.toMatch(/078-05|219-09/);
   });
 
+  it("that are arrays are neither hashed nor a key by option", async () => {
+    const tagged = tableSchema("103", "tagged", { id: "long", tags: "array<string>" });
+    await log.snapshot(tagged, [{ id: "1", tags: "['a', NULL]" }]);
+    await expect(apply({ name: "tagged", hash: ["tags"] })).rejects.toThrow("tags is an array, which can't be hashed");
+    await expect(apply({ name: "tagged", key: ["tags"] })).rejects.toThrow("tags is an array, which can't be a key");
+    await apply({ name: "tagged", metadataColumns: true });
+    expect(await readDeltaRows(pathOf("public", "tagged"))).toMatchObject([{ id: 1n, tags: ["a", null] }]);
+  });
+
   it("that are hashed are so from the snapshot on, in keys and in fills too", async () => {
     const accounts = tableSchema("101", "accounts", { email: "string*", balance: "long" });
     await log.snapshot(accounts, [{ email: "'a@x'", balance: "1" }]);

@@ -328,6 +328,64 @@ describe("the Parquet writer", () => {
     },
   );
 
+  it("writes lists of values of every type as two readers have them: NULL, empty, with NULLs, over many pages", async () => {
+    const random = new Random(firstSeed);
+    const listed = kinds.filter(({ type }) => type !== "byte");
+    const values = listed.map((kind): (Value[] | null)[] =>
+      Array.from({ length: 1_200 }, (_, row) => {
+        if (random.next() < 0.2) return null;
+        const length = row % 400 === 7 ? 60_000 / (kind.width || 100) : random.choose([0, 1, 2, 9]);
+        return Array.from({ length }, () => (random.next() < 0.3 ? null : kind.random(random).toString("hex")));
+      }),
+    );
+    const lots = [values.map((own) => own.slice(0, 500)), values.map((own) => own.slice(500))].map((lot) => {
+      const columns = listed.map((kind, index) => ({ name: nameOf(index), kind, values: lot[index].map(() => null) }));
+      const sealed = sealedRows(columns);
+      sealed.columns = listed.map(({ type, storage }, index): SealedColumn => {
+        const buffer = new ColumnBuffer("list", 1_024, "null", { element: storage, boundsMatter: false });
+        for (const [row, list] of lot[index].entries()) {
+          for (const value of list ?? []) put(buffer.elements as ColumnBuffer, buffer.addElement(), value);
+          if (list === null) buffer.setNull(row);
+          else buffer.finishList(row);
+        }
+        return { name: nameOf(index), type: `array<${type}>` as SealedColumn["type"], fieldId: index + 1, buffer };
+      });
+      return sealed;
+    });
+    const { path } = await written(lots, "lists");
+    const texts = listed.map(
+      ({ sqlText }, index) => `[${sqlText.replaceAll("$column", "x")} for x in ${nameOf(index)}]`,
+    );
+    const byDuckDb = (
+      await duckdb.runAndReadAll(`SELECT ${texts.join(", ")} FROM read_parquet('${path}')`)
+    ).getColumns() as ({ items: Value[] } | null)[][];
+    const { parquetReadObjects } = await hyparquet;
+    const { compressors } = await hyparquetCompressors;
+    const parsers = { timestampFromMicroseconds: (micros: bigint) => micros as never };
+    const options = { file: arrayBufferOf(path), compressors, utf8: false, parsers: parsers as never };
+    const rows = await parquetReadObjects(options);
+    for (const [index, { type, text, hyparquet: own }] of listed.entries()) {
+      const want = values[index].map(
+        (list) => list?.map((value) => (value === null ? null : text(Buffer.from(value, "hex")))) ?? null,
+      );
+      const isFloat = type === "float" || type === "double";
+      const numbers = (list: Value[] | null) =>
+        list?.map((one) => (one === null || one === "-0" ? one : Number(infinite(one)))) ?? null;
+      const found = byDuckDb[index].map((list) => (list === null ? null : list.items));
+      if (isFloat) expect(found.map(numbers)).toEqual(want.map(numbers));
+      else expect([type, found.map((list) => list?.map(textOf) ?? null)]).toEqual([type, want]);
+      const byHyparquet = rows.map((row) =>
+        row[nameOf(index)] == null
+          ? null
+          : (row[nameOf(index)] as unknown[]).map((one) => (one == null ? null : own(one))),
+      );
+      if (type.startsWith("decimal")) {
+        expect(byHyparquet.map((list) => list?.length)).toEqual(want.map((list) => list?.length));
+        expectNumbers(byHyparquet.flat(), want.flat());
+      } else expect([type, byHyparquet]).toEqual([type, want]);
+    }
+  });
+
   it("divides rows into row groups and pages, and huge values into pages of their own", async () => {
     const rows = 150_000;
     const numbers = Array.from({ length: rows }, (_, row) => encode(BigInt(row), 4).toString("hex"));

@@ -8,6 +8,8 @@ export interface TypeCase {
   deltaType: string;
   edges: string[];
   random?: fc.Arbitrary<string>;
+  /** of an array: its elements */
+  element?: TypeCase;
   /** the value as text, NULL where it isn't representable */
   server?: (column: string) => string;
   file?: (column: string) => string;

@@ -3,7 +3,7 @@
 // one that gives the same from the Parquet file.
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { DuckDBValue } from "@duckdb/node-api";
+import type { DuckDBListValue, DuckDBValue } from "@duckdb/node-api";
 import fc from "fast-check";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -14,9 +14,11 @@ import type { TypeOptions } from "../../../runtime/config";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
 import { copiedRows, readBack, schemaOf, streamedRows } from "../../support/decoded-changes";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { arrayCase, isArrayCase } from "./array-cases";
 import { asText, type TypeCase, typeCases, typeDefinitions } from "./type-cases";
 
 type UnconstrainedNumeric = TypeOptions["unconstrainedNumeric"];
+type Choices = Pick<TypeOptions, "unconstrainedNumeric" | "arrays">;
 
 let cases: TypeCase[] = [];
 let postgres: TestPostgres;
@@ -48,15 +50,19 @@ const hexOf = (value: unknown, bytes: number): string => {
   return buffer.toString("hex");
 };
 
-/** The case as the option keeps it. */
-function kept(one: TypeCase, unconstrainedNumeric: UnconstrainedNumeric): TypeCase {
-  if (one.type !== "numeric" || unconstrainedNumeric === "decimal") return one;
+/** The case as the options keep it. */
+function kept(one: TypeCase, choices: Choices): TypeCase {
+  if (one.element !== undefined) {
+    if (choices.arrays === "nested") return arrayCase(kept(one.element, choices));
+    return { ...one, element: undefined, deltaType: "string", server: asText };
+  }
+  if (one.type !== "numeric" || choices.unconstrainedNumeric === "decimal") return one;
   return { ...one, deltaType: "string", server: asText };
 }
 
 /** All paths against the server, for a table of such columns and rows of literals (null is NULL). @returns whether it has a binary form */
-async function check(given: TypeCase[], rows: (string | null)[][], unconstrainedNumeric: UnconstrainedNumeric) {
-  const columns = given.map((one) => kept(one, unconstrainedNumeric));
+async function check(given: TypeCase[], rows: (string | null)[][], choices: Choices) {
+  const columns = given.map((one) => kept(one, choices));
   const names = columns.map((_, index) => `v${index}`);
   // Regclass and the like show a name without its schema only when the search path has it.
   await client.query("SET search_path = public");
@@ -64,7 +70,7 @@ async function check(given: TypeCase[], rows: (string | null)[][], unconstrained
   await client.query(`CREATE TABLE every_type (id int PRIMARY KEY, gone int, ${definitions.join(", ")})`);
   await client.query("ALTER TABLE every_type DROP gone; SET search_path = pg_catalog");
   try {
-    const schema = await schemaOf(client, "types", "every_type", { unconstrainedNumeric });
+    const schema = await schemaOf(client, "types", "every_type", choices);
     expect(schema.columns.slice(1).map((column) => column.deltaType)).toEqual(columns.map((one) => one.deltaType));
     const parameters = columns.map((_, column) => `$${column + 2}`).join(", ");
     for (const [index, row] of rows.entries()) {
@@ -84,6 +90,11 @@ async function check(given: TypeCase[], rows: (string | null)[][], unconstrained
     for (const [row, values] of wanted.entries()) {
       for (const [column, value] of values.entries()) {
         if (value === null && rows[row][column] !== null) lost[names[column]] = (lost[names[column]] ?? 0) + 1;
+        if (!Array.isArray(value)) continue;
+        for (const [at, [text, isNull]] of value.entries()) {
+          if (text === null && !isNull) lost[names[column]] = (lost[names[column]] ?? 0) + 1;
+          (value as FileValue[])[at] = text;
+        }
       }
     }
     for (const [sealed, filter] of [
@@ -102,7 +113,8 @@ async function check(given: TypeCase[], rows: (string | null)[][], unconstrained
   }
 }
 
-async function serverValues(columns: TypeCase[]): Promise<(string | null)[][]> {
+/** Of an array, [text, whether it is NULL at the source] of each element. */
+async function serverValues(columns: TypeCase[]): Promise<(string | null | [string | null, boolean][])[][]> {
   const values = columns.map((one, index) => `${(one.server ?? asText)(`v${index}`)} AS v${index}`);
   // Of a composite whose fields are all NULL, IS NULL is true, though it is a value.
   const nulls = columns.map((_, index) => `NOT (v${index} IS DISTINCT FROM NULL) AS n${index}`);
@@ -111,30 +123,45 @@ async function serverValues(columns: TypeCase[]): Promise<(string | null)[][]> {
   );
   // format() gives an empty string for NULL.
   return rows.map((row) =>
-    columns.map((_, index) => (row[`n${index}`] === true ? null : (row[`v${index}`] as string))),
+    columns.map((one, index) => {
+      const value = row[`n${index}`] === true ? null : (row[`v${index}`] as string | null);
+      return one.element === undefined || value === null ? value : JSON.parse(value);
+    }),
   );
+}
+
+/** Rows of all edges of such columns. */
+function edgesOf(columns: TypeCase[]): (string | null)[][] {
+  const count = Math.max(...columns.map((one) => one.edges.length));
+  return Array.from({ length: count }, (_, row) => columns.map((one) => one.edges[row] ?? null));
 }
 
 const isFloat = (one: TypeCase) => one.deltaType === "float" || one.deltaType === "double";
 
 function fileExpression(one: TypeCase, column: string): string {
+  if (one.element !== undefined) return `[${fileExpression(one.element, "x")} for x in ${column}]`;
   return isFloat(one) ? column : `(${one.file?.(column) ?? column})::VARCHAR`;
 }
 
-function fileValues(columns: TypeCase[], row: DuckDBValue[]): (string | null)[] {
-  return row.map((value, index) => {
-    if (value === null) return null;
-    return isFloat(columns[index]) ? hexOf(value, columns[index].deltaType === "float" ? 4 : 8) : String(value);
-  });
+type FileValue = string | null | FileValue[];
+
+function fileValue(one: TypeCase, value: DuckDBValue): FileValue {
+  if (value === null) return null;
+  const { element } = one;
+  if (element !== undefined) return (value as DuckDBListValue).items.map((item) => fileValue(element, item));
+  return isFloat(one) ? hexOf(value, one.deltaType === "float" ? 4 : 8) : String(value);
+}
+
+function fileValues(columns: TypeCase[], row: DuckDBValue[]): FileValue[] {
+  return row.map((value, index) => fileValue(columns[index], value));
 }
 
 describe("types", () => {
   it.each(["decimal", "string"] as const)(
     "every edge value reads the same everywhere; numeric as %s",
     async (numeric) => {
-      const count = Math.max(...cases.map((one) => one.edges.length));
-      const rows = Array.from({ length: count }, (_, row) => cases.map((one) => one.edges[row] ?? null));
-      await check(cases, rows, numeric);
+      const rows = edgesOf(cases);
+      await check(cases, rows, { unconstrainedNumeric: numeric, arrays: "text" });
     },
   );
 
@@ -146,15 +173,26 @@ describe("types", () => {
       // A numeric of too many digits is kept, and sent, as text.
       if (type.readBinary !== null && (type.deltaType === "string" || one.deltaType !== "string")) some.push(one);
     }
-    const count = Math.max(...some.map((one) => one.edges.length));
-    const rows = Array.from({ length: count }, (_, row) => some.map((one) => one.edges[row] ?? null));
     expect(some.length).toBeGreaterThan(15);
-    expect(await check(some, rows, "decimal")).toBe(true);
+    expect(await check(some, edgesOf(some), { unconstrainedNumeric: "decimal", arrays: "text" })).toBe(true);
+    const lists = some.map(arrayCase);
+    expect(await check(lists, edgesOf(lists), { unconstrainedNumeric: "decimal", arrays: "nested" })).toBe(true);
+  });
+
+  it("every edge value of every type reads the same as an element of an array", async () => {
+    const lists = cases.filter((one) => !isArrayCase(one)).map(arrayCase);
+    const tags = lists.find((one) => one.element?.type === "text") as TypeCase;
+    expect(lists.length).toBeGreaterThan(90);
+    const all = [...lists, { ...tags, type: "tags" }];
+    await check(all, edgesOf(all), { unconstrainedNumeric: "decimal", arrays: "nested" });
   });
 
   it("random values in random tables read the same by copy, by stream and on the server", async () => {
-    const column = fc.nat().chain((pick) => {
-      const one = cases[pick % cases.length];
+    const elements = cases.filter((one) => !isArrayCase(one));
+    const column = fc.record({ pick: fc.nat(), isArray: fc.boolean() }).chain(({ pick, isArray }) => {
+      const plain = elements[pick % elements.length];
+      // A domain over an array is kept in another way with each option.
+      const one = isArray || plain.type === "tags" ? arrayCase(plain) : plain;
       const value = fc.oneof(fc.constantFrom(...one.edges), one.random ?? fc.constantFrom(...one.edges));
       const values = fc.array(fc.option(value, { freq: 8 }), { minLength: 12, maxLength: 12 });
       return fc.record({ one: fc.constant(one), values });
@@ -162,15 +200,18 @@ describe("types", () => {
     const table = fc.record({
       columns: fc.array(column, { minLength: 1, maxLength: 40 }),
       count: fc.integer({ min: 1, max: 12 }),
-      numeric: fc.constantFrom<UnconstrainedNumeric>("decimal", "string"),
+      choices: fc.record({
+        unconstrainedNumeric: fc.constantFrom<UnconstrainedNumeric>("decimal", "string"),
+        arrays: fc.constantFrom<TypeOptions["arrays"]>("text", "nested"),
+      }),
     });
     await fc.assert(
-      fc.asyncProperty(table, async ({ columns, count, numeric }) => {
+      fc.asyncProperty(table, async ({ columns, count, choices }) => {
         const rows = Array.from({ length: count }, (_, row) => columns.map(({ values }) => values[row]));
         await check(
           columns.map(({ one }) => one),
           rows,
-          numeric,
+          choices,
         );
       }),
       {

@@ -42,7 +42,8 @@ beforeAll(async () => {
   await client.query(`
     CREATE TYPE mood AS ENUM ('good', 'bad');
     CREATE TABLE fuzzed (id int PRIMARY KEY, small int2, big int8, ok bool, name text, amount numeric(20,4), any_number numeric,
-      single float4, double float8, price money, day date, at timestamptz, local_at timestamp, raw bytea, uid uuid, mood mood);
+      single float4, double float8, price money, day date, at timestamptz, local_at timestamp, raw bytea, uid uuid, mood mood,
+      numbers int[], notes text[], amounts numeric(9,2)[]);
     ALTER TABLE fuzzed REPLICA IDENTITY FULL;
     CREATE PUBLICATION fuzzed FOR TABLE fuzzed`);
   const slots = { text: "false", binary: "true" };
@@ -50,7 +51,8 @@ beforeAll(async () => {
     await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
   }
   const values = `n, n, n::bigint * 1000000007, n % 2 = 0, 'name ' || n, n * 1.25, n / 7.0, n / 3.0, n / 3.0, (n * 1.1)::numeric::money,
-    date '2020-01-01' + n, now() + n * interval '1 hour', now() + n * interval '1 second', decode(md5(n::text), 'hex'), md5(n::text)::uuid, 'good'`;
+    date '2020-01-01' + n, now() + n * interval '1 hour', now() + n * interval '1 second', decode(md5(n::text), 'hex'), md5(n::text)::uuid, 'good',
+    ARRAY[n, NULL, -n], ARRAY['a b', 'q"', NULL], CASE WHEN n % 2 = 0 THEN ARRAY[[n], [n]] ELSE ARRAY[n / 4.0, 0] END`;
   await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(1, 5) n;`);
   await client.query(`UPDATE fuzzed SET id = 100, name = NULL WHERE id = 1; DELETE FROM fuzzed WHERE id = 2;`);
   await client.query(
@@ -61,7 +63,7 @@ beforeAll(async () => {
   await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(2000, 2400) n; ROLLBACK TO a`);
   await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(3000, 3400) n; COMMIT; TRUNCATE fuzzed`);
   await client.query(`INSERT INTO fuzzed SELECT ${values} FROM generate_series(1, 20) n`);
-  const options = typeOptionsSchema.parse({});
+  const options = typeOptionsSchema.parse({ arrays: "nested" });
   const [found] = await readTableSchemas(client, "fuzzed", options);
   schema = { ...found.schema, schemaId: 1 };
   for (const [slot, binary] of Object.entries(slots)) {
