@@ -4,10 +4,11 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     exclude: ["node_modules/**", "dist/**"],
+    globalSetup: ["test/support/test-run.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 20_000,
     pool: "forks",
-    maxWorkers: 2,
+    maxWorkers: 3,
   },
 });

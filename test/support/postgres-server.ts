@@ -7,13 +7,14 @@ import {
   existsSync,
   mkdtempSync,
   readFileSync,
+  renameSync,
   rmSync,
   statSync,
   writeFileSync,
 } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import pg from "pg";
 
@@ -56,7 +57,15 @@ export interface PostgresOptions {
   environment?: Record<string, string>;
   /** a cluster that is made otherwise than by initdb, with the password of its user postgres */
   cluster?: { password: string; make(dataFolder: string): Promise<void> };
+  /** a system identifier of its own: the servers of a test run are else copies of one cluster */
+  ownIdentity?: boolean;
 }
+
+/**
+ * Environment variable of a folder that holds, or is to hold, the cluster that all servers of a test run are copies of;
+ * its name is their password.
+ */
+export const sharedClusterEnv = "SLUICE_TEST_CLUSTER";
 
 const defaults: Record<string, string> = {
   wal_level: "logical",
@@ -80,9 +89,11 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
   const native = reachableBinaries(owner, options.detached ? folder : null);
   const dataFolder = join(folder, "data");
   if (owner.uid !== undefined && owner.gid !== undefined) chownSync(folder, owner.uid, owner.gid);
-  const password = options.cluster?.password ?? randomBytes(12).toString("hex");
-  if (options.cluster === undefined) initCluster(native, folder, owner, password);
-  else await options.cluster.make(dataFolder);
+  const shared = options.ownIdentity ? undefined : process.env[sharedClusterEnv];
+  const password = options.cluster?.password ?? (shared && basename(shared)) ?? randomBytes(12).toString("hex");
+  if (options.cluster !== undefined) await options.cluster.make(dataFolder);
+  else if (shared === undefined) initCluster(native, folder, owner, password);
+  else copySharedCluster(native, shared, folder, owner, password);
 
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
@@ -96,6 +107,22 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Test
     // Another process may have taken the port between the look and the start.
     if (attempt === 3) throw new Error(`PostgreSQL did not start: ${problem}`);
   }
+}
+
+/** Copies the cluster of the whole test run, made when the first test needs it. */
+function copySharedCluster(native: string, shared: string, folder: string, owner: Owner, password: string): void {
+  if (!existsSync(shared)) {
+    const made = mkdtempSync(`${shared}-`);
+    if (owner.uid !== undefined && owner.gid !== undefined) chownSync(made, owner.uid, owner.gid);
+    initCluster(native, made, owner, password);
+    try {
+      renameSync(made, shared);
+    } catch {
+      // Another file's was first.
+      rmSync(made, { recursive: true, force: true });
+    }
+  }
+  execFileSync("cp", ["-Rp", join(shared, "data"), join(folder, "data")], { ...owner, cwd: folder, stdio: "pipe" });
 }
 
 /** Makes `data` in the folder. */

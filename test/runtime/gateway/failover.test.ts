@@ -232,7 +232,7 @@ describe("a standby", () => {
 describe("another cluster", () => {
   let other: TestPostgres;
   beforeAll(async () => {
-    other = await startPostgres();
+    other = await startPostgres({ ownIdentity: true });
   });
   afterAll(() => other?.stop());
 

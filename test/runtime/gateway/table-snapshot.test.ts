@@ -93,29 +93,29 @@ describe("a table in ranges", () => {
     await expectEqual(gateway);
   });
 
-  it.each([
-    "gateway.after-snapshot-file:12",
-    "gateway.after-range-files:12",
-    "gateway.after-range-done:16",
-    "gateway.before-snapshot-end",
-    "gateway.after-snapshot-end",
-  ])("goes on after kill -9 at %s without reading a staged range again", async (failpoint) => {
+  it("goes on after each kill -9 without reading a staged range again", async () => {
     const gateway = await make(wide, { ...inRanges, workers: 2 });
     const load = writing(gateway);
-    gateway.process.start({ SLUICE_FAILPOINT: failpoint });
-    expect((await gateway.process.exited()).signal).toBe("SIGKILL");
-    await gateway.releaseSlot();
-    const before = count(eventsOf(gateway), "snapshot-rows");
-    await gateway.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    for (const failpoint of [
+      "gateway.after-snapshot-file:6",
+      "gateway.after-range-files:6",
+      "gateway.after-range-done:6",
+      "gateway.before-snapshot-end",
+      "gateway.after-snapshot-end",
+    ]) {
+      gateway.process.start({ SLUICE_FAILPOINT: failpoint });
+      expect((await gateway.process.exited()).signal, failpoint).toBe("SIGKILL");
+      await gateway.releaseSlot();
+      expect(count(eventsOf(gateway), "snapshot-rows"), failpoint).toBeGreaterThan(0);
+      await gateway.client.query("UPDATE item SET amount = amount + 1000 WHERE id % 7 = 0");
+    }
     gateway.process.start();
     await gateway.process.untilStatus("it streams", ({ tables }) => tables[0]?.state.kind === "streaming");
     await load.stop();
     const status = await gateway.caughtUp();
     const events = eventsOf(gateway);
-    const begun = events.filter((event) => event.kind === "snapshot-begin");
-    expect(before).toBeGreaterThan(0);
-    expect(begun).toHaveLength(1);
-    expect(status.tables[0].snapshots).toBe(begun.length);
+    expect(count(events, "snapshot-begin")).toBe(1);
+    expect(status.tables[0].snapshots).toBe(1);
     const last = gateway.records().find((record) => record.tables[Object.keys(record.tables)[0]].snapshot);
     const ranges = Object.values(last?.tables ?? {})[0].snapshot?.parts[0].ranges ?? 0;
     expect(count(events, "snapshot-rows")).toBeLessThanOrEqual(ranges);
