@@ -3,6 +3,7 @@ import { ownerProperties } from "../destination/delta/table-metadata";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { tablePath } from "../destination/table-path";
 import { SluiceError } from "../errors";
+import { log } from "../operate/log";
 
 export interface Place {
   schema: string;
@@ -34,6 +35,8 @@ interface Destination {
 /** @throws SluiceError `destination` when a table is there that no pipeline of ours has made */
 export async function openPlace(place: Place, { session, destinationPath }: Destination): Promise<DeltaTable> {
   const delta = await DeltaTable.open(tablePath(destinationPath, place), session);
+  for (const damage of delta.damage)
+    log("warning", "delta-checkpoint-passed-over", { path: delta.path, error: damage });
   if (delta.exists && property(delta, "source") === undefined) {
     throw new SluiceError("destination", `Delta table ${delta.path} exists and was not made by Sluice`, {
       remedy: "Choose another destination path, or move that table away.",

@@ -3,7 +3,7 @@ import { rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type DuckDbSession, literal, parquet } from "../duckdb-session";
 import { type Action, actionSchema } from "./actions";
-import { damaged, flush, listLog, logFolder, replaceFile } from "./delta-log";
+import { damaged, flush, listLog, logFolder, readOrNull, replaceFile } from "./delta-log";
 import type { DeltaSnapshot } from "./delta-snapshot";
 import { fileRetentionMs } from "./retention";
 
@@ -94,15 +94,14 @@ export interface CheckpointFiles {
   paths: string[];
 }
 
-/** The newest whole checkpoint up to a version, of one part or many; null when there is none. */
-export async function findCheckpoint(
+/** Whole checkpoints up to a version, of one part or many, newest first. */
+export async function listCheckpoints(
   tablePath: string,
   versionMax = Number.POSITIVE_INFINITY,
-): Promise<CheckpointFiles | null> {
-  const newest = wholeCheckpoints(await listLog(tablePath)).filter(({ version }) => version <= versionMax)[0];
-  if (newest === undefined) return null;
-  const { version, names } = newest;
-  return { version, paths: names.map((name) => join(logFolder(tablePath), name)) };
+): Promise<CheckpointFiles[]> {
+  return wholeCheckpoints(await listLog(tablePath))
+    .filter(({ version }) => version <= versionMax)
+    .map(({ version, names }) => ({ version, paths: names.map((name) => join(logFolder(tablePath), name)) }));
 }
 
 /** Pure: the whole checkpoints among the names in a log's folder, newest first. */
@@ -122,15 +121,20 @@ export function wholeCheckpoints(logNames: string[]): { version: number; names: 
 /** @throws SluiceError `destination` when it is damaged */
 export async function readCheckpoint(checkpoint: CheckpointFiles, session: DuckDbSession): Promise<Action[]> {
   const source = parquet(checkpoint.paths);
-  const present = await session
-    .rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`)
-    .catch((cause: unknown) => {
+  const query = async <Row>(sql: string): Promise<Row[]> => {
+    try {
+      return await session.rows<Row>(sql);
+    } catch (cause) {
+      // Else it is the storage, which may pass.
+      for (const path of checkpoint.paths) await readOrNull(path);
       throw damaged(checkpoint.paths[0], cause);
-    });
+    }
+  };
+  const present = await query<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`);
   const names = present.map(({ column_name }) => column_name).filter((name) => name in columnTypes);
   const actions: Action[] = [];
   for (const name of names) {
-    const rows = await session.rows<{ action: string }>(
+    const rows = await query<{ action: string }>(
       `SELECT to_json(${name}) AS action FROM ${source} WHERE ${name} IS NOT NULL`,
     );
     try {
@@ -138,6 +142,10 @@ export async function readCheckpoint(checkpoint: CheckpointFiles, session: DuckD
     } catch (cause) {
       throw damaged(checkpoint.paths[0], cause);
     }
+  }
+  for (const kind of ["protocol", "metaData"] as const) {
+    if (actions.some((action) => action[kind] !== undefined)) continue;
+    throw damaged(checkpoint.paths[0], new Error(`it has no ${kind}`));
   }
   return actions;
 }

@@ -20,11 +20,12 @@ export async function readDeltaCommit(tablePath: string, version: number): Promi
   const content = await readOrNull(path);
   if (content === null) return null;
   try {
-    return content
+    const lines = content
       .toString("utf8")
       .split("\n")
-      .filter((line) => line.trim() !== "")
-      .map((line) => actionSchema.parse(JSON.parse(line)));
+      .filter((line) => line.trim() !== "");
+    if (lines.length === 0) throw new Error("it is empty");
+    return lines.map((line) => actionSchema.parse(JSON.parse(line)));
   } catch (cause) {
     throw damaged(path, cause);
   }

@@ -1,22 +1,22 @@
+import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SluiceError } from "../../errors";
 import type { DuckDbSession } from "../duckdb-session";
-import type { Action, AddFile, MetaData } from "./actions";
-import { findCheckpoint, readCheckpoint, writeCheckpoint } from "./checkpoint";
-import { damaged, listCommits, listLog, logFolder, putDeltaCommit, readDeltaCommit } from "./delta-log";
+import type { Action, AddFile, MetaData, Protocol } from "./actions";
+import { type CheckpointFiles, listCheckpoints, readCheckpoint, writeCheckpoint } from "./checkpoint";
+import {
+  DamagedLogError,
+  damaged,
+  listCommits,
+  listLog,
+  logFolder,
+  putDeltaCommit,
+  readDeltaCommit,
+} from "./delta-log";
 import { DeltaSnapshot } from "./delta-snapshot";
 import { cleanLog } from "./log-cleanup";
 import { logRetentionMs } from "./retention";
-
-/** Features of the protocol that this writer keeps to. */
-const knownFeatures = new Set([
-  "appendOnly",
-  "changeDataFeed",
-  "columnMapping",
-  "deletionVectors",
-  "invariants",
-  "timestampNtz",
-]);
+import { assertMayRemove, assertSupported } from "./table-support";
 
 /** Commits between two checkpoints. */
 const checkpointInterval = 20;
@@ -24,12 +24,20 @@ const checkpointInterval = 20;
 /** How far back the newest commit of ours is looked for. */
 const ownCommitsBack = 200;
 
+interface Restored {
+  snapshot: DeltaSnapshot;
+  damagedCheckpoints: (CheckpointFiles & { error: DamagedLogError })[];
+}
+
 /** A local Delta table, or the place where one will be: its newest known snapshot, and commits to it. */
 export class DeltaTable {
+  private checked: { protocol: Protocol; metaData: MetaData } | null = null;
+
   private constructor(
     readonly path: string,
     readonly snapshot: DeltaSnapshot,
     private readonly session: DuckDbSession,
+    private damagedCheckpoints: Restored["damagedCheckpoints"],
   ) {}
 
   /**
@@ -37,10 +45,8 @@ export class DeltaTable {
    * @throws SluiceError `destination` when the log is damaged, `unsupported` when it has features unknown here
    */
   static async open(path: string, session: DuckDbSession): Promise<DeltaTable> {
-    const snapshot = new DeltaSnapshot();
-    const checkpoint = await findCheckpoint(path);
-    if (checkpoint !== null) snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
-    const table = new DeltaTable(path, snapshot, session);
+    const { snapshot, damagedCheckpoints } = await restoreNewest(path, session);
+    const table = new DeltaTable(path, snapshot, session, damagedCheckpoints);
     const newest = (await listCommits(path)).at(-1) ?? snapshot.version;
     await table.refresh();
     if (snapshot.version < newest) {
@@ -56,15 +62,13 @@ export class DeltaTable {
    * @throws SluiceError `destination` when its log is no longer whole
    */
   static async openVersion(path: string, version: number, session: DuckDbSession): Promise<DeltaTable> {
-    const snapshot = new DeltaSnapshot();
-    const checkpoint = await findCheckpoint(path, version);
-    if (checkpoint !== null) snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
+    const { snapshot } = await restoreNewest(path, session, version);
     while (snapshot.version < version) {
       const actions = await readDeltaCommit(path, snapshot.version + 1);
       if (actions === null) throw damaged(logFolder(path), new Error(`version ${snapshot.version + 1} is missing`));
       snapshot.apply(snapshot.version + 1, actions);
     }
-    const table = new DeltaTable(path, snapshot, session);
+    const table = new DeltaTable(path, snapshot, session, []);
     await table.findOwnCommit();
     return table;
   }
@@ -101,22 +105,41 @@ export class DeltaTable {
   /** False when another writer was first: `refresh` and plan again. */
   async commit(actions: Action[]): Promise<boolean> {
     const version = this.snapshot.version + 1;
+    if (actions.some(({ remove }) => remove?.dataChange)) assertMayRemove(this.path, this.snapshot.metaData);
     if (!(await putDeltaCommit(this.path, version, actions))) return false;
     this.snapshot.apply(version, actions);
     return true;
   }
 
+  /** What was passed over when the table was read; a new checkpoint takes its place. */
+  get damage(): string[] {
+    return this.damagedCheckpoints.map(({ error }) => error.message);
+  }
+
   get checkpointIsDue(): boolean {
+    if (this.damagedCheckpoints.length > 0) return true;
     return this.snapshot.version > 0 && this.snapshot.version % checkpointInterval === 0;
   }
 
   /** Also removes what of the log no version within its retention needs. */
   async writeCheckpoint(): Promise<void> {
+    const { version } = this.snapshot;
     await writeCheckpoint(this.path, this.snapshot, this.session);
+    // Log clean-up, and other readers, would build on them.
+    for (const damagedCheckpoint of this.damagedCheckpoints.splice(0)) {
+      if (damagedCheckpoint.version === version && damagedCheckpoint.paths.length === 1) continue;
+      for (const path of damagedCheckpoint.paths) await rm(path, { force: true });
+    }
     await cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
   }
 
+  /** @throws SluiceError `unsupported` when it isn't in the table's folder (protocol, "Add File": a path may be a URI) */
   filePath(file: AddFile): string {
+    if (/^[a-z][a-z\d+.-]*:|^\//i.test(file.path)) {
+      throw new SluiceError("unsupported", `Delta table ${this.path} has a file elsewhere: ${file.path}`, {
+        remedy: "Such as a shallow clone: make it a table of its own, or choose another destination path.",
+      });
+    }
     return join(this.path, decodeURIComponent(file.path));
   }
 
@@ -143,17 +166,42 @@ export class DeltaTable {
   }
 
   private checkProtocol(): void {
-    const { protocol } = this.snapshot;
-    if (protocol === null) {
-      if (this.exists) throw damaged(logFolder(this.path), new Error("it has no protocol action"));
-      return;
-    }
-    const features = [...(protocol.readerFeatures ?? []), ...(protocol.writerFeatures ?? [])];
-    const unknown = [...new Set(features.filter((feature) => !knownFeatures.has(feature)))];
-    if (unknown.length === 0 && protocol.minReaderVersion <= 3 && protocol.minWriterVersion <= 7) return;
-    const what = unknown.length > 0 ? `features ${unknown.join(", ")}` : "a newer protocol";
-    throw new SluiceError("unsupported", `Delta table ${this.path} needs ${what}, which this version can't write`, {
-      remedy: "Drop the features (ALTER TABLE … DROP FEATURE), or choose another destination path.",
-    });
+    const { protocol, metaData } = this.snapshot;
+    if (!this.exists) return;
+    if (protocol === null) throw damaged(logFolder(this.path), new Error("it has no protocol action"));
+    if (metaData === null) throw damaged(logFolder(this.path), new Error("it has no metaData action"));
+    if (this.checked?.protocol === protocol && this.checked.metaData === metaData) return;
+    assertSupported(this.path, protocol, metaData);
+    this.checked = { protocol, metaData };
   }
+}
+
+/**
+ * The newest whole checkpoint up to a version, as a snapshot. A damaged one is passed over for one before it, or for
+ * none, where the commits since are there.
+ */
+async function restoreNewest(path: string, session: DuckDbSession, versionMax?: number): Promise<Restored> {
+  const [checkpoints, commits] = await Promise.all([listCheckpoints(path, versionMax), listCommits(path)]);
+  const present = new Set(commits);
+  const damagedCheckpoints: Restored["damagedCheckpoints"] = [];
+  for (const checkpoint of [...checkpoints, null]) {
+    const snapshot = new DeltaSnapshot();
+    const newest = damagedCheckpoints.at(0);
+    if (newest !== undefined && !followed(present, checkpoint?.version ?? -1, newest.version)) continue;
+    if (checkpoint === null) return { snapshot, damagedCheckpoints };
+    try {
+      snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
+      return { snapshot, damagedCheckpoints };
+    } catch (error) {
+      if (!(error instanceof DamagedLogError)) throw error;
+      damagedCheckpoints.push({ ...checkpoint, error });
+    }
+  }
+  throw damagedCheckpoints[0].error;
+}
+
+/** Whether every commit after `from` up to `to` is there. */
+function followed(commits: ReadonlySet<number>, from: number, to: number): boolean {
+  for (let version = from + 1; version <= to; version++) if (!commits.has(version)) return false;
+  return true;
 }
