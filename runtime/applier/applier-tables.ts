@@ -5,6 +5,7 @@ import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn"
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedEvent } from "../staging/staged-commit";
 import { readLogIdentity } from "../staging/staging-log";
+import { faultOf } from "../staging/storage-fault";
 import type { ApplierTableStatus } from "../status";
 import { type ApplierProgress, readProgress, writeProgress } from "./applier-progress";
 import { bytesAllowed, newBudget, refill, spend } from "./maintenance-budget";
@@ -33,9 +34,10 @@ export class ApplierTables {
   ranAtMs: number | null = null;
   nextRunAtMs: number | null = null;
   readonly purge: Purge;
-  private budget = newBudget(Date.now());
+  private budget = newBudget(performance.now());
   private maintained = 0;
-  private writtenMs = 0;
+  /** by the clock that nobody sets, as every interval here */
+  private writtenMs = Number.NEGATIVE_INFINITY;
 
   private readonly context: TableContext;
 
@@ -153,7 +155,7 @@ export class ApplierTables {
       if (table.isDue(Date.now())) await table.advance(Date.now());
     }
     await this.updateLsn();
-    if (Date.now() - this.writtenMs >= progressMs || this.hasNewHome) await this.writeProgress();
+    if (performance.now() - this.writtenMs >= progressMs || this.hasNewHome) await this.keepProgress();
   }
 
   /** A table has got its place: that it is ours must be known should its log be damaged. */
@@ -171,9 +173,9 @@ export class ApplierTables {
    */
   async maintain(signal: AbortSignal, intervalMs: number | null): Promise<void> {
     const { maintenance, records } = this.context;
-    const untilMs = intervalMs === null ? Number.POSITIVE_INFINITY : Date.now() + intervalMs * maintainPart;
+    const untilMs = intervalMs === null ? Number.POSITIVE_INFINITY : performance.now() + intervalMs * maintainPart;
     if (this.purge.isDue) {
-      await this.writeProgress();
+      await this.keepProgress();
       await this.purge.run(records.head);
     }
     const tables = [...this.tables.values()];
@@ -181,13 +183,13 @@ export class ApplierTables {
     const first = this.maintained++ % Math.max(1, tables.length);
     for (const table of [...tables.slice(first), ...tables.slice(0, first)]) {
       for (;;) {
-        const startedMs = Date.now();
+        const startedMs = performance.now();
         this.budget = refill(this.budget, startedMs, maintenance.timeShareMax);
         const bytesMax = bytesAllowed(this.budget, intervalMs, maintenance.bytesMax);
         if (signal.aborted || bytesMax === 0 || startedMs > untilMs) return;
         const bytes = await table.maintain(bytesMax, !this.isShared(table));
         if (bytes === null) break;
-        this.budget = spend(this.budget, Date.now() - startedMs, bytes);
+        this.budget = spend(this.budget, performance.now() - startedMs, bytes);
       }
     }
   }
@@ -201,7 +203,7 @@ export class ApplierTables {
 
   async close(): Promise<void> {
     this.context.runs.end(Date.now());
-    await this.writeProgress();
+    await this.keepProgress();
   }
 
   status(): ApplierTableStatus[] {
@@ -222,6 +224,16 @@ export class ApplierTables {
     });
   }
 
+  /** The progress is a hint: a staging that can't take it now is no reason to end. */
+  private async keepProgress(): Promise<void> {
+    try {
+      await this.writeProgress();
+    } catch (error) {
+      if (faultOf(error) === "permanent") throw error;
+      log("warning", "progress-failed", { staging: this.store.location, error: describeError(error) });
+    }
+  }
+
   private async writeProgress(): Promise<void> {
     this.context.runs.settle(Date.now());
     await this.flushRuns();
@@ -229,7 +241,7 @@ export class ApplierTables {
     const { logId } = this.context;
     const ran = this.ranAtMs === null ? {} : { ranAt: new Date(this.ranAtMs).toISOString() };
     const progress: ApplierProgress = { version: 1, logId, scannedSequence: this.scannedSequence, ...ran, tables };
-    this.writtenMs = Date.now();
+    this.writtenMs = performance.now();
     if (isDeepStrictEqual(progress, this.written)) return;
     await writeProgress(this.store, this.id, progress);
     this.written = progress;

@@ -24,7 +24,7 @@ export class Purge {
   ) {}
 
   get isDue(): boolean {
-    return Date.now() >= this.purgeAfterMs;
+    return performance.now() >= this.purgeAfterMs;
   }
 
   /** To be called once this applier's own progress is durable. Never throws. */
@@ -44,12 +44,12 @@ export class Purge {
     } catch (error) {
       log("warning", "purge-failed", { staging: this.store.location, error: describeError(error) });
     }
-    this.purgeAfterMs = Date.now() + purgeMs;
+    this.purgeAfterMs = performance.now() + purgeMs;
     void this.measure();
   }
 
   private async measure(): Promise<void> {
-    const startedMs = Date.now();
+    const startedMs = performance.now();
     if (this.measuring || startedMs < this.measureAfterMs) return;
     this.measuring = true;
     try {
@@ -58,6 +58,6 @@ export class Purge {
       log("warning", "staging-unmeasured", { staging: this.store.location, error: describeError(error) });
     }
     this.measuring = false;
-    this.measureAfterMs = Date.now() + Math.max(measureMs, (Date.now() - startedMs) * measurePart);
+    this.measureAfterMs = performance.now() + Math.max(measureMs, (performance.now() - startedMs) * measurePart);
   }
 }

@@ -27,8 +27,8 @@ import { decideApply } from "./apply-decision";
 import type { StagedRecords } from "./staged-records";
 import { damagedFile, historyWouldGo, TableDamage } from "./table-damage";
 import { type DropOutcome, dropTable } from "./table-drop";
-import { blocked, needsPurged, notOurs, toSluiceError } from "./table-errors";
-import { afterFailure, runAttemptsMax, type TableFailure } from "./table-failure";
+import { blocked, fullDisk, needsPurged, notOurs, toSluiceError } from "./table-errors";
+import { afterFailure, retryDelayMs, runAttemptsMax, type TableFailure } from "./table-failure";
 import {
   assertOwned,
   findHome,
@@ -125,7 +125,7 @@ export class TableApplier {
   }
 
   isDue(nowMs: number): boolean {
-    if (this.failure !== null) return this.failure.retryAtMs <= nowMs;
+    if (this.failure !== null) return retryDelayMs(this.failure, nowMs) === 0;
     return this.plan === null || this.doneSequence < this.context.records.head;
   }
 
@@ -142,9 +142,9 @@ export class TableApplier {
   /** How long until something can be done towards `goal`, 0 for at once; null when that is reached or hopeless. */
   waitMs(goal: number, nowMs: number): number | null {
     if (this.failure === null) return this.doneSequence >= goal ? null : 0;
-    const { retryAtMs, count, quarantinedAtMs } = this.failure;
-    if (retryAtMs <= nowMs) return 0;
-    return quarantinedAtMs !== null || count >= runAttemptsMax ? null : retryAtMs - nowMs;
+    const { count, quarantinedAtMs } = this.failure;
+    const leftMs = retryDelayMs(this.failure, nowMs);
+    return leftMs > 0 && (quarantinedAtMs !== null || count >= runAttemptsMax) ? null : leftMs;
   }
 
   /**
@@ -191,9 +191,17 @@ export class TableApplier {
     this.lost = new Set();
   }
 
-  /** A damaged file says more than what has failed by it. */
+  /** A full disk, or a damaged file, says more than what has failed by it. */
   private async explained(thrown: unknown): Promise<unknown> {
     const { home, known } = this;
+    const { destinationPath } = this.context;
+    const full = await fullDisk(
+      thrown,
+      this.label,
+      destinationPath,
+      this.plan === null ? 0 : stagedBytes(this.plan.ready),
+    );
+    if (full !== null) return full;
     if (home === null || known.damagedFile !== undefined || !isOwned(home.delta, this.owner)) return thrown;
     const cause = await this.damage.causeOf(thrown, home.delta);
     if (cause === null) return thrown;

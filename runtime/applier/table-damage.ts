@@ -27,7 +27,7 @@ export class TableDamage {
   async causeOf(thrown: unknown, delta: DeltaTable): Promise<FileDamage | null> {
     const mayBe = thrown instanceof SluiceError && thrown.kind === "destination" && faultOf(thrown) === "permanent";
     if (!mayBe || !delta.exists) return null;
-    const untilMs = Date.now() + searchMsMax;
+    const untilMs = performance.now() + searchMsMax;
     const [found = null] = await findDamaged(delta, this.session, { max: 1, untilMs }).catch(() => []);
     return found;
   }

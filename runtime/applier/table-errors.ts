@@ -1,5 +1,7 @@
+import { statfs } from "node:fs/promises";
 import { needsSnapshot } from "../destination/table-apply";
 import { SluiceError } from "../errors";
+import { faultOf } from "../staging/storage-fault";
 import type { ApplyDecision } from "./apply-decision";
 import type { TableHome } from "./table-home";
 
@@ -48,4 +50,31 @@ export function blocked(
     case "place":
       return displaced(home);
   }
+}
+
+/** What a batch writes at least. */
+const writtenBytesMin = 4 * 1024 * 1024;
+
+/**
+ * DuckDB says why it can't write in words only: whether the disk is full is asked of the file system. It is waited for.
+ * @param bytes of the staged files that a batch writes
+ */
+export async function fullDisk(
+  thrown: unknown,
+  label: string,
+  destinationPath: string,
+  bytes: number,
+): Promise<SluiceError | null> {
+  if (!(thrown instanceof SluiceError) || thrown.kind !== "destination" || faultOf(thrown) !== "permanent") return null;
+  const free = await statfs(destinationPath).then(
+    ({ bavail, bsize }) => bavail * bsize,
+    () => null,
+  );
+  if (free === null || free >= Math.max(writtenBytesMin, 2 * bytes)) return null;
+  const room = `${Math.floor(free / 1024 ** 2)} MiB free`;
+  const error = new SluiceError("destination", `${label}: ${destinationPath} is full (${room}): ${thrown.message}`, {
+    remedy: "Free space there: it is tried again by itself.",
+    cause: thrown,
+  });
+  return Object.assign(error, { fault: "full" });
 }

@@ -6,6 +6,7 @@ export interface TableFailure {
   error: SluiceError;
   /** failed attempts in a row */
   count: number;
+  failedAtMs: number;
   retryAtMs: number;
   /** set when it is left alone but for a rare attempt: it needs somebody, or a new snapshot */
   quarantinedAtMs: number | null;
@@ -36,10 +37,15 @@ export function afterFailure(
     (error.kind === "internal" && count < unforeseenMax && previous?.quarantinedAtMs == null);
   if (mayPass) {
     const retryMs = Math.min(1_000 * 2 ** Math.min(count - 1, 20), 60_000);
-    return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: null };
+    return { error, count, failedAtMs: nowMs, retryAtMs: nowMs + retryMs, quarantinedAtMs: null };
   }
   // The first attempt hasn't looked ahead in the log for a snapshot that makes the trouble needless.
   const { min, max } = quarantineRetryMs;
   const retryMs = previous === null ? 0 : Math.min(min * 2 ** Math.min(count - 2, 20), max);
-  return { error, count, retryAtMs: nowMs + retryMs, quarantinedAtMs: quarantinedSinceMs };
+  return { error, count, failedAtMs: nowMs, retryAtMs: nowMs + retryMs, quarantinedAtMs: quarantinedSinceMs };
+}
+
+/** Pure: how long until the next attempt; 0 also when the clock was set back behind the failure. */
+export function retryDelayMs({ failedAtMs, retryAtMs }: TableFailure, nowMs: number): number {
+  return nowMs < failedAtMs ? 0 : Math.max(0, retryAtMs - nowMs);
 }

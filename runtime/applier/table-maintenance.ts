@@ -55,7 +55,7 @@ export class TableMaintenance {
   /** One compaction, or a vacuum. @returns bytes of files read to write them anew; null when nothing was to be done */
   async run(home: TableHome, label: string, options: MaintenanceRun): Promise<number | null> {
     const { delta } = home;
-    if (!delta.exists || home.isDisplaced || Date.now() < this.pausedUntilMs) return null;
+    if (!delta.exists || home.isDisplaced || performance.now() < this.pausedUntilMs) return null;
     this.failure = null;
     try {
       const bytes = (await this.compact(home, label, options)) ?? (await this.vacuum(delta, label, options));
@@ -66,7 +66,7 @@ export class TableMaintenance {
       return bytes;
     } catch (error) {
       this.failure = error;
-      this.pausedUntilMs = Date.now() + retryMs;
+      this.pausedUntilMs = performance.now() + retryMs;
       this.status.error = describeError(error);
       log("warning", "maintenance-failed", { table: label, error: describeError(error), retryMs });
       return 0;
@@ -98,12 +98,12 @@ export class TableMaintenance {
   }
 
   private async vacuum(delta: DeltaTable, label: string, { mayVacuum }: MaintenanceRun): Promise<number | null> {
-    if (!this.config.vacuum || !mayVacuum || Date.now() < this.vacuumAfterMs) return null;
+    if (!this.config.vacuum || !mayVacuum || performance.now() < this.vacuumAfterMs) return null;
     // Files that other writers have added since the last batch are not to be taken for needless ones.
     await delta.refresh();
     const retentionMs = fileRetentionMs(delta.snapshot.metaData?.configuration, this.config.fileRetentionMs);
     const { files, bytes } = await vacuumTable(delta.path, delta.snapshot, retentionMs);
-    this.vacuumAfterMs = Date.now() + Math.max(1_000, Math.min(vacuumMs, retentionMs));
+    this.vacuumAfterMs = performance.now() + Math.max(1_000, Math.min(vacuumMs, retentionMs));
     this.status.filesVacuumed += files;
     this.status.bytesVacuumed += bytes;
     if (files > 0) log("info", "vacuumed", { table: label, files, bytes });

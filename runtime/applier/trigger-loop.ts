@@ -1,7 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { ApplierConfig } from "../config";
+import { describeError } from "../errors";
 import { log } from "../operate/log";
 import { nextRunMs } from "../schedule";
+import { faultOf } from "../staging/storage-fault";
 import type { ProcessState } from "../status";
 import type { ApplierTables } from "./applier-tables";
 
@@ -48,11 +50,21 @@ async function applyContinuously(
       for (let leftMs = endMs - performance.now(); leftMs > 0 && !signal.aborted; leftMs = endMs - performance.now()) {
         await delay(rows === undefined ? leftMs : Math.min(leftMs, lookMs), undefined, { signal }).catch(() => {});
         if (rows === undefined) continue;
-        await tables.look();
+        await lookAgain(tables);
         if (tables.stagedRows - rowsBefore >= rows) break;
       }
     }
+    await lookAgain(tables);
+  }
+}
+
+/** What can't be read for now is looked for the next time. */
+async function lookAgain(tables: ApplierTables): Promise<void> {
+  try {
     await tables.look();
+  } catch (error) {
+    if (faultOf(error) === "permanent") throw error;
+    log("warning", "staging-unread", { error: describeError(error) });
   }
 }
 

@@ -40,7 +40,7 @@ export async function findDamaged(
     else if (found.push(damageOf(add, reason)) >= max) return found;
   }
   for (const add of sound) {
-    if (Date.now() > untilMs) return found;
+    if (performance.now() > untilMs) return found;
     const reason = await unreadable(table.filePath(add), session);
     if (reason !== null && found.push(damageOf(add, reason)) >= max) return found;
   }

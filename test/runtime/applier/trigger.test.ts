@@ -94,6 +94,23 @@ describe("schedule", () => {
 });
 
 describe("once", () => {
+  it("ends by itself with what was staged at its start, though more and more is staged", async () => {
+    for (let at = 0; at < 20; at++) await insert(2 + at, 1);
+    let isDone = false;
+    const load = (async () => {
+      for (let at = 22; !isDone; at++) await insert(at, 1);
+      return log.head;
+    })();
+    const begun = log.head;
+    await run({ kind: "once" }).finally(() => {
+      isDone = true;
+    });
+    expect(await load).toBeGreaterThan(begun);
+    expect(status()).toMatchObject({ state: { kind: "stopped" } });
+    expect(status().appliedSequence).toBeGreaterThanOrEqual(begun);
+    expect(rows()).toBeGreaterThanOrEqual(21);
+  });
+
   it("applies all other tables before it ends with the failure of one", async () => {
     const foreign = join(log.destination, "public", "items", "_delta_log");
     mkdirSync(foreign, { recursive: true });
