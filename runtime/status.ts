@@ -152,6 +152,11 @@ export interface TableMaintenanceStatus {
   /** files removed that no version within the retention has */
   filesVacuumed: number;
   bytesVacuumed: number;
+  checkpoints: number;
+  /** of the last one; null before the first */
+  checkpointVersion: number | null;
+  /** files of the log removed that no version within its retention needs */
+  logFilesRemoved: number;
   /** when the last run ended; null before the first */
   lastRunAt: string | null;
   /** why the last run failed; null since one hasn't */

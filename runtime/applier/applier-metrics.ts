@@ -69,6 +69,12 @@ export function applierMetrics(status: ApplierStatus): string {
       "counter",
       (table) => table.maintenance.bytesVacuumed,
     ),
+    perTable(
+      "sluice_checkpoints_total",
+      "checkpoints written of the table's log",
+      "counter",
+      (table) => table.maintenance.checkpoints,
+    ),
     perTable("sluice_maintenance_failed", "1 while the table's last run of maintenance has failed", "gauge", (table) =>
       table.maintenance.error === null ? 0 : 1,
     ),

@@ -11,7 +11,6 @@ import {
 } from "../destination/apply-plan";
 import { DamagedLogError } from "../destination/delta/delta-log";
 import { liveRows } from "../destination/delta/delta-snapshot";
-import type { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { applyPlan } from "../destination/table-apply";
 import { tablePath } from "../destination/table-path";
@@ -275,7 +274,7 @@ export class TableApplier {
       this.failed(explained, Date.now());
       return 0;
     }
-    if (bytes !== null) await this.checkpoint(home.delta);
+    if (bytes !== null) await this.maintenance.checkpoint(home.delta, this.label);
     return bytes;
   }
 
@@ -505,7 +504,7 @@ export class TableApplier {
         const span = { fromSequence: baseSequence + 1, toSequence: sequence, deltaVersion: delta.snapshot.version };
         this.done = { upserted, deleted, dropped: plan.dropped, bytes: stagedBytes(plan), ...span };
         settle(afterApply(this.plan as PlanState));
-        await this.checkpoint(delta);
+        await this.maintenance.checkpoint(delta, this.label);
         return;
       }
       await delta.refresh();
@@ -531,13 +530,6 @@ export class TableApplier {
     this.known = { ...this.known, place: { ...home.place } };
     this.rows = liveRows(home.delta.snapshot);
     this.targets.remember(storedOptions(home.delta.snapshot.metaData, this.tableId));
-  }
-
-  private async checkpoint(delta: DeltaTable): Promise<void> {
-    if (!delta.checkpointIsDue) return;
-    await delta.writeCheckpoint().catch((error: unknown) => {
-      log("warning", "checkpoint-failed", { table: this.label, error: describeError(error) });
-    });
   }
 
   /** The staged sequence that the table holds, by its own log. */

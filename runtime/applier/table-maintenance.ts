@@ -36,6 +36,9 @@ export class TableMaintenance {
     bytesWritten: 0,
     filesVacuumed: 0,
     bytesVacuumed: 0,
+    checkpoints: 0,
+    checkpointVersion: null,
+    logFilesRemoved: 0,
     lastRunAt: null,
     error: null,
   };
@@ -70,6 +73,19 @@ export class TableMaintenance {
       this.status.error = describeError(error);
       log("warning", "maintenance-failed", { table: label, error: describeError(error), retryMs });
       return 0;
+    }
+  }
+
+  /** After a commit. A failure harms no reader, and is told. */
+  async checkpoint(delta: DeltaTable, label: string): Promise<void> {
+    if (!delta.checkpointIsDue) return;
+    try {
+      this.status.logFilesRemoved += await delta.writeCheckpoint();
+      this.status.checkpoints++;
+      this.status.checkpointVersion = delta.snapshot.version;
+    } catch (error) {
+      this.status.error = describeError(error);
+      log("warning", "checkpoint-failed", { table: label, error: describeError(error) });
     }
   }
 

@@ -69,7 +69,8 @@ function gatewayLines({ receivedLsn, stagedLsn, acknowledgedLsn, lag, slot, aler
   ];
 }
 
-function applierLines({ stagedSequence, appliedSequence, appliedLsn, nextRunAt, tables }: ApplierStatus): string[] {
+function applierLines(document: ApplierStatus): string[] {
+  const { stagedSequence, appliedSequence, appliedLsn, nextRunAt, tables } = document;
   const rows = tables.map((table) => [
     `${table.schema}.${table.name}`,
     table.mode,
@@ -80,8 +81,10 @@ function applierLines({ stagedSequence, appliedSequence, appliedLsn, nextRunAt, 
     bytesText(table.bytes),
   ]);
   const headings = ["NAME", "MODE", "STATUS", "ROWS", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "FILES", "BYTES"];
-  const troubles = tables.flatMap(({ schema, name, state }) => {
-    if (state.kind !== "failed" && state.kind !== "quarantined") return [];
+  const troubles = tables.flatMap(({ schema, name, state, maintenance }) => {
+    if (state.kind !== "failed" && state.kind !== "quarantined") {
+      return maintenance.error === null ? [] : [`${schema}.${name}: maintenance has failed: ${maintenance.error}`];
+    }
     const remedy = state.remedy === undefined ? "" : `\n  remedy: ${state.remedy}`;
     return [`${schema}.${name}: ${state.message}${remedy}`];
   });
@@ -89,6 +92,23 @@ function applierLines({ stagedSequence, appliedSequence, appliedLsn, nextRunAt, 
     `applied ${appliedSequence} of ${stagedSequence} staged commits, up to ${appliedLsn}`,
     nextRunAt === null ? "" : `next run ${nextRunAt}`,
     ...textTable(headings, rows, 3),
+    ...maintenanceLines(document),
     ...troubles,
+  ];
+}
+
+/** What was done since the process began, over all tables. */
+function maintenanceLines({ tables, purge }: ApplierStatus): string[] {
+  const sum = (of: (table: ApplierStatus["tables"][number]) => number) =>
+    tables.reduce((total, table) => total + of(table), 0);
+  const compacted = `${countText(sum(({ maintenance }) => maintenance.filesCompacted))} files compacted (${bytesText(sum(({ maintenance }) => maintenance.bytesCompacted))})`;
+  const vacuumed = `${countText(sum(({ maintenance }) => maintenance.filesVacuumed))} vacuumed (${bytesText(sum(({ maintenance }) => maintenance.bytesVacuumed))})`;
+  const checkpoints = `${countText(sum(({ maintenance }) => maintenance.checkpoints))} checkpoints`;
+  const small = `${countText(sum(({ smallFiles }) => smallFiles))} small files`;
+  const held = purge.heldBy === null ? "" : `, held back by ${purge.heldBy}`;
+  const staged = purge.bytes === null ? "not measured yet" : bytesText(purge.bytes);
+  return [
+    `maintenance: ${compacted}, ${vacuumed}, ${checkpoints}; ${small} now`,
+    `staging: ${staged}, ${countText(purge.records)} commits purged${held}`,
   ];
 }

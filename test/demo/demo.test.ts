@@ -46,7 +46,14 @@ function applied(name: string, more: Partial<ApplierTableStatus> = {}): ApplierT
   const state = { kind: "idle" } as const;
   const compacted = { compactions: 0, conflicts: 0, filesCompacted: 0, bytesCompacted: 0, bytesWritten: 0 };
   const vacuumed = { filesVacuumed: 0, bytesVacuumed: 0, lastRunAt: null, error: null };
-  const size = { files: 1, bytes: 100, smallFiles: 1, deletedShare: 0, maintenance: { ...compacted, ...vacuumed } };
+  const checkpoints = { checkpoints: 0, checkpointVersion: null, logFilesRemoved: 0 };
+  const size = {
+    files: 1,
+    bytes: 100,
+    smallFiles: 1,
+    deletedShare: 0,
+    maintenance: { ...compacted, ...vacuumed, ...checkpoints },
+  };
   const table = { tableId: name, schema: "public", name, type: "delta", mode: "scd1", state } as const;
   return { ...table, ...counts, ...size, ...position, ...more };
 }

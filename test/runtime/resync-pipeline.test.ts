@@ -56,6 +56,7 @@ it("heals a damaged table through kills at each step", { timeout: 120_000 }, asy
   expect(sluice("status", "applier")).toMatch(
     /public\.damaged +scd1 +quarantined[\s\S]*is damaged[\s\S]*sluice resync/,
   );
+  expect(sluice("status", "applier")).toMatch(/\nmaintenance: .* checkpoints; .* small files now\nstaging: .* purged/);
   expect(sluice("status", "gateway")).toMatch(/public\.damaged +streaming +200/);
   expect(JSON.parse(sluice("status", "applier", "--json"))).toMatchObject({ role: "applier", pid: applier.pid });
 

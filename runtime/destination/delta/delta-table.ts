@@ -121,8 +121,8 @@ export class DeltaTable {
     return this.snapshot.version > 0 && this.snapshot.version % checkpointInterval === 0;
   }
 
-  /** Also removes what of the log no version within its retention needs. */
-  async writeCheckpoint(): Promise<void> {
+  /** Also removes what of the log no version within its retention needs. @returns how many files that were */
+  async writeCheckpoint(): Promise<number> {
     const { version } = this.snapshot;
     await writeCheckpoint(this.path, this.snapshot, this.session);
     // Log clean-up, and other readers, would build on them.
@@ -130,7 +130,7 @@ export class DeltaTable {
       if (damagedCheckpoint.version === version && damagedCheckpoint.paths.length === 1) continue;
       for (const path of damagedCheckpoint.paths) await rm(path, { force: true });
     }
-    await cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
+    return cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
   }
 
   /** @throws SluiceError `unsupported` when it isn't in the table's folder (protocol, "Add File": a path may be a URI) */
