@@ -24,7 +24,7 @@ export type ChangeCost = { because: string[] } & (
 /** `tables` is null, and so are the estimates, where the source wasn't asked or could not be. */
 export interface Copies {
   tables: string[] | null;
-  /** estimated by the server's statistics */
+  /** estimated by the server's statistics; null where a table was never analyzed */
   rows: number | null;
   /** on the source's disk, indexes apart */
   bytes: number | null;
@@ -68,10 +68,12 @@ const unknownCopies: Copies = { tables: null, rows: null, bytes: null };
 
 /** Pure. */
 export function copiesOf(sizes: readonly TableSize[]): Copies {
+  const total = (values: (number | null)[]) =>
+    values.reduce((sum, value) => (sum === null || value === null ? null : sum + value), 0);
   return {
     tables: sizes.map(quoteTable),
-    rows: sizes.reduce((sum, { rows }) => sum + rows, 0),
-    bytes: sizes.reduce((sum, { bytes }) => sum + bytes, 0),
+    rows: total(sizes.map(({ rows }) => rows)),
+    bytes: total(sizes.map(({ bytes }) => bytes)),
   };
 }
 

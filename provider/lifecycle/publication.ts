@@ -36,6 +36,7 @@ import {
   type TableProblem,
   tableProblem,
 } from "../postgres/table-inspection";
+import { readTableTraits, rowSecurityProblem, tableNotes } from "../postgres/table-notes";
 import { readTableSizes, type TableSize } from "../postgres/table-size";
 import { addedTables, copiesOf, dearest, tellCost } from "./change-cost";
 import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
@@ -43,7 +44,7 @@ import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { identifierSchema, newPipelineId, pipelineIdSchema, publicationNameOf } from "./names";
-import { isOwn, rememberOwn } from "./own-names";
+import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { tableNameSchema } from "./table-name";
 import { containsUnknown } from "./unknown-value";
 
@@ -122,7 +123,11 @@ function sorted(tables: unknown): unknown {
 
 async function requireTables(client: Client, tables: readonly TableName[], user: string): Promise<TableFacts[]> {
   const facts = await inspectTables(client, tables);
-  const problems = facts.flatMap((found, index) => tableProblem(tables[index], found, user) ?? []);
+  const traits = await readTableTraits(client, tables);
+  const problems = [
+    ...facts.flatMap((found, index) => tableProblem(tables[index], found, user) ?? []),
+    ...traits.flatMap((table) => rowSecurityProblem(table, user) ?? []),
+  ];
   if (problems.length === 0) return facts as TableFacts[];
   throw new SluiceError(problems[0].kind, problems.map((problem) => problem.message).join("; "), {
     remedy: problems.map((problem) => problem.remedy).join(" "),
@@ -134,6 +139,11 @@ function nameTaken(name: string): SluiceError {
     remedy: `Choose another publicationName; or, if nothing uses it, run DROP PUBLICATION ${quoteIdentifier(name)}.`,
   });
 }
+
+const isAmong = (tables: readonly TableName[]) => {
+  const names = new Set(tables.map(quoteTable));
+  return (table: TableName) => names.has(quoteTable(table));
+};
 
 /** Pure: all tables of what is new, those that are new to what isn't. */
 function copiedTables(olds: Properties | null, inputs: Properties, changes: readonly Change[]): TableName[] {
@@ -147,7 +157,18 @@ async function inspectAtCheck(inputs: Properties, existing: boolean, copied: rea
   const tables = inputs.tables as TableName[];
   return withCheck(source, "checking the publication's tables", async (client) => {
     const facts = await inspectTables(client, tables);
-    const problems = facts.map((found, index) => tableProblem(tables[index], found, source.user));
+    const traits = await readTableTraits(client, tables);
+    const hidden = new Map(traits.map((table) => [quoteTable(table), rowSecurityProblem(table, source.user)]));
+    const problems = facts.map(
+      (found, index) =>
+        tableProblem(tables[index], found, source.user) ?? hidden.get(quoteTable(tables[index])) ?? null,
+    );
+    const isCopied = isAmong(copied);
+    const notes = tableNotes(
+      facts.filter((table) => table !== null).filter(isCopied),
+      traits.filter(isCopied),
+      fullIdentityOf(inputs),
+    );
     const mark = ownershipMark(inputs.pipelineId as string);
     const name =
       (inputs.publicationName as string | undefined) ??
@@ -156,7 +177,7 @@ async function inspectAtCheck(inputs: Properties, existing: boolean, copied: rea
     const publication = existing ? null : await readPublication(client, { name });
     const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark) : null;
     const sizes = copied.length === 0 ? [] : await readTableSizes(client, copied);
-    return { problems, name, taken: publication !== null && publication.comment !== mark, capture, sizes };
+    return { problems, name, taken: publication !== null && publication.comment !== mark, capture, sizes, notes };
   });
 }
 
@@ -180,9 +201,10 @@ export const publication: Lifecycle = {
     }
     try {
       const copied = copiedTables(existing ? olds : null, inputs, changes);
-      const { problems, name, taken, capture, sizes } = await inspectAtCheck(inputs, existing, copied);
+      const { problems, name, taken, capture, sizes, notes } = await inspectAtCheck(inputs, existing, copied);
       inputs.publicationName ??= name;
       tell(sizes);
+      for (const line of notes) printOnce(line);
       for (const [index, problem] of problems.entries()) {
         if (problem !== null) failures.push({ property: `tables[${index}]`, reason: reasonOf(problem) });
       }

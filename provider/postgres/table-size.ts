@@ -4,10 +4,10 @@ import { readServerVersion } from "../../runtime/postgres/server-version";
 import type { TableName } from "./table-inspection";
 
 export interface TableSize extends TableName {
-  /** as the last VACUUM or ANALYZE estimated; 0 where there was none */
-  rows: number;
-  /** by the same estimate, TOAST included, indexes not; those of a partitioned table are its leaves' */
-  bytes: number;
+  /** as the last VACUUM or ANALYZE estimated; null where there was none; those of a partitioned table are its leaves' */
+  rows: number | null;
+  /** by the same estimate, TOAST included, indexes not */
+  bytes: number | null;
   /** it has a numeric column without precision */
   hasUnconstrainedNumeric: boolean;
 }
@@ -23,14 +23,15 @@ const sizesSql = (wanted: string) => `
       JOIN pg_catalog.pg_class c ON c.oid = tree.relid AND c.relkind = 'p'
       JOIN pg_catalog.pg_inherits i ON i.inhparent = tree.relid
   ), size AS (
-    SELECT tree.root, sum(greatest(c.reltuples, 0))::float8 AS rows,
+    SELECT tree.root, sum(CASE WHEN c.relkind <> 'p' THEN c.reltuples END)::float8 AS rows, bool_and(c.relkind = 'p' OR c.reltuples >= 0) AS known,
            sum((greatest(c.relpages, 0)::bigint + coalesce(toast.relpages, 0)) * current_setting('block_size')::bigint)::float8
              AS bytes
       FROM tree JOIN pg_catalog.pg_class c ON c.oid = tree.relid
       LEFT JOIN pg_catalog.pg_class toast ON toast.oid = c.reltoastrelid
      GROUP BY tree.root
   )
-  SELECT n.nspname AS schema, c.relname AS name, size.rows, size.bytes,
+  SELECT n.nspname AS schema, c.relname AS name,
+         CASE WHEN size.known THEN coalesce(size.rows, 0) END AS rows, CASE WHEN size.known THEN size.bytes END AS bytes,
          EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
                     AND a.atttypid = 'pg_catalog.numeric'::regtype AND a.atttypmod = -1) AS "hasUnconstrainedNumeric"

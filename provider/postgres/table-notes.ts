@@ -1,0 +1,78 @@
+import type { Client } from "pg";
+import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
+import { satisfies, wantedIdentity } from "./replica-identity";
+import type { TableFacts, TableName, TableProblem } from "./table-inspection";
+
+/** What of a table's rows and columns a preview tells before it is published. */
+export interface TableTraits extends TableName {
+  /** a policy would hide rows from our role */
+  isRowSecurityActive: boolean;
+  /** stored generated columns, which a publication of ours doesn't send */
+  generatedColumns: string[];
+  /** numeric columns without precision, domains over it not */
+  unconstrainedNumerics: string[];
+}
+
+/** In the order of the catalog; a table that doesn't exist is left out. */
+export async function readTableTraits(client: Client, tables: readonly TableName[]): Promise<TableTraits[]> {
+  const { rows } = await client.query<TableTraits>(
+    `SELECT n.nspname AS schema, c.relname AS name, row_security_active(c.oid) AS "isRowSecurityActive",
+            array(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = 's'
+                   ORDER BY a.attnum) AS "generatedColumns",
+            array(SELECT a.attname::text FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = ''
+                     AND a.atttypid = 'pg_catalog.numeric'::regtype AND a.atttypmod = -1
+                   ORDER BY a.attnum) AS "unconstrainedNumerics"
+       FROM unnest($1::text[], $2::text[]) AS wanted (schema, name)
+       JOIN pg_catalog.pg_namespace n ON n.nspname = wanted.schema
+       JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = wanted.name
+      ORDER BY 1, 2`,
+    [tables.map((table) => table.schema), tables.map((table) => table.name)],
+  );
+  return rows;
+}
+
+/** Pure: a copy of such a table fails, as rows that are hidden would be lost (PostgreSQL documentation, row_security). */
+export function rowSecurityProblem(traits: TableTraits, user: string): TableProblem | null {
+  if (!traits.isRowSecurityActive) return null;
+  const name = quoteTable(traits);
+  return {
+    table: { schema: traits.schema, name: traits.name },
+    kind: "permission",
+    message: `row-level security of ${name} would hide rows from role ${quoteIdentifier(user)}`,
+    remedy: `Run ALTER ROLE ${quoteIdentifier(user)} WITH BYPASSRLS, or ALTER TABLE ${name} NO FORCE ROW LEVEL SECURITY where the role owns it.`,
+  };
+}
+
+const namedMax = 5;
+
+/** Pure: a line for each kind of note, however many tables there are. */
+export function tableNotes(
+  tables: readonly TableFacts[],
+  traits: readonly TableTraits[],
+  fullIdentity: readonly TableName[],
+): string[] {
+  const full = tables.filter(
+    (table) => wantedIdentity(table, fullIdentity) === "full" && !satisfies(table.identity, "full"),
+  );
+  const columnsOf = (key: "generatedColumns" | "unconstrainedNumerics") =>
+    traits.flatMap((table) => table[key].map((column) => `${quoteTable(table)}.${quoteIdentifier(column)}`));
+  const note = (names: string[], text: string) => (names.length === 0 ? [] : [`note: ${text}: ${listed(names)}`]);
+  return [
+    ...note(
+      full.map(quoteTable),
+      "REPLICA IDENTITY FULL is set, as a table without a primary key or with TOASTable columns needs it; its updates and deletes write the whole old row into the WAL",
+    ),
+    ...note(columnsOf("generatedColumns"), "generated columns aren't carried"),
+    ...note(
+      columnsOf("unconstrainedNumerics"),
+      'numeric without precision becomes DECIMAL(38, 18), and what doesn\'t fit NULL, which is counted (types: { unconstrainedNumeric: "string" } keeps every value)',
+    ),
+  ];
+}
+
+function listed(names: string[]): string {
+  const more = names.length > namedMax ? ` and ${names.length - namedMax} more` : "";
+  return `${names.slice(0, namedMax).join(", ")}${more}`;
+}
