@@ -106,6 +106,11 @@ export interface GatewayArgs extends ProcessArgs {
   /** How often slot and publication are looked at, in milliseconds; default 2,000. Restarts the process. */
   pollMs?: pulumi.Input<number>;
   /**
+   * A stream in which nothing comes for so long, though answers are asked for, is made again; milliseconds, default
+   * 60,000. Restarts the process.
+   */
+  silenceMsMax?: pulumi.Input<number>;
+  /**
    * When the slot is gone, invalidated or ahead of staging, so that changes are lost: `fail`, the default, stops with
    * the remedy; `resnapshot` makes the slot anew under its name and copies every table again, old data readable
    * meanwhile. Restarts the process.

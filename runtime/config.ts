@@ -162,6 +162,8 @@ export const gatewayConfigSchema = z.strictObject({
     .prefault({}),
   /** how often the slot and the publication's tables are looked at; default 2,000 */
   pollMs: z.int().min(100).default(2_000),
+  /** a stream in which nothing comes for so long, though answers are asked for, is made again; default 60,000 */
+  silenceMsMax: z.int().min(1_000).default(60_000),
   /**
    * a logical message is written to the source's WAL when nothing was acknowledged for so long, so that the slot moves
    * on; default 60,000; 0 is off. Never on a standby.

@@ -3,8 +3,8 @@ import type { Client } from "pg";
 import type { GatewayConfig } from "../config";
 import { describeError, isTransient } from "../errors";
 import { log } from "../operate/log";
-import { connectSource } from "../postgres/client";
 import { toSourceError } from "../postgres/source-error";
+import type { SourceServers } from "./source-servers";
 
 /** admin_shutdown, crash_shutdown, cannot_connect_now (PostgreSQL documentation, appendix A) */
 const shutdownStates = new Set(["57P01", "57P02", "57P03"]);
@@ -17,6 +17,7 @@ export class CatalogSession {
 
   constructor(
     private readonly config: GatewayConfig,
+    private readonly servers: SourceServers,
     private readonly signal: AbortSignal,
   ) {}
 
@@ -35,7 +36,7 @@ export class CatalogSession {
     const deadlineMs = Date.now() + waitMsMax;
     for (let delayMs = 50; ; delayMs = Math.min(delayMs * 2, 5_000)) {
       try {
-        this.client ??= await connectSource(this.config.source, {
+        this.client ??= await this.servers.connect({
           applicationName: `sluice ${this.config.id} catalog`,
           statementTimeoutMs: 30_000,
         });

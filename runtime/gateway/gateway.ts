@@ -15,8 +15,9 @@ import { newEpoch, removeOrphans } from "./orphan-files";
 import { type FollowerContext, SchemaFollower } from "./schema-follower";
 import { SchemaPoll } from "./schema-poll";
 import { SnapshotScheduler } from "./snapshot-scheduler";
+import { SourceServers } from "./source-servers";
 import { Stager } from "./stager";
-import { IdlePosition, readStagingState, type StagingState, stagedPosition } from "./staging-state";
+import { IdlePosition, readFollowedSource, readStagingState, type StagingState, stagedPosition } from "./staging-state";
 import { StreamLoop } from "./stream-loop";
 
 /** How often a batch's age is looked at. */
@@ -57,9 +58,10 @@ export class Gateway {
       store: ObjectStore;
       retry: StorageRetry;
       staging: StagingState;
+      servers: SourceServers;
     },
   ) {
-    const { store, retry, staging } = parts;
+    const { store, retry, staging, servers } = parts;
     const startLsn = stagedPosition(staging) ?? lsnZero;
     const epoch = newEpoch(Date.now(), process.pid);
     const head = { sequence: staging.sequence, endLsn: startLsn };
@@ -84,6 +86,7 @@ export class Gateway {
     const hold: FollowerContext["hold"] = (work) => this.streamLoop.hold(work);
     this.scheduler = new SnapshotScheduler({
       config,
+      servers,
       store,
       stager,
       capture,
@@ -92,13 +95,14 @@ export class Gateway {
     });
     const { scheduler } = this;
     const stopped = AbortSignal.any([signal, this.stop.signal]);
-    this.catalog = new CatalogSession(config, stopped);
+    this.catalog = new CatalogSession(config, servers, stopped);
     const { catalog } = this;
     this.follower = new SchemaFollower({ config, capture, stager, store, catalog, hold });
     this.schemaPoll = new SchemaPoll(config, capture, this.follower);
     const { schemaPoll } = this;
     this.monitor = new Monitor({
       config,
+      servers,
       store,
       capture,
       scheduler,
@@ -110,6 +114,7 @@ export class Gateway {
     });
     this.streamLoop = new StreamLoop({
       config,
+      servers,
       store,
       follower: this.follower,
       capture,
@@ -137,7 +142,8 @@ export class Gateway {
     const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
     await openLogIdentity(store);
     const staging = await readStagingState(store, config);
-    gateway = new Gateway(config, signal, shell.setState, { store, retry, staging });
+    const servers = new SourceServers(config.source, (await readFollowedSource(store))?.timeline ?? 0);
+    gateway = new Gateway(config, signal, shell.setState, { store, retry, staging, servers });
     return gateway;
   }
 

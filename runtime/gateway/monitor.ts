@@ -3,7 +3,6 @@ import type { Client } from "pg";
 import type { GatewayConfig } from "../config";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { connectSource } from "../postgres/client";
 import { type Lsn, lsnZero } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
 import type { ObjectStore } from "../staging/object-store";
@@ -21,11 +20,13 @@ import { SlotForecast } from "./slot-forecast";
 import { readServerState } from "./slot-query";
 import type { SnapshotScheduler } from "./snapshot-scheduler";
 import { parseSnapshot } from "./snapshot-visibility";
+import type { SourceServers } from "./source-servers";
 import { startPosition } from "./start-position";
 import { assertPrimary } from "./stream-start";
 
 export interface MonitorContext {
   config: GatewayConfig;
+  servers: SourceServers;
   store: ObjectStore;
   capture: Capture;
   scheduler: SnapshotScheduler;
@@ -78,11 +79,11 @@ export class Monitor {
 
   /** Until the stop; a lost connection is made again at the next look. */
   async run(): Promise<void> {
-    const { config, signal } = this.context;
+    const { config, servers, signal } = this.context;
     let client: Client | null = null;
     while (!signal.aborted) {
       try {
-        client ??= await connectSource(config.source, {
+        client ??= await servers.connect({
           applicationName: `sluice ${config.id} monitor`,
           statementTimeoutMs: 30_000,
         });

@@ -159,6 +159,7 @@ export class StreamLoop {
       serverVersion,
       binary,
       early: config.spool.largeTransactions === "early" && Date.now() >= this.atCommitUntilMs,
+      silenceMsMax: config.silenceMsMax,
       verify,
       onMessage: (buffer, start, end) => gate.receive(buffer, start, end),
       onKeepalive: (lsn) => {

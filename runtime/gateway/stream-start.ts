@@ -4,7 +4,6 @@ import { isSentInBinary } from "../change/schema-change";
 import type { GatewayConfig, SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { connectSource } from "../postgres/client";
 import { formatLsn, type Lsn, lsnZero, maxLsn } from "../postgres/lsn";
 import { readServerVersion } from "../postgres/server-version";
 import { identifySystem, readIdentity, type SourceIdentity } from "../postgres/source-identity";
@@ -16,12 +15,17 @@ import { readHolder, slotInUse } from "./slot-holder";
 import { readServerState, type SlotState } from "./slot-query";
 import { recoverLostSlot, restartAt } from "./slot-recovery";
 import { lineageOf, lineageProblem } from "./source-lineage";
+import type { SourceServers } from "./source-servers";
 import type { Stager } from "./stager";
 import { type FollowedSource, type IdlePosition, readFollowedSource, writeFollowedSource } from "./staging-state";
 import { startPosition } from "./start-position";
 
+/** How long one statement of a start may take: a lost slot that is made anew waits for open transactions. */
+const startTimeoutMs = 120_000;
+
 export interface StreamStartContext {
   config: GatewayConfig;
+  servers: SourceServers;
   store: ObjectStore;
   capture: Capture;
   stager: Stager;
@@ -45,8 +49,11 @@ export interface StreamStart {
  * @throws SluiceError `slot-lost`, `config` (another cluster), `slot-in-use`, `unreachable` (a standby, a former primary)
  */
 export async function prepareStream(context: StreamStartContext): Promise<StreamStart> {
-  const { config, store, capture, stager, idle } = context;
-  const client = await connectSource(config.source, { applicationName: `sluice ${config.id} start` });
+  const { config, store, capture, stager, idle, servers } = context;
+  const client = await servers.connect({
+    applicationName: `sluice ${config.id} start`,
+    statementTimeoutMs: startTimeoutMs,
+  });
   try {
     const source = { ...config.source, host: client.host, port: client.port, failoverHosts: undefined };
     const serverVersion = await readServerVersion(client);
@@ -78,6 +85,7 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
       await stager.commit([], stager.stagedLsn, capture.stagedTables());
     }
     const startLsn = await decideStart(client, slot, stagedLsn, problem, followed?.failover ?? false, context);
+    servers.follow(identity.timeline);
     await follow(store, followed, { ...identity, failover: slot?.health.failover ?? followed?.failover ?? false });
     return { source, serverVersion, binary, startLsn, verify: (stream) => verifyIdentity(stream, identity, source) };
   } finally {

@@ -9,7 +9,6 @@ import type { GatewayConfig } from "../config";
 import { describeForLog, SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
-import { connectSource } from "../postgres/client";
 import { maxLsn } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
 import type { ObjectStore } from "../staging/object-store";
@@ -33,10 +32,12 @@ import {
   type WaitOptions,
   waitForWriters,
 } from "./snapshot-session";
+import type { SourceServers } from "./source-servers";
 import type { Stager } from "./stager";
 
 export interface SnapshotContext {
   config: GatewayConfig;
+  servers: SourceServers;
   store: ObjectStore;
   stager: Stager;
   capture: Capture;
@@ -158,8 +159,8 @@ export class TableSnapshot {
   }
 
   private connect(purpose: string): Promise<Client> {
-    const { source, id } = this.context.config;
-    return connectSource(source, { applicationName: `sluice ${id} ${purpose}` });
+    const { config, servers } = this.context;
+    return servers.connect({ applicationName: `sluice ${config.id} ${purpose}` });
   }
 
   private disconnectOnAbort(client: Client): () => void {

@@ -12,8 +12,15 @@ export { toSourceError } from "./source-error";
 export interface ConnectOptions {
   /** default `sluice` */
   applicationName?: string;
-  /** default 0: none */
+  /**
+   * default 0: none. The server's; a server, or a way to it, that is silent for twice that (5 s more at most) is given up,
+   * and the connection with it
+   */
   statementTimeoutMs?: number;
+  /** With `failoverHosts`: a primary on an earlier timeline is a former one, and is passed over. Default 0: none is */
+  timelineMin?: number;
+  /** Told why a server before the one that is taken wasn't. */
+  onPassedOver?(reason: string): void;
 }
 
 /** Settings for `pg`, with the password resolved: keep the result in memory only (secret). */
@@ -55,6 +62,9 @@ export function socketOf(client: Client): { destroyed: boolean } {
 
 /** A client whose errors tell when they come of the loss of the connection. */
 class SourceClient extends Client {
+  /** how long an answer is waited for; 0: for ever */
+  silenceMsMax = 0;
+
   withState(error: unknown): unknown {
     return withConnectionState(error, socketOf(this));
   }
@@ -62,15 +72,20 @@ class SourceClient extends Client {
   override query(...args: unknown[]): never {
     const result = Reflect.apply(super.query, this, args) as unknown;
     if (!(result instanceof Promise)) return result as never;
-    return result.catch((error: unknown) => {
-      throw this.withState(error);
-    }) as never;
+    // A statement_timeout is the server's, which may be out of reach.
+    const timer =
+      this.silenceMsMax === 0 ? undefined : setTimeout(() => this.connection?.stream.destroy(), this.silenceMsMax);
+    return result
+      .catch((error: unknown) => {
+        throw this.withState(error);
+      })
+      .finally(() => clearTimeout(timer)) as never;
   }
 }
 
 /**
  * An open connection with pinned session settings; the caller ends it. With `failoverHosts` it leads to the first server
- * that answers and is a primary; `client.host` and `client.port` tell which.
+ * that answers and is a primary, not a former one; `client.host` and `client.port` tell which.
  * @throws SluiceError `authentication`, `unreachable`, `missing-object`, `config`
  */
 export async function connectSource(source: SourceConfig, options: ConnectOptions = {}): Promise<Client> {
@@ -80,9 +95,13 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
   for (const { host, port } of addresses) {
     try {
       const client = await connectAddress({ ...source, host, port }, options);
-      if (!(await isStandby(client))) return client;
+      const reason = await reasonAgainst(client, options.timelineMin ?? 0);
+      if (reason === null) {
+        for (const { message } of failures) options.onPassedOver?.(message);
+        return client;
+      }
       await client.end().catch(() => {});
-      failures.push(new SluiceError("unreachable", `${host}:${port} is a standby`));
+      failures.push(new SluiceError("unreachable", `${host}:${port} ${reason}`));
     } catch (error) {
       failures.push(toSourceError(error, "connecting", { ...source, host, port }));
     }
@@ -96,9 +115,17 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
   });
 }
 
-async function isStandby(client: Client): Promise<boolean> {
-  const { rows } = await client.query<{ standby: boolean }>("SELECT pg_is_in_recovery() AS standby");
-  return rows[0].standby;
+/** Why a server isn't the primary; null when it is. */
+async function reasonAgainst(client: Client, timelineMin: number): Promise<string | null> {
+  const { rows } = await client.query<{ file: string | null }>(
+    "SELECT CASE WHEN NOT pg_is_in_recovery() THEN pg_walfile_name(pg_current_wal_insert_lsn()) END AS file",
+  );
+  const [{ file }] = rows;
+  if (file === null) return "is a standby";
+  // A WAL file's name begins with its timeline (PostgreSQL documentation, section 28.6).
+  const timeline = Number.parseInt(file.slice(0, 8), 16);
+  if (timeline >= timelineMin) return null;
+  return `is a former primary (timeline ${timeline}; timeline ${timelineMin} is followed)`;
 }
 
 async function connectAddress(source: SourceConfig, options: ConnectOptions): Promise<Client> {
@@ -124,6 +151,8 @@ async function connectAddress(source: SourceConfig, options: ConnectOptions): Pr
         }, source.connectTimeoutMs + 250);
       }),
     ]);
+    const { statementTimeoutMs = 0 } = options;
+    client.silenceMsMax = statementTimeoutMs + Math.min(statementTimeoutMs, 5_000);
     await pinSession(client);
     return client;
   } catch (error) {

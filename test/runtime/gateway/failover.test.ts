@@ -129,7 +129,20 @@ describe("failover", () => {
     expect(status.tables[0].snapshots).toBe(1);
     more.stop();
     await more.done;
+    // The former primary comes back as one, first in the list: it is passed over, by the stream and all else.
+    await primary.restart("fast");
+    await client.query("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1", [
+      gateway.slot,
+    ]);
+    await gateway.process.untilStatus("it streams again", ({ reconnects }) => reconnects > status.reconnects);
     await expectWhole(client);
+    await gateway.process.stop();
+    gateway.process.start();
+    await gateway.caughtUp({ client });
+    expect(gateway.logged("server-passed-over").at(-1)).toMatchObject({
+      reasons: expect.stringMatching(/is a former primary \(timeline 1; timeline 2 is followed\)/),
+      server: `${standby.host}:${standby.port}`,
+    });
     expect(await gateway.process.stop()).toEqual({ code: 0, signal: null });
     await client.end();
   });

@@ -6,6 +6,7 @@ import { reconnectDelayMs } from "../../../runtime/gateway/stream-loop";
 import { until } from "../../support/conditions";
 import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { startTcpProxy } from "../../support/tcp-proxy";
 
 let postgres: TestPostgres;
 
@@ -46,6 +47,35 @@ describe("a full spool", () => {
       expect(staged).toEqual(source);
     } finally {
       await gateway.close();
+    }
+  });
+});
+
+describe("a way to the server on which nothing passes, though nobody says so", () => {
+  it("is found by its silence; the stream is made again, and everything arrives", async () => {
+    const proxy = await startTcpProxy(postgres);
+    const gateway = await GatewayUnderTest.create(postgres, {
+      config: (database) => ({
+        source: { ...postgres.source(database), port: proxy.port, connectTimeoutMs: 1_000 },
+        silenceMsMax: 1_500,
+      }),
+    });
+    const { client, process } = gateway;
+    try {
+      process.start();
+      await gateway.caughtUp();
+      proxy.stall();
+      await client.query("INSERT INTO item VALUES (1, 'unheard')");
+      const { state } = await process.untilStatus("it waits", (status) => status.state.kind === "waiting");
+      expect(state).toMatchObject({ reason: expect.stringContaining("no message from the server") });
+      proxy.restore();
+      await client.query("INSERT INTO item VALUES (2, 'heard')");
+      await gateway.caughtUp();
+      const { staged, source } = await gateway.rows("item");
+      expect(staged).toEqual(source);
+    } finally {
+      await gateway.close();
+      await proxy.close();
     }
   });
 });

@@ -39,6 +39,16 @@ it("during a query and after it", async () => {
   await client.end().catch(() => {});
 });
 
+it("during a query that nobody answers, though its time is over", async () => {
+  proxy.restore();
+  const client = await connectSource(source(), { statementTimeoutMs: 500 });
+  expect((await client.query("SELECT 1 AS one")).rows).toEqual([{ one: 1 }]);
+  proxy.stall();
+  expect((await errorOf(client.query("SELECT 1"))).kind).toBe("unreachable");
+  proxy.restore();
+  await client.end().catch(() => {});
+});
+
 it("during connecting", async () => {
   proxy.cut();
   const error = await errorOf(connectSource(source()));
