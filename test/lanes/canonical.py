@@ -23,15 +23,18 @@ def field(value, delta_type):
     return str(int(value))
 
 
+def lines(columns, rows):
+    return ["\t".join(field(value, delta_type) for value, (_, delta_type) in zip(row, columns)) for row in rows]
+
+
 def differences(table, columns, rows):
     """What an engine's columns [(name, type)] and rows differ in from what tables.json says; [] when they are equal."""
     wanted_columns = [(column["name"], column["type"]) for column in table["columns"]]
     if columns != wanted_columns:
         return [f"{table['name']}: columns {columns}, not {wanted_columns}"]
-    types = [delta_type for _, delta_type in columns]
-    found = collections.Counter("\t".join(field(value, of) for value, of in zip(row, types)) for row in rows)
-    with open(table["linesPath"], encoding="utf-8", newline="\n") as lines:
-        wanted = collections.Counter(line[:-1] for line in lines)
+    found = collections.Counter(lines(columns, rows))
+    with open(table["linesPath"], encoding="utf-8", newline="\n") as text:
+        wanted = collections.Counter(line[:-1] for line in text)
     extra, missing = found - wanted, wanted - found
     return [f"{table['name']}: {line[:300]} is too much" for line in list(extra)[:3]] + [
         f"{table['name']}: {line[:300]} is missing" for line in list(missing)[:3]

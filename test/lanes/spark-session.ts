@@ -4,7 +4,7 @@ import { createInterface } from "node:readline";
 import type { ExpectedTable } from "./table-set";
 
 type Row = Record<string, unknown>;
-type Answer = { version?: string; rows?: Row[]; differences?: string[]; error?: string };
+type Answer = { version?: string; rows?: Row[]; differences?: string[]; lines?: string[]; error?: string };
 
 /** Spark in a process of its own (spark_session.py); one request at a time. */
 export class SparkSession {
@@ -37,6 +37,11 @@ export class SparkSession {
   /** Differences between what Spark reads and what is expected. */
   async compare(table: ExpectedTable, query?: string): Promise<string[]> {
     return (await this.ask({ compare: { ...table, query } })).differences ?? [];
+  }
+
+  /** A table's rows as canonical text. */
+  async lines(path: string): Promise<string[]> {
+    return (await this.ask({ lines: path })).lines ?? [];
   }
 
   async close(): Promise<void> {

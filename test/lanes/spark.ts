@@ -1,10 +1,13 @@
-// Spark with Delta reads what the applier made. Usage: spark PYTHON FOLDER; FOLDER keeps Spark's jars.
+// Spark with Delta reads what the applier made and what we went on with, and writes where the applier writes. Usage: spark PYTHON FOLDER; FOLDER keeps Spark's jars.
 // Exits 77 when Spark can't be started, as its jars come from Maven Central.
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { DuckDbSession } from "../../runtime/destination/duckdb-session";
+import { continueTable, goldenFolder, goldenTables } from "../support/golden-tables";
+import { rivalWriter } from "./spark-rival";
 import { SparkSession } from "./spark-session";
-import { type ExpectedTable, makeTableSet } from "./table-set";
+import { type ExpectedTable, expectedTable, makeTableSet } from "./table-set";
 
 let failures = 0;
 
@@ -34,10 +37,30 @@ async function main(python: string, folder: string): Promise<void> {
       report(`${table.name}: ${table.rows} rows, ${table.vectors} files with vectors`, await spark.compare(table));
       if (table.name === "orders") report("history of orders", await history(spark, table));
     }
+    for (const table of await continuedTables(tables))
+      report(`${table.name}, gone on with`, await spark.compare(table));
+    await rivalWriter(spark, tables, report);
   } finally {
     await spark.close();
     rmSync(tables, { recursive: true, force: true });
   }
+}
+
+/** Tables that Spark and delta-rs wrote, with commits of ours. */
+async function continuedTables(folder: string): Promise<ExpectedTable[]> {
+  const tables: ExpectedTable[] = [];
+  const session = await DuckDbSession.open({ memoryBytesMax: 256 * 1024 * 1024, temporaryPath: join(folder, "spill") });
+  try {
+    for (const { name } of goldenTables) {
+      const path = join(folder, "golden", name);
+      cpSync(join(goldenFolder, name), path, { recursive: true });
+      await continueTable(path, session);
+      tables.push(await expectedTable(path, folder));
+    }
+  } finally {
+    await session.close();
+  }
+  return tables;
 }
 
 /** Twice, as a registry may give a file in part. */

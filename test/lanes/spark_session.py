@@ -1,6 +1,6 @@
 """
 Spark with Delta, told by lines of JSON on standard input: {"sql": TEXT} answers {"rows": [...]}, {"compare": TABLE}
-answers {"differences": [...]}; a failure answers {"error": TEXT}. Listens on loopback only. Usage: spark_session.py FOLDER
+answers {"differences": [...]}, {"lines": PATH} {"lines": [...]} with its rows as canonical text; a failure answers {"error": TEXT}. Listens on loopback only. Usage: spark_session.py FOLDER
 """
 import json, os, sys
 from pyspark.sql import SparkSession
@@ -47,12 +47,16 @@ def expression(name, delta_type):
     return column
 
 
-def compare(table):
-    source = f"delta.`{table['path']}`" if "query" not in table else f"({table['query']})"
+def read(source):
     fields = json.loads(spark.sql(f"SELECT * FROM {source}").schema.json())["fields"]
     columns = [(each["name"], each["type"]) for each in fields]
     chosen = ", ".join(f"{expression(*column)} AS c{at}" for at, column in enumerate(columns))
-    return canonical.differences(table, columns, spark.sql(f"SELECT {chosen} FROM {source}").collect())
+    return columns, spark.sql(f"SELECT {chosen} FROM {source}").collect()
+
+
+def compare(table):
+    source = f"delta.`{table['path']}`" if "query" not in table else f"({table['query']})"
+    return canonical.differences(table, *read(source))
 
 
 print(json.dumps({"version": spark.version}), file=answers, flush=True)
@@ -61,6 +65,8 @@ for line in sys.stdin:
     try:
         if "compare" in request:
             answer = {"differences": compare(request["compare"])}
+        elif "lines" in request:
+            answer = {"lines": canonical.lines(*read(f"delta.`{request['lines']}`"))}
         else:
             answer = {"rows": [row.asDict(recursive=True) for row in spark.sql(request["sql"]).collect()]}
     except Exception as error:

@@ -107,7 +107,8 @@ async function withManyParts(source: string, path: string): Promise<string> {
   return path;
 }
 
-async function expectedTable(path: string, folder: string): Promise<ExpectedTable> {
+/** What our reader finds in a table; its rows go into a file in `folder`. */
+export async function expectedTable(path: string, folder: string): Promise<ExpectedTable> {
   const table = await openDelta(path);
   const name = path.slice(path.lastIndexOf("/") + 1);
   const linesPath = join(folder, `${encodeURIComponent(name)}.rows`);

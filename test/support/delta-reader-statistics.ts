@@ -34,6 +34,7 @@ export function checkStatistics(
 
 function compare(type: string, value: unknown, bound: string, end: "min" | "max"): number {
   if (type === "string") return Buffer.compare(Buffer.from(value as string), Buffer.from(bound));
+  if (type === "double" || type === "float") return (value as number) - Number(bound);
   const [a, b] = [magnitude(type, value), boundMagnitude(type, bound, end)];
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -182,6 +182,8 @@ export async function readParquetColumns(
     parsers: {
       dateFromDays: (days) => days ?? null,
       timestampFromMicroseconds: (micros) => micros ?? null,
+      // Spark's INT96
+      timestampFromNanoseconds: (nanos) => (typeof nanos === "bigint" ? nanos / 1000n : null),
     },
     onChunk: ({ columnName, columnData, rowStart }) => {
       const target = values.get(columnName) as unknown[];
@@ -206,8 +208,12 @@ async function readFileBatch(path: string, file: Add, wanted: DeltaColumn[]): Pr
   for (const { physicalName, type } of wanted) {
     const text = file.partitionValues[physicalName];
     if (text === undefined) continue;
-    if (values.get(physicalName)?.some((value) => value !== null)) throw new Error(`${file.path} has ${physicalName}`);
-    values.set(physicalName, new Array(total).fill(partitionValue(type, text)));
+    // Files may have the column too (Spark's have).
+    const value = partitionValue(type, text);
+    const stored = widen(type, values.get(physicalName) as unknown[]);
+    if (stored.some((one) => one !== null && one !== value))
+      throw new Error(`${file.path}: ${physicalName} isn't ${text}`);
+    values.set(physicalName, new Array(total).fill(value));
   }
   const deleted = await deletedRows(path, file.deletionVector ?? null);
   const columns = wanted.map(({ physicalName, type }) => widen(type, values.get(physicalName) as unknown[]));

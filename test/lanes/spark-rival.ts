@@ -1,0 +1,176 @@
+import { join } from "node:path";
+import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../runtime/table-options";
+import { replayModes } from "../runtime/applier/mode-replay";
+import { deltaRowText } from "../runtime/applier/staged-model";
+import { readDeltaRows } from "../support/delta-reader";
+import { Pipeline } from "../support/pipeline";
+import { startPostgres } from "../support/postgres-server";
+import type { SparkSession } from "./spark-session";
+import { expectedTable } from "./table-set";
+
+type Report = (what: string, problems: string[]) => void;
+
+const modes = tableModeSchema.options;
+/** scd1 twice: with a change feed, and as the one that Spark deletes from. */
+const tables: NamedTableOptions[] = [
+  ...modes.map((mode) => ({ ...defaultTableOptions, mode, name: mode.toLowerCase() })),
+  { ...defaultTableOptions, name: "feed", changeDataFeed: true },
+  { ...defaultTableOptions, name: "thinned" },
+].map((table) => ({ ...table, schema: "public" }));
+const rows = 3_000;
+
+/** Spark writes to tables that the applier writes to: nothing is lost, doubled or disturbed by either. */
+export async function rivalWriter(spark: SparkSession, folder: string, report: Report): Promise<void> {
+  const postgres = await startPostgres();
+  const setup = tables.map(
+    ({ name }) => `CREATE TABLE ${name} (id int PRIMARY KEY, name text, amount double precision);
+      INSERT INTO ${name} SELECT i, 'n' || i, i / 8.0 FROM generate_series(1, ${rows}) i;`,
+  );
+  const pipeline = await Pipeline.open(postgres, setup.join("\n"));
+  try {
+    Object.assign(pipeline.applier.config, { tables, maintenance: { compaction: false, vacuum: false } });
+    pipeline.start();
+    await pipeline.settled();
+    const rival = new Rival(spark, pipeline, folder, report);
+    await rival.betweenBatches();
+    await rival.atTheSameTime();
+    await rival.changeFeed();
+  } finally {
+    await pipeline.close();
+    await postgres.stop();
+  }
+}
+
+class Rival {
+  private round = 0;
+
+  constructor(
+    private readonly spark: SparkSession,
+    private readonly pipeline: Pipeline,
+    private readonly folder: string,
+    private readonly report: Report,
+  ) {}
+
+  private place(name: string): string {
+    return `delta.\`${this.pipeline.lakePath({ name })}\``;
+  }
+
+  /** Every kind of change in every table; rows that Spark deletes from one of them aren't touched. */
+  private async batch(): Promise<void> {
+    const round = ++this.round;
+    for (const { name } of tables) {
+      await this.pipeline.client.query(
+        `BEGIN; UPDATE ${name} SET amount = amount + 1, name = 'round ${round}' WHERE id % 41 = ${round % 41} AND id % 7 > 0;
+        DELETE FROM ${name} WHERE id % 43 = ${round % 43} AND id % 7 > 0;
+        UPDATE ${name} SET id = id + 700000 WHERE id = ${round * 8} AND id % 7 > 0;
+        INSERT INTO ${name} SELECT i, 'new', i FROM generate_series(${(rows + round * 20) * 7 + 1}, ${(rows + round * 20) * 7 + 4}) i;
+        COMMIT`,
+      );
+    }
+  }
+
+  /** Against the source, or the model of the mode; and Spark's reading against ours. */
+  private async expectEqual(when: string): Promise<void> {
+    await this.pipeline.settled(120_000);
+    const replayed = await replayModes(join(this.pipeline.folder, "staging"));
+    for (const { name, mode } of tables) {
+      const path = this.pipeline.lakePath({ name });
+      const problems: string[] = [];
+      if (mode === "scd1") problems.push(...(await this.pipeline.differences(name)));
+      else {
+        const found = (await readDeltaRows(path)).map(deltaRowText).sort();
+        const wanted = replayed.get(this.pipeline.table(name).tableId)?.rows(mode).sort() ?? [];
+        const differing = found.findIndex((row, at) => row !== wanted[at]);
+        if (found.length !== wanted.length) problems.push(`${found.length} rows, not ${wanted.length}`);
+        else if (differing >= 0) problems.push(`${found[differing]}, not ${wanted[differing]}`);
+      }
+      problems.push(...(await this.spark.compare(await expectedTable(path, this.folder))));
+      this.report(`${name} ${when}`, problems);
+    }
+    const failed =
+      this.pipeline.applier
+        .status()
+        ?.tables.filter(({ state }) => state.kind === "failed" || state.kind === "quarantined") ?? [];
+    this.report(
+      `applier ${when}`,
+      failed.map(({ name, state }) => `${name}: ${JSON.stringify(state)}`),
+    );
+  }
+
+  async betweenBatches(): Promise<void> {
+    for (const { name } of tables) {
+      await this.batch();
+      await this.pipeline.settled();
+      await this.spark.sql(`OPTIMIZE ${this.place(name)}${name === "scd1" ? " ZORDER BY (name)" : ""}`);
+    }
+    await this.batch();
+    await this.expectEqual("after OPTIMIZE by Spark");
+    for (const { name } of tables)
+      if (name !== "feed") await this.spark.sql(`VACUUM ${this.place(name)} RETAIN 0 HOURS`);
+    await this.spark.sql(`DELETE FROM ${this.place("thinned")} WHERE id % 7 = 0`);
+    await this.batch();
+    await this.pipeline.settled();
+    // What the source deletes isn't there any more.
+    await this.pipeline.client.query("DELETE FROM thinned WHERE id % 7 = 0");
+    await this.expectEqual("after VACUUM and DELETE by Spark");
+  }
+
+  /** Commits of both in turn; either is refused by the other now and then, and plans again. */
+  async atTheSameTime(): Promise<void> {
+    let isOver = false;
+    const writing = (async () => {
+      while (!isOver) {
+        await this.batch();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }
+    })();
+    let refused = 0;
+    try {
+      for (let round = 0; round < 2; round++) {
+        for (const { name } of tables) {
+          refused += await this.mayLose(`OPTIMIZE ${this.place(name)}`);
+          if (name === "thinned") refused += await this.mayLose(`DELETE FROM ${this.place(name)} WHERE id < 0`);
+        }
+      }
+    } finally {
+      isOver = true;
+      await writing;
+    }
+    await this.expectEqual("after commits at the same time");
+    const history = await this.spark.sql(`DESCRIBE HISTORY ${this.place("scd1")}`);
+    const operations = history.map(({ operation }) => operation);
+    const first = operations.indexOf("OPTIMIZE");
+    console.log(`${this.round} batches; Spark gave up ${refused} times; scd1: ${operations.join(" ")}`);
+    const isBetween = first > 0 && operations.slice(first).includes("MERGE");
+    this.report("commits of both follow each other", isBetween ? [] : [operations.join(" ")]);
+  }
+
+  /** Spark may lose against us: its error says that it was a conflict. */
+  private async mayLose(statement: string): Promise<number> {
+    try {
+      await this.spark.sql(statement);
+      return 0;
+    } catch (error) {
+      if (/DELTA_CONCURRENT|ConcurrentDelete|ConcurrentAppend|ConcurrentModification/i.test(String(error))) return 1;
+      throw error;
+    }
+  }
+
+  /** The table's first version and all changes since make its newest. */
+  async changeFeed(): Promise<void> {
+    const path = this.pipeline.lakePath({ name: "feed" });
+    const columns = "id, name, amount";
+    const counted = `SELECT ${columns}, sum(n) AS n FROM (
+      SELECT ${columns}, 1 AS n FROM delta.\`${path}\` VERSION AS OF 0
+      UNION ALL SELECT ${columns}, IF(_change_type IN ('insert', 'update_postimage'), 1, -1) AS n
+      FROM table_changes_by_path('${path}', 1)) GROUP BY ${columns}`;
+    const odd = await this.spark.sql(`SELECT * FROM (${counted}) WHERE n NOT IN (0, 1) LIMIT 3`);
+    const table = await expectedTable(path, this.folder);
+    const problems = await this.spark.compare(table, `SELECT ${columns} FROM (${counted}) WHERE n = 1`);
+    this.report("change feed", [...odd.map((row) => JSON.stringify(row)), ...problems]);
+    const types = await this.spark.sql(
+      `SELECT _change_type AS type, count(*) AS rows FROM table_changes_by_path('${path}', 1) GROUP BY 1 ORDER BY 1`,
+    );
+    this.report("kinds of changes in the feed", types.length === 4 ? [] : [JSON.stringify(types)]);
+  }
+}
