@@ -14,7 +14,19 @@ interface Column {
 }
 
 const namePool = ["a", "b", "c", "d", "e", "F f"];
-const newTypes = ["int", "bigint", "smallint", "text", "varchar(10)", "numeric(8,2)", "real", "boolean"];
+const newTypes = [
+  "int",
+  "bigint",
+  "smallint",
+  "text",
+  "varchar(10)",
+  "numeric(8,2)",
+  "real",
+  "boolean",
+  "int[]",
+  "text[]",
+  "numeric(8,2)[]",
+];
 const wider: Record<string, string[]> = {
   smallint: ["integer", "bigint"],
   integer: ["bigint", "numeric(14,2)"],
@@ -23,6 +35,8 @@ const wider: Record<string, string[]> = {
   "numeric(8,2)": ["numeric(12,2)", "numeric(14,4)"],
   "numeric(12,2)": ["numeric(16,6)"],
   real: ["double precision"],
+  "integer[]": ["bigint[]"],
+  "numeric(8,2)[]": ["numeric(12,2)[]"],
 };
 
 /**
@@ -152,6 +166,11 @@ export class SchemaHistory {
   private value(type: string): string {
     const { random } = this;
     if (random.next() < 0.15) return "NULL";
+    if (type.endsWith("[]")) {
+      const elements = Array.from({ length: random.between(0, 3) }, () => this.value(type.slice(0, -2)));
+      const array = `ARRAY[${elements.join(", ")}]::${type}`;
+      return elements.length > 0 && random.next() < 0.1 ? `ARRAY[${array}, ${array}]` : array;
+    }
     const number = random.between(-99, 99);
     if (type === "boolean") return random.next() < 0.5 ? "true" : "false";
     if (type.startsWith("text") || type.startsWith("character")) return `'v${number}'`;
@@ -173,7 +192,7 @@ export class SchemaHistory {
         const type = random.choose(newTypes);
         const value = this.value(type);
         const clause =
-          !this.gentle && random.next() < 0.15 && type !== "boolean"
+          !this.gentle && random.next() < 0.15 && type !== "boolean" && !type.endsWith("[]")
             ? ` DEFAULT (floor(random() * 100))::int${type === "text" || type.startsWith("varchar") ? "::text" : ""}`
             : random.next() < 0.5
               ? ` DEFAULT ${value}`
@@ -192,7 +211,7 @@ export class SchemaHistory {
       case 7:
         if (column !== null && wider[column.type] !== undefined) {
           const using =
-            !this.gentle && random.next() < 0.1 && !column.type.startsWith("char") ? ` USING ${quoted} + 1` : "";
+            !this.gentle && random.next() < 0.1 && !/^char|\]$/.test(column.type) ? ` USING ${quoted} + 1` : "";
           await this.run(`${alter} ALTER ${quoted} TYPE ${random.choose(wider[column.type])}${using}`);
         }
         return;
@@ -202,7 +221,7 @@ export class SchemaHistory {
         return;
       case 9:
         if (this.gentle) return;
-        if (column !== null && !column.type.startsWith("char") && column.type !== "text" && column.type !== "boolean") {
+        if (column !== null && !/^(char|text|boolean)|\]$/.test(column.type)) {
           await this.run(`${alter} ALTER ${quoted} TYPE ${column.type} USING ${quoted} - 1`);
         }
         return;

@@ -43,11 +43,16 @@ async function mayWait(random: Random, gateway: GatewayUnderTest): Promise<void>
   }
 }
 
-async function differences(gateway: GatewayUnderTest, history: SchemaHistory, destination: string): Promise<string[]> {
+async function differences(
+  gateway: GatewayUnderTest,
+  history: SchemaHistory,
+  destination: string,
+  arrays: "text" | "nested",
+): Promise<string[]> {
   const found: string[] = [];
   for (const place of await history.places()) {
     const delta = await openDelta(tablePath(destination, place));
-    const equality = await compareTable(gateway.client, place, delta);
+    const equality = await compareTable(gateway.client, place, delta, arrays);
     found.push(...equality.differences.map(describeDifference));
     if (!equality.equal && equality.differences.length === 0)
       found.push(`${place.name}: ${equality.differing} rows differ`);
@@ -61,9 +66,10 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
     const random = new Random(seed);
     const announced = seed % 2 === 0;
     const onRewrittenWidening = seed % 2 === 0 ? "follow" : "resnapshot";
+    const arrays = seed % 4 < 2 ? "nested" : "text";
     const gateway = await GatewayUnderTest.create(postgres, {
       setup: "SELECT 1",
-      config: { schemaChanges: { onRewrittenWidening } },
+      config: { schemaChanges: { onRewrittenWidening }, types: { arrays } },
     });
     const session = await gateway.session();
     const history = new SchemaHistory(session, random, random.next() < 0.6);
@@ -90,7 +96,7 @@ it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(
       do {
         await gateway.caughtUp({ timeoutMs: 60_000 });
         await apply();
-        found = await differences(gateway, history, destination);
+        found = await differences(gateway, history, destination, arrays);
         // What no row follows is seen at the next look at the catalog.
       } while (found.length > 0 && Date.now() < deadlineMs && (await pause(300, true)));
       const log = gateway.process.output.split("\n").filter((line) => /copied-again|followed/.test(line));
