@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { gatewayConfigSchema, type SourceConfig, sourceSchema } from "../../runtime/config";
+import { gatewayConfigSchema, type SourceConfig, sourceSchema, type TypeOptions } from "../../runtime/config";
 import type { Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
 import { withCheck } from "../postgres/admin-session";
@@ -100,7 +100,11 @@ export const gatewayEffects: Effects = {
 };
 
 /** Gateways of before an option don't have it. */
-const withOptions = (olds: Properties): Properties => ({ ...olds, beforeImages: olds.beforeImages ?? [] });
+const withOptions = (olds: Properties): Properties => ({
+  ...olds,
+  beforeImages: olds.beforeImages ?? [],
+  types: olds.types === undefined ? undefined : { arrays: "text", ...(olds.types as Properties) },
+});
 
 /** Pure. */
 export function diffGateway(olds: Properties, news: Properties): DiffResult {
@@ -116,12 +120,16 @@ async function copiesAtCheck(changes: readonly Change[], olds: Properties, input
     const sizes = await withCheck(inputs.source as SourceConfig, "estimating the tables' sizes", (client) =>
       readPublishedSizes(client, publication),
     );
-    const isOnlyNumeric = same(
-      { ...(olds.types as Properties | undefined), unconstrainedNumeric: null },
-      { ...(inputs.types as Properties), unconstrainedNumeric: null },
-    );
+    const before = withOptions(olds).types as Properties | undefined;
+    const isChanged = (option: keyof TypeOptions) => !same(before?.[option], (inputs.types as Properties)[option]);
     const isKept = changes.every(({ effect }) => effect !== "newStaging" && effect !== "newSlot");
-    return copiesOf(isKept && isOnlyNumeric ? sizes.filter((size) => size.hasUnconstrainedNumeric) : sizes);
+    if (!isKept || isChanged("unrepresentable")) return copiesOf(sizes);
+    return copiesOf(
+      sizes.filter(
+        (size) =>
+          (size.hasUnconstrainedNumeric && isChanged("unconstrainedNumeric")) || (size.hasArray && isChanged("arrays")),
+      ),
+    );
   } catch {
     // What is wrong with the source is told by its Connection.
     return undefined;

@@ -1,6 +1,7 @@
 import type { Client } from "pg";
 import { publishedRelationsSql } from "../../runtime/postgres/published-relations";
 import { readServerVersion } from "../../runtime/postgres/server-version";
+import { elementSql } from "../../runtime/postgres/table-description";
 import type { TableName } from "./table-inspection";
 
 export interface TableSize extends TableName {
@@ -10,6 +11,8 @@ export interface TableSize extends TableName {
   bytes: number | null;
   /** it has a numeric column without precision */
   hasUnconstrainedNumeric: boolean;
+  /** it has an array, or a domain over one */
+  hasArray: boolean;
 }
 
 /**
@@ -34,7 +37,10 @@ const sizesSql = (wanted: string) => `
          CASE WHEN size.known THEN coalesce(size.rows, 0) END AS rows, CASE WHEN size.known THEN size.bytes END AS bytes,
          EXISTS (SELECT FROM pg_catalog.pg_attribute a
                   WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
-                    AND a.atttypid = 'pg_catalog.numeric'::regtype AND a.atttypmod = -1) AS "hasUnconstrainedNumeric"
+                    AND a.atttypid = 'pg_catalog.numeric'::regtype AND a.atttypmod = -1) AS "hasUnconstrainedNumeric",
+         EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                  WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+                    AND (${elementSql("a.atttypid")}) IS NOT NULL) AS "hasArray"
     FROM size
     JOIN pg_catalog.pg_class c ON c.oid = size.root
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace

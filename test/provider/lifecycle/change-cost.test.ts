@@ -89,7 +89,14 @@ describe("the cost", () => {
   });
 
   it("tells tables, rows and bytes, and no endless list", () => {
-    const size = (name: string) => ({ schema: "public", name, rows: 600, bytes: 1536, hasUnconstrainedNumeric: false });
+    const size = (name: string) => ({
+      schema: "public",
+      name,
+      rows: 600,
+      bytes: 1536,
+      hasUnconstrainedNumeric: false,
+      hasArray: false,
+    });
     const change = { input: "tables", effect: "resnapshot" } as const;
     expect(describeCost(costOf([change], copiesOf([size("a"), size("b")])))).toBe(
       'tables: "public"."a", "public"."b" are copied (about 1,200 rows, 3.0 KiB) while the others go on',
@@ -119,8 +126,9 @@ describe("a check", () => {
     server = await startPostgres();
     const client = await server.client();
     await client.query(`
-      CREATE TABLE public.plain (id int PRIMARY KEY, n int);
-      CREATE TABLE public.money (id int PRIMARY KEY, amount numeric);
+      CREATE DOMAIN public.notes AS text[];
+      CREATE TABLE public.plain (id int PRIMARY KEY, n int, v int2vector);
+      CREATE TABLE public.money (id int PRIMARY KEY, amount numeric, notes public.notes);
       CREATE TABLE public.fresh (id int PRIMARY KEY);
       CREATE TABLE public.parts (id int PRIMARY KEY) PARTITION BY RANGE (id);
       CREATE TABLE public.parts_1 PARTITION OF public.parts FOR VALUES FROM (0) TO (1000);
@@ -192,6 +200,14 @@ describe("a check", () => {
       tables: ['"public"."money"'],
       rows: 700,
     });
+    expect(await cost(gateway, inputs, { ...news, types: { arrays: "nested" } })).toMatchObject({
+      because: ["types"],
+      tables: ['"public"."money"'],
+    });
+    // A gateway of before the option has arrays as text too.
+    const { arrays, ...before } = inputs.types as Properties;
+    expect([arrays, await cost(gateway, { ...inputs, types: before }, news)]).toEqual(["text", inputs.changeCost]);
+    expect(gateway.diff("", { ...inputs, types: before }, inputs).changes).toBe(false);
     expect(await cost(gateway, inputs, { ...news, types: { unrepresentable: "stop" } })).toMatchObject({
       tables: ['"public"."money"', '"public"."parts_1"', '"public"."plain"'],
       rows: 1_300,
