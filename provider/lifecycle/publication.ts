@@ -1,185 +1,33 @@
-import type { Client } from "pg";
-import { z } from "zod";
-import { type SourceConfig, sourceSchema } from "../../runtime/config";
+import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
-import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
-import { inTransaction, withAdmin, withCheck } from "../postgres/admin-session";
-import {
-  installDdlCapture,
-  mayCaptureDdl,
-  readDdlCapture,
-  removeDdlCapture,
-  setDdlCapture,
-} from "../postgres/ddl-capture-statements";
+import { quoteIdentifier } from "../../runtime/postgres/identifier";
+import { inTransaction, withAdmin } from "../postgres/admin-session";
+import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid } from "../postgres/preflight";
 import {
   alterPublicationTables,
   createPublication,
   dropPublication,
   ownershipMark,
-  type PublicationFacts,
-  publishedElsewhere,
   readPublication,
   resetPublicationOptions,
 } from "../postgres/publication-statements";
-import {
-  type PreviousIdentity,
-  requireIdentities,
-  satisfies,
-  setIdentity,
-  wantedIdentity,
-} from "../postgres/replica-identity";
-import {
-  inspectTables,
-  type TableFacts,
-  type TableName,
-  type TableProblem,
-  tableProblem,
-} from "../postgres/table-inspection";
-import { readTableTraits, rowSecurityProblem, tableNotes } from "../postgres/table-notes";
-import { readTableSizes, type TableSize } from "../postgres/table-size";
-import { addedTables, copiesOf, dearest, tellCost } from "./change-cost";
-import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
+import { type PreviousIdentity, requireIdentities } from "../postgres/replica-identity";
+import { inspectTables, type TableName } from "../postgres/table-inspection";
+import type { TableSize } from "../postgres/table-size";
+import { copiesOf, tellCost } from "./change-cost";
+import { same } from "./comparison";
 import { pick } from "./connection";
-import { checkInputs, nestedSource, sourceFailure } from "./input-check";
-import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
-import { identifierSchema, newPipelineId, pipelineIdSchema, publicationNameOf } from "./names";
+import { mergeIdentities, restoreIdentities } from "./identity-restoration";
+import { nestedSource, sourceFailure } from "./input-check";
+import type { Lifecycle } from "./lifecycle";
+import { withManualSql } from "./manual-sql";
+import { publicationNameOf } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
-import { tableNameSchema } from "./table-name";
+import { findDrift, isOurs, sortedLike, tableChange } from "./publication-drift";
+import { checkPublication, diffPublication, fullIdentityOf, publicationChanges, shape } from "./publication-inputs";
+import { copiedTables, inspectAtCheck, nameTaken, reasonOf, requireTables } from "./publication-preflight";
 import { containsUnknown } from "./unknown-value";
-
-export const shape = {
-  source: sourceSchema,
-  tables: z
-    .array(tableNameSchema)
-    .min(1, { error: "at least one table is needed" })
-    .superRefine((tables, context) => {
-      const seen = new Set<string>();
-      for (const [index, table] of tables.entries()) {
-        const name = quoteTable(table);
-        if (seen.has(name)) context.addIssue({ code: "custom", path: [index], message: `${name} is listed twice` });
-        seen.add(name);
-      }
-    }),
-  publicationName: identifierSchema.optional(),
-  pipelineId: pipelineIdSchema.optional(),
-  /** tables of which old rows are wanted whole, whatever their keys */
-  fullIdentity: z.array(tableNameSchema).default([]),
-  captureDdl: z.boolean().default(false),
-  preflight: z.enum(["preview", "up"]).default("preview"),
-};
-
-/** Pure but for the id that it makes for a new publication. */
-export function checkPublication(olds: Properties, news: Properties): CheckResult {
-  const { inputs, failures } = checkInputs(shape, news);
-  inputs.pipelineId ??= olds.pipelineId ?? newPipelineId();
-  if (inputs.publicationName === undefined && olds.publicationName !== undefined) {
-    inputs.publicationName = olds.publicationName;
-  }
-  return { inputs, failures };
-}
-
-export const publicationEffects: Effects = {
-  source: { part: "database", effect: "newSlot", else: "none" },
-  /** without a table that is new: see `publicationChanges` */
-  tables: "inPlace",
-  publicationName: "newSlot",
-  pipelineId: "newSlot",
-  fullIdentity: "inPlace",
-  captureDdl: "inPlace",
-  preflight: "none",
-};
-
-/** The order of tables means nothing, and publications of before an option don't have it. */
-const normalised = (props: Properties): Properties => ({
-  ...props,
-  tables: sorted(props.tables),
-  fullIdentity: sorted(props.fullIdentity ?? []),
-  captureDdl: props.captureDdl ?? false,
-});
-
-const keepingName = (olds: Properties, news: Properties): Properties =>
-  news.publicationName === undefined ? { ...news, publicationName: olds.publicationName } : news;
-
-/** Pure. */
-export function diffPublication(olds: Properties, news: Properties): DiffResult {
-  const wanted = normalised(keepingName(olds, news));
-  return withDrift(compare(publicationEffects, normalised(olds), wanted), olds);
-}
-
-/** Pure: what an update changes; a table that is new is copied. */
-export function publicationChanges(olds: Properties, news: Properties): Change[] {
-  const changes = changesOf(publicationEffects, normalised(olds), normalised(keepingName(olds, news)));
-  const isAdded = addedTables(olds.tables, news.tables).length > 0;
-  return changes.map((change) => (change.input === "tables" && isAdded ? { ...change, effect: "resnapshot" } : change));
-}
-
-const fullIdentityOf = (props: Properties) => (props.fullIdentity as TableName[] | undefined) ?? [];
-
-function sorted(tables: unknown): unknown {
-  if (!Array.isArray(tables) || containsUnknown(tables)) return tables;
-  return [...(tables as TableName[])].sort((a, b) => (quoteTable(a) < quoteTable(b) ? -1 : 1));
-}
-
-async function requireTables(client: Client, tables: readonly TableName[], user: string): Promise<TableFacts[]> {
-  const facts = await inspectTables(client, tables);
-  const traits = await readTableTraits(client, tables);
-  const problems = [
-    ...facts.flatMap((found, index) => tableProblem(tables[index], found, user) ?? []),
-    ...traits.flatMap((table) => rowSecurityProblem(table, user) ?? []),
-  ];
-  if (problems.length === 0) return facts as TableFacts[];
-  throw new SluiceError(problems[0].kind, problems.map((problem) => problem.message).join("; "), {
-    remedy: problems.map((problem) => problem.remedy).join(" "),
-  });
-}
-
-function nameTaken(name: string): SluiceError {
-  return new SluiceError("name-taken", `a publication ${quoteIdentifier(name)} exists and isn't this stack's`, {
-    remedy: `Choose another publicationName; or, if nothing uses it, run DROP PUBLICATION ${quoteIdentifier(name)}.`,
-  });
-}
-
-const isAmong = (tables: readonly TableName[]) => {
-  const names = new Set(tables.map(quoteTable));
-  return (table: TableName) => names.has(quoteTable(table));
-};
-
-/** Pure: all tables of what is new, those that are new to what isn't. */
-function copiedTables(olds: Properties | null, inputs: Properties, changes: readonly Change[]): TableName[] {
-  if (olds === null || dearest(changes).effect === "newSlot") return inputs.tables as TableName[];
-  return addedTables(olds.tables, inputs.tables);
-}
-
-/** What a check finds on the server. */
-async function inspectAtCheck(inputs: Properties, existing: boolean, copied: readonly TableName[]) {
-  const source = inputs.source as SourceConfig;
-  const tables = inputs.tables as TableName[];
-  return withCheck(source, "checking the publication's tables", async (client) => {
-    const facts = await inspectTables(client, tables);
-    const traits = await readTableTraits(client, tables);
-    const hidden = new Map(traits.map((table) => [quoteTable(table), rowSecurityProblem(table, source.user)]));
-    const problems = facts.map(
-      (found, index) =>
-        tableProblem(tables[index], found, source.user) ?? hidden.get(quoteTable(tables[index])) ?? null,
-    );
-    const isCopied = isAmong(copied);
-    const notes = tableNotes(
-      facts.filter((table) => table !== null).filter(isCopied),
-      traits.filter(isCopied),
-      fullIdentityOf(inputs),
-    );
-    const mark = ownershipMark(inputs.pipelineId as string);
-    const name =
-      (inputs.publicationName as string | undefined) ??
-      (await readPublication(client, { mark }))?.name ??
-      publicationNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
-    const publication = existing ? null : await readPublication(client, { name });
-    const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark) : null;
-    const sizes = copied.length === 0 ? [] : await readTableSizes(client, copied);
-    return { problems, name, taken: publication !== null && publication.comment !== mark, capture, sizes, notes };
-  });
-}
 
 export const publication: Lifecycle = {
   async check(olds, news) {
@@ -350,103 +198,3 @@ export const publication: Lifecycle = {
     }
   },
 };
-
-/** Why event triggers can't be made, with what a superuser may run instead; null when they can, or are there. */
-async function captureProblem(client: Client, name: string, mark: string): Promise<string | null> {
-  if (await mayCaptureDdl(client)) return null;
-  if ((await readDdlCapture(client, name, mark)).faults.length === 0) return null;
-  const statements = installDdlCapture(name, mark).join(";\n");
-  return `only a superuser can make event triggers\n  remedy: leave captureDdl out, or have a superuser run:\n${statements};`;
-}
-
-function reasonOf(problem: TableProblem): string {
-  return `${problem.message}\n  remedy: ${problem.remedy}`;
-}
-
-/** Ours by its mark, or, where the comment was changed by hand, by being the very object that we made. */
-function isOurs(found: PublicationFacts, props: Properties): boolean {
-  return found.comment === ownershipMark(props.pipelineId as string) || found.oid === props.publicationOid;
-}
-
-/** Pure: what of the live publication isn't as we leave it; the list of tables is compared by `diff`. */
-export function findDrift(
-  found: PublicationFacts,
-  facts: readonly (TableFacts | null)[],
-  mark: string,
-  fullIdentity: readonly TableName[] = [],
-): string[] {
-  const drift: string[] = [];
-  if (found.comment !== mark) drift.push("its comment, which marks it as ours, was changed");
-  if (!found.standardOptions) drift.push("it doesn't publish all of insert, update, delete and truncate any more");
-  for (const table of found.tables) {
-    if (table.restricted) drift.push(`${quoteTable(table)} has a row filter or a column list`);
-  }
-  for (const table of facts) {
-    if (table === null) continue;
-    const required = wantedIdentity(table, fullIdentity);
-    if (!satisfies(table.identity, required)) {
-      drift.push(`${quoteTable(table)} has replica identity ${table.identity.kind}, and needs ${required}`);
-    }
-  }
-  return drift;
-}
-
-/** Pure: what to add and drop; a table with a filter or column list is dropped and added again. */
-export function tableChange(found: PublicationFacts, wanted: readonly TableName[]) {
-  const wantedNames = new Set(wanted.map(quoteTable));
-  const sound = new Set(found.tables.filter((table) => !table.restricted).map(quoteTable));
-  return {
-    add: wanted.filter((table) => !sound.has(quoteTable(table))),
-    drop: found.tables.filter((table) => table.restricted || !wantedNames.has(quoteTable(table))),
-  };
-}
-
-/** Pure: the first identity remembered is the user's own. */
-function mergeIdentities(olds: PreviousIdentity[] | undefined, changed: PreviousIdentity[]): PreviousIdentity[] {
-  const known = new Set((olds ?? []).map(quoteTable));
-  return [...(olds ?? []), ...changed.filter((table) => !known.has(quoteTable(table)))];
-}
-
-/**
- * Puts back the identities of tables that nothing publishes any more; returns those still to be put back. A table that
- * is gone, or isn't ours to alter any more, is left alone.
- */
-async function restoreIdentities(
-  client: Client,
-  identities: readonly PreviousIdentity[],
-  stillWanted: readonly TableName[],
-): Promise<PreviousIdentity[]> {
-  const wanted = new Set(stillWanted.map(quoteTable));
-  const leaving = identities.filter((table) => !wanted.has(quoteTable(table)));
-  const elsewhere = await publishedElsewhere(client, leaving);
-  const facts = await inspectTables(client, leaving);
-  for (const [index, table] of leaving.entries()) {
-    if (facts[index]?.owned !== true || elsewhere.has(quoteTable(table))) continue;
-    await client.query("SAVEPOINT identity");
-    try {
-      await setIdentity(client, table, table.previous);
-      await client.query("RELEASE SAVEPOINT identity");
-    } catch {
-      // Best effort: the index it used may be gone.
-      await client.query("ROLLBACK TO SAVEPOINT identity");
-    }
-  }
-  return identities.filter((table) => wanted.has(quoteTable(table)));
-}
-
-function sortedLike(actual: TableName[], before: readonly TableName[]): TableName[] {
-  const order = new Map(before.map((table, index) => [quoteTable(table), index]));
-  const rank = (table: TableName) => order.get(quoteTable(table)) ?? before.length;
-  return [...actual].sort((a, b) => rank(a) - rank(b));
-}
-
-/** A failed delete says what to run by hand. */
-export function withManualSql(error: unknown, sql: string, source: SourceConfig): unknown {
-  if (!(error instanceof SluiceError)) return error;
-  const byHand = `Once ${source.host}:${source.port}/${source.database} is reachable run pulumi destroy again; or run by hand: ${sql}; then pulumi state delete.`;
-  return new SluiceError(error.kind, error.message, {
-    remedy: error.remedy === undefined ? byHand : `${error.remedy} ${byHand}`,
-    sqlState: error.sqlState,
-    cause: error,
-  });
-}

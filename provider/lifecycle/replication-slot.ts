@@ -11,6 +11,7 @@ import { changesOf, compare, type Effects } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { withManualSql } from "./manual-sql";
 import {
   identifierSchema,
   isRandomPipelineId,
@@ -20,7 +21,6 @@ import {
   slotNameSchema,
 } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
-import { withManualSql } from "./publication";
 import { containsUnknown } from "./unknown-value";
 
 export const shape = {

@@ -20,7 +20,8 @@ import {
   shape as pipelineShape,
 } from "../../../provider/lifecycle/ingestion-pipeline";
 import type { Lifecycle, Properties } from "../../../provider/lifecycle/lifecycle";
-import { publication, publicationEffects, shape as publicationShape } from "../../../provider/lifecycle/publication";
+import { publication } from "../../../provider/lifecycle/publication";
+import { publicationEffects, shape as publicationShape } from "../../../provider/lifecycle/publication-inputs";
 import {
   replicationSlot,
   replicationSlotEffects,

@@ -4,7 +4,8 @@
 import type pg from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
-import { diffPublication, publication } from "../../../provider/lifecycle/publication";
+import { publication } from "../../../provider/lifecycle/publication";
+import { diffPublication } from "../../../provider/lifecycle/publication-inputs";
 import { type DdlMessage, readDdlMessage } from "../../../runtime/postgres/ddl-message";
 import { ddlCaptureNames } from "../../../runtime/postgres/table-description";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";

@@ -5,7 +5,8 @@
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
-import { checkPublication, diffPublication, publication } from "../../../provider/lifecycle/publication";
+import { publication } from "../../../provider/lifecycle/publication";
+import { checkPublication, diffPublication } from "../../../provider/lifecycle/publication-inputs";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
