@@ -23,6 +23,12 @@ import type { Inputs, Preflight, Source, Table } from "./source";
 export interface PostgresIngestionArgs {
   /** The source database. Another `database` replaces everything; the rest changes in place. */
   source: pulumi.Input<Inputs<Source>>;
+  /**
+   * Standby of `source` (PostgreSQL 16 and newer) that WAL and rows are read from, by the same role: it has the slot, and
+   * the primary no load but that of the publication. `port` defaults to 5432. Another one replaces nothing: replace the
+   * slot. See `Source.standby`.
+   */
+  standby?: pulumi.Input<{ host: string; port?: number }>;
   /** Tables to carry. One that is added is copied while the others go on; the Delta table of one that leaves stays, or is dropped (`onRemove`). */
   tables: pulumi.Input<pulumi.Input<Table>[]>;
   /** Mode, columns, name or key of tables that aren't copied as they are. */
@@ -71,6 +77,8 @@ export interface PostgresIngestionArgs {
 /** PostgreSQL tables, kept up to date as Delta tables: connection, publication, slot, gateway and pipeline, wired. */
 export class PostgresIngestion extends pulumi.ComponentResource {
   readonly connection: Connection;
+  /** to the standby that is read from; undefined without `standby` */
+  readonly standbyConnection: Connection | undefined;
   readonly publication: Publication;
   readonly slot: ReplicationSlot;
   readonly gateway: Gateway;
@@ -91,23 +99,28 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const given = pulumi.output(args.source) as pulumi.Output<Source>;
     const setting = <K extends keyof Source>(key: K) => given.apply((source) => source[key] as NonNullable<Source[K]>);
 
-    this.connection = new Connection(
-      name,
-      {
-        host: setting("host"),
-        port: setting("port"),
-        database: setting("database"),
-        user: setting("user"),
-        password: setting("password"),
-        sslMode: setting("sslMode"),
-        sslRootCertFile: setting("sslRootCertFile"),
-        connectTimeoutMs: setting("connectTimeoutMs"),
-        failoverHosts: setting("failoverHosts"),
-        preflight,
-      },
-      child,
-    );
+    const shared = {
+      database: setting("database"),
+      user: setting("user"),
+      password: setting("password"),
+      sslMode: setting("sslMode"),
+      sslRootCertFile: setting("sslRootCertFile"),
+      connectTimeoutMs: setting("connectTimeoutMs"),
+      preflight,
+    };
+    const primary = { host: setting("host"), port: setting("port"), failoverHosts: setting("failoverHosts") };
+    this.connection = new Connection(name, { ...shared, ...primary, standby: setting("standby") }, child);
     const { source } = this.connection;
+    const standby = args.standby === undefined ? undefined : pulumi.output(args.standby);
+    this.standbyConnection =
+      standby === undefined
+        ? undefined
+        : new Connection(
+            `${name}-standby`,
+            { ...shared, host: standby.host, port: standby.apply(({ port }) => port as number), standby: "allow" },
+            child,
+          );
+    const read = this.standbyConnection?.source ?? source;
     const beforeImages = pulumi
       .output(args.tableOptions)
       .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
@@ -120,14 +133,14 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const { publicationName, pipelineId } = this.publication;
     this.slot = new ReplicationSlot(
       name,
-      { source, publicationName, pipelineId, slotName: args.slotName, failover: args.failover, preflight },
+      { source: read, publicationName, pipelineId, slotName: args.slotName, failover: args.failover, preflight },
       child,
     );
     const { slotName, incarnation } = this.slot;
     this.gateway = new Gateway(
       name,
       {
-        source,
+        source: read,
         publicationName,
         slotName,
         slotIncarnation: incarnation,

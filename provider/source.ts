@@ -32,6 +32,11 @@ export interface Source {
    * primary: after a failover the promoted one is found. Not needed where `host` moves with the primary.
    */
   failoverHosts?: { host: string; port?: number }[];
+  /**
+   * A server in recovery: `refuse`, the default; `allow` reads WAL and rows from the standby (PostgreSQL 16 and newer).
+   * The slot is made there, the publication on the primary. It excludes `failoverHosts`.
+   */
+  standby?: "refuse" | "allow";
 }
 
 /** A table: `"schema.name"`, or `{ schema, name }` where a name has a dot. Names are case-sensitive. */

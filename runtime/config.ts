@@ -26,8 +26,19 @@ export const sourceSchema = z.strictObject({
     .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
     .max(32)
     .optional(),
+  /**
+   * a server in recovery: default `refuse`, it is waited with until it is promoted; `allow`: WAL and rows are read from
+   * the standby (PostgreSQL 16 and newer), where the slot is too. It excludes `failoverHosts`
+   */
+  standby: z.enum(["refuse", "allow"]).optional(),
 });
 export type SourceConfig = z.infer<typeof sourceSchema>;
+
+/** A slot that a standby has is on that server alone. Null when the settings agree with each other. */
+export function sourceConflict(source: { standby?: unknown; failoverHosts?: unknown }): string | null {
+  if (source.standby !== "allow" || source.failoverHosts === undefined) return null;
+  return 'standby: "allow" excludes failoverHosts: the slot is on the one server that host names';
+}
 
 /** Where a measure becomes a warning, and critical. */
 const threshold = (warning: number, critical: number) =>
@@ -76,7 +87,10 @@ export type TypeOptions = z.infer<typeof typeOptionsSchema>;
 export const gatewayConfigSchema = z.strictObject({
   ...common,
   role: z.literal("gateway"),
-  source: sourceSchema,
+  source: sourceSchema.superRefine((source, context) => {
+    const message = sourceConflict(source);
+    if (message !== null) context.addIssue({ code: "custom", path: ["standby"], message });
+  }),
   publication: z.string().min(1),
   slot: z.string().min(1),
   /** the staging log's folder, absolute */

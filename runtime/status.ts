@@ -106,11 +106,22 @@ export interface HealthAlert {
   remedy: string;
 }
 
+/** How far a standby is. `lag` is against what it has replayed. */
+export interface StandbyState {
+  replayedLsn: string;
+  /** by its WAL receiver; null when it has none */
+  receivedLsn: string | null;
+  /** age of the newest transaction that it has replayed, by the primary's clock; 0 when all that was received is replayed */
+  replayDelayMs: number | null;
+}
+
 export interface GatewayStatus extends ProcessStatus {
   role: "gateway";
   slot: SlotHealth | null;
   /** what isn't acknowledged yet: WAL bytes, and time since nothing was missing; null before the first look */
   lag: { bytes: number | null; ms: number | null };
+  /** of a standby that is read from; null on a primary, and before the first look */
+  standby: StandbyState | null;
   /** those older than 5 s, oldest first, at most five */
   holdingTransactions: HoldingTransaction[];
   /** worst first */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { type SourceConfig, sourceSchema } from "../../runtime/config";
+import { type SourceConfig, sourceConflict, sourceSchema } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { secretReferenceSchema } from "../../runtime/secret-reference";
 import { withAdmin, withCheck } from "../postgres/admin-session";
@@ -28,6 +28,8 @@ const sourceKeys = Object.keys(sourceSchema.shape);
 export function checkConnection(news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
   inputs.source = pick(inputs, sourceKeys);
+  const conflict = sourceConflict(inputs);
+  if (conflict !== null) failures.push({ property: "standby", reason: conflict });
   return { inputs, failures: failures.map(withoutValue) };
 }
 
@@ -50,11 +52,8 @@ function withoutValue(failure: CheckFailure): CheckFailure {
   return { property: "", reason: `password: ${failure.reason}` };
 }
 
-interface Preflight {
-  needsSlot: boolean;
-}
-
-async function inspect(source: SourceConfig, options: Preflight, check: boolean) {
+async function inspect(source: SourceConfig, needsSlot: boolean, check: boolean) {
+  const options = { needsSlot, allowStandby: source.standby === "allow" };
   const session = check ? withCheck : withAdmin;
   return session(source, "preflight of the source", async (client) => {
     const facts = await readSourceFacts(client);
@@ -67,8 +66,7 @@ const describe = (finding: Finding) => `${finding.message}\n  remedy: ${finding.
 
 async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properties> {
   const source = inputs.source as SourceConfig;
-  const options = { needsSlot };
-  const { facts, systemIdentifier, findings } = await inspect(source, options, false);
+  const { facts, systemIdentifier, findings } = await inspect(source, needsSlot, false);
   const errors = errorsOf(findings);
   if (errors.length > 0) {
     throw new SluiceError("source-setting", `the source can't be replicated: ${errors.map(describe).join("\n")}`);
@@ -100,7 +98,7 @@ export const connection: Lifecycle = {
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
     try {
       const needsSlot = !existing && !isOwn("server", server);
-      const { findings } = await inspect(source, { needsSlot }, true);
+      const { findings } = await inspect(source, needsSlot, true);
       for (const finding of findings) {
         if (finding.severity === "error") failures.push({ property: finding.property, reason: describe(finding) });
         else printOnce(`warning: ${server}: ${finding.message}. ${finding.remedy}`);
@@ -122,8 +120,7 @@ export const connection: Lifecycle = {
   async read(id, props) {
     const source = props.source as SourceConfig;
     try {
-      const options = { needsSlot: false };
-      const { facts, systemIdentifier, findings } = await inspect(source, options, false);
+      const { facts, systemIdentifier, findings } = await inspect(source, false, false);
       const drift = errorsOf(findings).map(describe);
       if ((systemIdentifier ?? "") !== props.systemIdentifier || facts.databaseOid !== props.databaseOid) {
         drift.push(otherServer(source).describe());

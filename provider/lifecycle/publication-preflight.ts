@@ -4,7 +4,7 @@ import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { withCheck } from "../postgres/admin-session";
 import { installDdlCapture, mayCaptureDdl, readDdlCapture } from "../postgres/ddl-capture-statements";
-import { readDatabaseOid } from "../postgres/preflight";
+import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import { ownershipMark, readPublication } from "../postgres/publication-statements";
 import {
   inspectTables,
@@ -56,6 +56,7 @@ export async function inspectAtCheck(inputs: Properties, existing: boolean, copi
   const source = inputs.source as SourceConfig;
   const tables = inputs.tables as TableName[];
   return withCheck(source, "checking the publication's tables", async (client) => {
+    await requirePrimary(client);
     const facts = await inspectTables(client, tables);
     const traits = await readTableTraits(client, tables);
     const hidden = new Map(traits.map((table) => [quoteTable(table), rowSecurityProblem(table, source.user)]));

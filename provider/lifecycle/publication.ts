@@ -3,7 +3,7 @@ import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import { inTransaction, withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
-import { readDatabaseOid } from "../postgres/preflight";
+import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import {
   alterPublicationTables,
   createPublication,
@@ -75,6 +75,7 @@ export const publication: Lifecycle = {
     const pipelineId = inputs.pipelineId as string;
     const mark = ownershipMark(pipelineId);
     return withAdmin(source, "creating the publication", async (client) => {
+      await requirePrimary(client);
       const facts = await requireTables(client, tables, source.user);
       const databaseOid = await readDatabaseOid(client);
       const name = (inputs.publicationName as string | undefined) ?? publicationNameOf(databaseOid, pipelineId);

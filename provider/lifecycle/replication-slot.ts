@@ -1,8 +1,10 @@
+import { setTimeout as pause } from "node:timers/promises";
+import type { Client } from "pg";
 import { z } from "zod";
 import { type SourceConfig, sourceSchema } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
-import { findSlotShortage, readDatabaseOid, readSourceFacts } from "../postgres/preflight";
+import { findSlotShortage, isInRecovery, readDatabaseOid, readSourceFacts } from "../postgres/preflight";
 import { readPublication } from "../postgres/publication-statements";
 import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
 import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
@@ -79,6 +81,16 @@ function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean 
   const { pipelineId, source } = inputs as { pipelineId: string; source: SourceConfig };
   const generated = isRandomPipelineId(pipelineId) && name.startsWith("dbx_") && name.endsWith(`_${pipelineId}`);
   return generated && slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
+}
+
+/** A standby has the publication a moment after the primary. */
+async function isPublished(client: Client, name: string, timeoutMs: number): Promise<boolean> {
+  const deadlineMs = Date.now() + timeoutMs;
+  for (;;) {
+    if ((await readPublication(client, { name })) !== null) return true;
+    if (Date.now() > deadlineMs || !(await isInRecovery(client))) return false;
+    await pause(100);
+  }
 }
 
 async function checkFailover(source: SourceConfig): Promise<CheckFailure[]> {
@@ -161,7 +173,7 @@ export const replicationSlot: Lifecycle = {
           throw nameTaken(wanted, slot);
         await removeSlot(client, wanted, inputs.deleteTimeoutMs as number);
       }
-      if ((await readPublication(client, { name: publication })) === null) {
+      if (!(await isPublished(client, publication, inputs.createTimeoutMs as number))) {
         throw new SluiceError("missing-object", `publication ${publication} does not exist in ${source.database}`, {
           remedy: "Create it first: a slot decodes only what is published when the change is made.",
         });

@@ -1,4 +1,5 @@
 import type { Client } from "pg";
+import { SluiceError } from "../../runtime/errors";
 import { encodingProblem } from "../../runtime/postgres/encoding";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
 
@@ -19,6 +20,10 @@ export interface SourceFacts {
   walSendersMax: number;
   walSendersUsed: number;
   inRecovery: boolean;
+  /** of a standby: whether the primary's vacuum spares what is read on it */
+  hotStandbyFeedback: boolean;
+  /** of a standby: the physical slot through which it streams; empty without one */
+  primarySlotName: string;
   /** MB; -1 is no limit; null before PostgreSQL 13 */
   slotWalKeepMegabytes: number | null;
   superuser: boolean;
@@ -39,6 +44,8 @@ export interface Finding {
 export interface FindingOptions {
   /** count free slots and walsenders; false when ours exist already */
   needsSlot: boolean;
+  /** a server in recovery is read from */
+  allowStandby: boolean;
 }
 
 /** Pure: what stands against replicating from such a source, worst first. */
@@ -60,13 +67,7 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       "Run ALTER SYSTEM SET wal_level = 'logical' and restart PostgreSQL (RDS and Aurora: set rds.logical_replication = 1 in the parameter group; Cloud SQL: the flag cloudsql.logical_decoding; Azure: wal_level in the server parameters).",
     );
   }
-  if (facts.inRecovery) {
-    error(
-      "host",
-      "the server is a standby (in recovery): its snapshots don't tell which transactions they see",
-      "Give the primary's host; name standbys that may be promoted in failoverHosts.",
-    );
-  }
+  if (facts.inRecovery) findings.push(...findStandbyProblems(facts, options.allowStandby));
   if (!facts.superuser && !facts.replication && !facts.rdsReplication) {
     error(
       "user",
@@ -74,7 +75,8 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
       `Run ALTER ROLE ${user} WITH REPLICATION (RDS and Aurora: GRANT rds_replication TO ${user}).`,
     );
   }
-  if (!facts.createOnDatabase) {
+  // On a standby nothing is published.
+  if (!facts.createOnDatabase && !facts.inRecovery) {
     error(
       "user",
       `role ${user} may not create publications in database ${quoteIdentifier(facts.database)}`,
@@ -92,6 +94,64 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
     });
   }
   return findings;
+}
+
+/** Pure: what stands against reading from a standby. */
+function findStandbyProblems(facts: SourceFacts, isAllowed: boolean): Finding[] {
+  const finding = (severity: Finding["severity"], message: string, remedy: string): Finding => ({
+    severity,
+    property: "host",
+    message,
+    remedy,
+  });
+  if (facts.versionNumber < 160_000) {
+    return [
+      finding(
+        "error",
+        `the server is a standby (in recovery), and PostgreSQL ${facts.version} decodes on a primary only`,
+        "Give the primary's host, or upgrade to PostgreSQL 16 or newer.",
+      ),
+    ];
+  }
+  if (!isAllowed) {
+    return [
+      finding(
+        "error",
+        "the server is a standby (in recovery)",
+        'Give the primary\'s host, and name standbys that may be promoted in failoverHosts. To read from the standby: standby: "allow" on this Connection, for ReplicationSlot and Gateway, and one to the primary for the Publication; or standby: { host } on PostgresIngestion.',
+      ),
+    ];
+  }
+  if (!facts.hotStandbyFeedback) {
+    return [
+      finding(
+        "error",
+        "hot_standby_feedback is off: the primary's vacuum would remove catalog rows that the slot on the standby needs, and with them the slot",
+        "Run ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf() on the standby.",
+      ),
+    ];
+  }
+  if (facts.primarySlotName !== "") return [];
+  return [
+    finding(
+      "warning",
+      "primary_slot_name is empty: while the standby is away its feedback isn't kept, and the slot on it may be lost",
+      "On the primary run SELECT pg_create_physical_replication_slot('standby'), and on the standby ALTER SYSTEM SET primary_slot_name = 'standby'; SELECT pg_reload_conf().",
+    ),
+  ];
+}
+
+/** @throws SluiceError `unsupported` on a standby */
+export async function requirePrimary(client: Client): Promise<void> {
+  if (!(await isInRecovery(client))) return;
+  throw new SluiceError("unsupported", "the server is a standby (in recovery): a publication is made on the primary", {
+    remedy: "Give the Publication the source of a Connection to the primary; it is replayed by the standby.",
+  });
+}
+
+export async function isInRecovery(client: Client): Promise<boolean> {
+  const { rows } = await client.query<{ standby: boolean }>("SELECT pg_is_in_recovery() AS standby");
+  return rows[0].standby;
 }
 
 /** Pure: what stands against one more slot and its consumer. */
@@ -134,10 +194,12 @@ export async function readSourceFacts(client: Client): Promise<SourceFacts> {
             current_setting('max_wal_senders') AS wal_senders_max,
             (SELECT count(*)::text FROM pg_catalog.pg_stat_replication) AS wal_senders_used,
             (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS slot_wal_keep,
+            current_setting('primary_slot_name') AS primary_slot_name,
             ARRAY[pg_is_in_recovery(), r.rolsuper, r.rolreplication,
                   EXISTS (SELECT FROM pg_catalog.pg_roles g
                            WHERE g.rolname = 'rds_replication' AND pg_has_role(r.oid, g.oid, 'MEMBER')),
-                  has_database_privilege(current_database(), 'CREATE')] AS booleans
+                  has_database_privilege(current_database(), 'CREATE'),
+                  current_setting('hot_standby_feedback')::boolean] AS booleans
        FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`,
   );
   const row = rows[0];
@@ -159,6 +221,8 @@ export async function readSourceFacts(client: Client): Promise<SourceFacts> {
     replication: row.booleans[2],
     rdsReplication: row.booleans[3],
     createOnDatabase: row.booleans[4],
+    hotStandbyFeedback: row.booleans[5],
+    primarySlotName: row.primary_slot_name ?? "",
   };
 }
 

@@ -5,8 +5,9 @@ import { SluiceError } from "../../runtime/errors";
 import { toSourceError } from "../../runtime/postgres/client";
 import { quoteLiteral } from "../../runtime/postgres/identifier";
 import { readServerVersion } from "../../runtime/postgres/server-version";
-import { createSlotSql } from "../../runtime/postgres/slot-creation";
+import { createSlotSql, standbySlotRemedy } from "../../runtime/postgres/slot-creation";
 import { withAdmin } from "./admin-session";
+import { isInRecovery } from "./preflight";
 
 export interface SlotFacts {
   plugin: string | null;
@@ -83,10 +84,13 @@ export async function createSlot(
       const deadline = setTimeout(() => void cancel(source, own[0].pid), timeoutMs + 2_000);
       try {
         const sql = createSlotSql(await readServerVersion(client), failover);
+        if (await isInRecovery(client)) console.log(`replication slot ${name}: ${standbySlotRemedy}`);
         const { rows } = await client.query<{ lsn: string }>(sql, [name]);
         return rows[0].lsn;
       } catch (error) {
         const failure = toSourceError(error, doing, source);
+        // object_not_in_prerequisite_state: nothing is lost of what isn't made.
+        if (failure.kind === "slot-lost") throw walLevelTooLow(failure);
         throw failure.kind === "timeout" ? await explainTimeout(client, name, own[0].pid, timeoutMs, failure) : failure;
       } finally {
         clearTimeout(deadline);
@@ -102,8 +106,18 @@ async function cancel(source: SourceConfig, pid: number): Promise<void> {
   ).catch(() => {});
 }
 
+function walLevelTooLow(cause: SluiceError): SluiceError {
+  return new SluiceError("source-setting", cause.message, {
+    remedy:
+      "Set wal_level = 'logical' on the server and restart it; a standby needs it on its primary too, and replays that change first.",
+    sqlState: cause.sqlState,
+    cause,
+  });
+}
+
 async function explainTimeout(client: Client, name: string, pid: number, timeoutMs: number, cause: SluiceError) {
-  const blockers = await findBlockers(client, pid);
+  const isStandby = await isInRecovery(client);
+  const blockers = isStandby ? [] : await findBlockers(client, pid);
   // A slot whose creation fails is dropped by the server; one that is there all the same, and idle, is our own.
   const left = await readSlotFacts(client, name);
   if (left !== null && left.activePid === null) await client.query(dropSlotSql(name));
@@ -114,9 +128,11 @@ async function explainTimeout(client: Client, name: string, pid: number, timeout
   const pids = blockers.flatMap((blocker) => blocker.pid ?? []);
   return new SluiceError(
     "timeout",
-    `replication slot ${name} could not be created within ${timeoutMs} ms: it waits for every open transaction to end${who.length === 0 ? "" : `\n  ${who.join("\n  ")}`}`,
+    `replication slot ${name} could not be created within ${timeoutMs} ms: it waits for ${isStandby ? "a record of the primary and " : ""}every open transaction to end${who.length === 0 ? "" : `\n  ${who.join("\n  ")}`}`,
     {
-      remedy: `End the oldest transaction${pids.length === 0 ? "" : `, or run SELECT pg_terminate_backend(${pids[0]})`}, then run pulumi up again; or raise createTimeoutMs.`,
+      remedy: isStandby
+        ? `${standbySlotRemedy} Then run pulumi up again; or raise createTimeoutMs.`
+        : `End the oldest transaction${pids.length === 0 ? "" : `, or run SELECT pg_terminate_backend(${pids[0]})`}, then run pulumi up again; or raise createTimeoutMs.`,
       sqlState: cause.sqlState,
       cause,
     },

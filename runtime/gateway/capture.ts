@@ -4,12 +4,12 @@ import type { TableSchema } from "../change/table-schema";
 import { requireRowSize } from "../change/unrepresentable-value";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
-import { type Lsn, maxLsn } from "../postgres/lsn";
+import { formatLsn, type Lsn, maxLsn } from "../postgres/lsn";
 import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
 import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
 import type { CapturedTable } from "./captured-table";
 import { unrepresentableRetryMs } from "./snapshot-scheduler";
-import { isInSnapshot, isVisible, type SnapshotVisibility } from "./snapshot-visibility";
+import { isVisible, judge, type SnapshotVisibility } from "./snapshot-visibility";
 import { type BatchItem, type Stager, tableOf } from "./stager";
 import { StreamedCapture } from "./streamed-capture";
 
@@ -23,8 +23,8 @@ export interface CaptureLimits {
 /** The transaction in which a relation is described. */
 export interface DescribedIn {
   xid: number;
-  /** not committed yet: the catalog doesn't show what it has changed itself */
-  isOpen: boolean;
+  /** null: not committed yet, so the catalog doesn't show what it has changed itself */
+  commitLsn: Lsn | null;
 }
 
 export interface CaptureEvents {
@@ -258,7 +258,8 @@ export class Capture implements PgoutputHandler {
     const table = this.tables.get(relation.relationId);
     if (table === undefined) return;
     table.relations++;
-    if (this.takes(table)) this.events.onRelation(table, relation, { xid: this.xid, isOpen: false });
+    const commitLsn = this.transaction.commitLsn as Lsn;
+    if (this.takes(table)) this.events.onRelation(table, relation, { xid: this.xid, commitLsn });
   }
 
   /** From here on rows of the table have this schema. */
@@ -333,7 +334,7 @@ export class Capture implements PgoutputHandler {
     if (table.capture.kind !== "capturing" || hasChanges) return;
     const { visibility } = table.capture;
     if (visibility !== null && isVisible(visibility, xid)) return;
-    this.events.onRelation(table, relation, { xid, isOpen: true });
+    this.events.onRelation(table, relation, { xid, commitLsn: null });
   }
 
   /** What a streamed transaction has, in order, at its commit: between `begin` and `commit`. */
@@ -363,14 +364,22 @@ export class Capture implements PgoutputHandler {
   }
 
   /**
-   * A transaction whose changes of the pending table were dropped, and which a snapshot doesn't see: then the table can't
-   * be captured by it. Null when there is none.
+   * Why the pending table can't be captured by the snapshot: a transaction whose changes of it were dropped isn't seen.
+   * Null when all are. Between transactions only.
    */
-  unseenXid(table: CapturedTable, visibility: SnapshotVisibility): number | null {
-    if (table.capture.kind !== "capturing") {
-      for (const xid of table.capture.droppedXids) if (!isVisible(visibility, xid)) return xid;
+  unseen(table: CapturedTable, visibility: SnapshotVisibility): string | null {
+    const open = this.streamed.unseenXid(Number(table.tableId), visibility);
+    if (open !== null) return `transaction ${open}, which has written to it and is still open`;
+    const { replay } = visibility;
+    if (replay !== null) {
+      if (replay.seenBelowLsn >= this.boundaryLsn) return null;
+      return `the standby to replay up to ${formatLsn(this.boundaryLsn)}, which is streamed already; it is at ${formatLsn(replay.seenBelowLsn)}`;
     }
-    return this.streamed.unseenXid(Number(table.tableId), visibility);
+    if (table.capture.kind === "capturing") return null;
+    for (const xid of table.capture.droppedXids) {
+      if (!isVisible(visibility, xid)) return `transaction ${xid}, which has written to it and is still open`;
+    }
+    return null;
   }
 
   truncate(relationIds: number[]): void {
@@ -471,10 +480,29 @@ export class Capture implements PgoutputHandler {
   }
 
   /** Whether changes of the table are captured in this transaction: those that its snapshot holds are not. */
-  private takes({ capture }: CapturedTable): boolean {
-    if (capture.kind !== "capturing") return false;
-    const { visibility } = capture;
-    return visibility === null || !isInSnapshot(visibility, this.xid, this.transaction.commitLsn as Lsn);
+  private takes(table: CapturedTable): boolean {
+    return this.isTaken(table, this.xid, this.transaction.commitLsn as Lsn);
+  }
+
+  /**
+   * Whether changes of the captured table in this transaction are to be taken: those that its snapshot holds are not. It
+   * is copied again when nobody can tell.
+   */
+  isTaken(table: CapturedTable, xid: number, commitLsn: Lsn): boolean {
+    if (table.capture.kind !== "capturing") return false;
+    const { visibility } = table.capture;
+    if (visibility === null) return true;
+    switch (judge(visibility, xid, commitLsn)) {
+      case "seen":
+        return false;
+      case "unseen":
+        return true;
+      case "unknown":
+        // Its end is staged when the stream has passed all that it may hold.
+        if (table.snapshotComplete) return true;
+        this.sendBack(table, "a transaction was replayed by the standby in the moment of its snapshot");
+        return false;
+    }
   }
 
   /**

@@ -75,6 +75,11 @@ export class CapturedTable {
   retryAtMs = 0;
   /** RELATION messages received: what was read of the catalog before one may be older than it */
   relations = 0;
+  /**
+   * on a standby: transactions with an id below `xid` may have written to it, unstreamed, before it became a member of
+   * the publication as it is, and are waited for before a snapshot
+   */
+  olderThan: { membership: string; xid: bigint } | null = null;
   /** why it was to be copied again; null while it never was */
   pendingReason: string | null = null;
   /** the schema of the rows that were cut last: those after it are streamed again when the connection is lost */

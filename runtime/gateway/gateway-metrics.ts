@@ -64,6 +64,11 @@ export function gatewayMetrics(status: GatewayStatus): string {
       status.lag.ms === null ? null : status.lag.ms / 1000,
     ),
     known(
+      "sluice_standby_replay_delay_seconds",
+      "age of what the standby that is read from has replayed; absent on a primary",
+      status.standby?.replayDelayMs == null ? null : status.standby.replayDelayMs / 1000,
+    ),
+    known(
       "sluice_slot_safe_wal_bytes",
       "WAL that may be written before the slot can be lost; absent without a limit",
       status.slot?.safeWalBytes ?? null,

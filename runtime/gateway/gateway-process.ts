@@ -10,6 +10,7 @@ import { gatewayMetrics } from "./gateway-metrics";
 const emptyProgress: GatewayProgress = {
   slot: null,
   lag: { bytes: null, ms: null },
+  standby: null,
   holdingTransactions: [],
   alerts: [],
   heartbeats: 0,

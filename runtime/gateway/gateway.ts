@@ -110,6 +110,7 @@ export class Gateway {
       signal: stopped,
       acknowledgedLsn: () => this.streamLoop.acknowledgedLsn,
       onSlotLost: (error) => this.streamLoop.slotLost(error),
+      onTimelineChanged: (error) => this.streamLoop.restart(error),
       fail,
     });
     this.streamLoop = new StreamLoop({

@@ -17,12 +17,13 @@ import { addPublished, readPublishedTables, removeUnpublished } from "./publishe
 import { followResyncRequests } from "./resync-requests";
 import type { SchemaPoll } from "./schema-poll";
 import { SlotForecast } from "./slot-forecast";
-import { readServerState } from "./slot-query";
+import { readServerState, type ServerState } from "./slot-query";
 import type { SnapshotScheduler } from "./snapshot-scheduler";
 import { parseSnapshot } from "./snapshot-visibility";
 import type { SourceServers } from "./source-servers";
 import { startPosition } from "./start-position";
-import { assertPrimary } from "./stream-start";
+import { assertReadable } from "./stream-start";
+import { TimelineWatch } from "./timeline-watch";
 
 export interface MonitorContext {
   config: GatewayConfig;
@@ -35,12 +36,14 @@ export interface MonitorContext {
   signal: AbortSignal;
   acknowledgedLsn(): Lsn;
   onSlotLost(error: SluiceError): void;
+  /** The stream is to be made again. */
+  onTimelineChanged(error: SluiceError): void;
   fail(error: unknown): void;
 }
 
 export type MonitoredHealth = Pick<
   GatewayStatus,
-  "slot" | "lag" | "holdingTransactions" | "alerts" | "heartbeats" | "walSenderPid"
+  "slot" | "lag" | "holdingTransactions" | "alerts" | "heartbeats" | "walSenderPid" | "standby"
 >;
 
 /** Looks at slot, publication and lag from a session of its own, during snapshots and lost streams too. */
@@ -53,9 +56,12 @@ export class Monitor {
   private readonly lag = new LagClock();
   private readonly forecast = new SlotForecast();
   private readonly heartbeat: Heartbeat;
+  private readonly timeline: TimelineWatch;
+  private standby: ServerState["standby"] = null;
 
   constructor(private readonly context: MonitorContext) {
     this.heartbeat = new Heartbeat(context.config.heartbeatMs);
+    this.timeline = new TimelineWatch(context.config, context.store);
   }
 
   health(): MonitoredHealth {
@@ -66,6 +72,7 @@ export class Monitor {
       alerts: this.alerts,
       heartbeats: this.heartbeat.sent,
       walSenderPid: this.walSenderPid,
+      standby: this.standby,
     };
   }
 
@@ -107,9 +114,11 @@ export class Monitor {
     const readAtMs = Date.now();
     const server = await readServerState(client, config.slot);
     const { slot, walLsn, inRecovery } = server;
-    assertPrimary({ ...config.source, host: client.host, port: client.port }, inRecovery);
+    const source = { ...config.source, host: client.host, port: client.port, failoverHosts: undefined };
+    assertReadable(source, server);
     const nowMs = Date.now();
     this.walLsn = walLsn;
+    this.standby = server.standby;
     this.lag.sample(walLsn, nowMs);
     scheduler.serverSeen(server, readAtMs);
     const lossMs = this.forecast.add(nowMs, slot?.health.safeWalBytes ?? null);
@@ -117,6 +126,8 @@ export class Monitor {
     this.walSenderPid = slot?.activePid ?? null;
     // A lost slot is found here even while snapshots run and nothing is streamed.
     startPosition(slot?.position ?? null, config.slot, null);
+    const changed = await this.timeline.look(source, inRecovery, nowMs);
+    if (changed !== null) this.context.onTimelineChanged(changed);
     this.holding = await readHoldingTransactions(client);
     const before = new Map([...capture.tables.values()].map((table) => [table.tableId, table.snapshotId]));
     const published = await readPublishedTables(client, config.publication);

@@ -16,7 +16,7 @@ import type { GatewayConfig } from "../config";
 import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
 import { ddlMessagePrefix, readDdlMessage } from "../postgres/ddl-message";
-import { lsnZero } from "../postgres/lsn";
+import { type Lsn, lsnZero } from "../postgres/lsn";
 import type { Relation } from "../postgres/pgoutput";
 import { readTableDescriptions, readTypeDescriptions, type TableDescription } from "../postgres/table-description";
 import type { ObjectStore } from "../staging/object-store";
@@ -27,6 +27,7 @@ import type { CapturedTable } from "./captured-table";
 import type { CatalogSession } from "./catalog-session";
 import { isVisible, parseSnapshot } from "./snapshot-visibility";
 import type { Stager } from "./stager";
+import { readReplayedLsn } from "./standby-snapshot";
 
 export interface FollowerContext {
   config: GatewayConfig;
@@ -69,11 +70,11 @@ export class SchemaFollower {
 
   /** A RELATION message: the catalog tells which columns these are, and whether they are those of before. */
   relation(table: CapturedTable, relation: Relation, described: DescribedIn): void {
-    const { xid, isOpen } = described;
+    const isOpen = described.commitLsn === null;
     this.context.hold(async (isCurrent) => {
       const known = schemaOf(table);
       if (known === null) return;
-      const decision = await this.decide({ table, relation, known }, isOpen ? null : xid, xid, isCurrent);
+      const decision = await this.decide({ table, relation, known }, described, isCurrent);
       // What an open transaction has changed itself the catalog doesn't show: that is decided at its commit.
       if (isOpen && decision.kind === "pending") return;
       const change = await this.prepare(table, decision);
@@ -87,7 +88,7 @@ export class SchemaFollower {
    * until the catalog, which now shows what the transaction has changed, has told that the columns of its rows are those
    * that they were taken for.
    */
-  isVerified(xid: number): boolean {
+  isVerified(xid: number, commitLsn: Lsn): boolean {
     if (this.verifiedXids.delete(xid)) return true;
     const { capture, hold } = this.context;
     const described = capture.streamed.describedTables(xid);
@@ -96,7 +97,7 @@ export class SchemaFollower {
       for (const { table, relation } of described) {
         const known = schemaOf(table);
         if (known === null) continue;
-        const decision = await this.decide({ table, relation, known }, xid, xid, isCurrent);
+        const decision = await this.decide({ table, relation, known }, { xid, commitLsn }, isCurrent);
         if (!isCurrent()) return;
         if (decision.kind !== "same") capture.streamed.distrust(xid, table);
       }
@@ -105,19 +106,20 @@ export class SchemaFollower {
     return false;
   }
 
-  /** @param seenXid a transaction that the catalog must show: one that has committed */
+  /** @param by the transaction, which the catalog must show if it has committed */
   private async decide(
     described: { table: CapturedTable; relation: Relation; known: TableSchema },
-    seenXid: number | null,
-    xid: number,
+    by: DescribedIn,
     isWanted: () => boolean,
   ): Promise<SchemaDecision> {
     const { table, relation, known } = described;
+    const { xid, commitLsn } = by;
+    const seen = commitLsn === null ? null : { xid, commitLsn };
     const { catalog, config } = this.context;
     const found = await catalog.read(
       `reading the columns of ${table.schema}.${table.name}`,
       async (client) => ({
-        description: await readDescription(client, config.publication, table.tableId, seenXid, isWanted),
+        description: await readDescription(client, config.publication, table.tableId, seen, isWanted),
         types: await readTypeDescriptions(client, relation.columns),
       }),
       isWanted,
@@ -126,7 +128,7 @@ export class SchemaFollower {
     const { description, types } = found;
     const oids = relation.columns.map((column, index) => valueTypeOid({ ...column, ...types[index] }));
     const policy = await this.policy(oids, isWanted);
-    const isWhole = seenXid !== null && !this.context.capture.streamed.isOpen(xid);
+    const isWhole = seen !== null && !this.context.capture.streamed.isOpen(xid);
     return decideByRelation(known, relation, description, types, { xid, isWhole }, policy);
   }
 
@@ -228,13 +230,17 @@ async function readDescription(
   client: Client,
   publication: string,
   tableId: string,
-  seenXid: number | null,
+  seen: { xid: number; commitLsn: Lsn } | null,
   isWanted: () => boolean,
 ): Promise<TableDescription | null> {
   for (let waitMs = 1; ; waitMs = Math.min(waitMs * 2, 200)) {
+    // In recovery a snapshot doesn't tell by ids what it sees.
+    const replayedLsn = seen === null ? null : await readReplayedLsn(client);
     const { tables, snapshot } = await readTableDescriptions(client, publication, [tableId]);
-    if (seenXid === null || isVisible(parseSnapshot(snapshot, lsnZero), seenXid) || !isWanted())
-      return tables[0] ?? null;
+    const isSeen =
+      seen === null ||
+      (replayedLsn === null ? isVisible(parseSnapshot(snapshot, lsnZero), seen.xid) : replayedLsn > seen.commitLsn);
+    if (isSeen || !isWanted()) return tables[0] ?? null;
     await delay(waitMs);
   }
 }

@@ -1,6 +1,6 @@
 import type { Client } from "pg";
 import { type Lsn, parseLsn } from "../postgres/lsn";
-import type { SlotHealth } from "../status";
+import type { SlotHealth, StandbyState } from "../status";
 import type { SlotPosition } from "./start-position";
 
 export interface SlotState {
@@ -14,7 +14,11 @@ export interface ServerState {
   /** end of the WAL that can be streamed now: flushed on a primary, replayed on a standby */
   walLsn: Lsn;
   inRecovery: boolean;
+  /** as 180004 */
+  version: number;
   walWriterDelayMs: number;
+  /** null on a primary */
+  standby: StandbyState | null;
   /** null when there is no such slot in this server */
   slot: SlotState | null;
 }
@@ -29,21 +33,31 @@ export async function readServerState(client: Client, name: string): Promise<Ser
     wal: string;
     recovery: boolean;
     delay: number;
+    version: number;
+    received: string | null;
+    behind: number | null;
     retained: string | null;
     slot: Record<string, string | number | boolean | null> | null;
   }>(
-    `SELECT now.wal::text, now.recovery,
+    `SELECT now.wal::text, now.recovery, current_setting('server_version_num')::int AS version,
+            pg_last_wal_receive_lsn()::text AS received,
+            CASE WHEN pg_last_wal_receive_lsn() = now.wal THEN 0
+                 ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()) * 1000 END::float8 AS behind,
             (SELECT setting::int FROM pg_catalog.pg_settings WHERE name = 'wal_writer_delay') AS delay, pg_wal_lsn_diff(now.wal, s.restart_lsn)::text AS retained, to_jsonb(s) AS slot
        FROM (SELECT pg_is_in_recovery() AS recovery,
                     CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END AS wal) now
        LEFT JOIN pg_catalog.pg_replication_slots s ON s.slot_name = $1`,
     [name],
   );
-  const { wal, recovery, delay, retained, slot } = rows[0];
+  const { wal, recovery, version, delay, received, behind, retained, slot } = rows[0];
   return {
     walLsn: parseLsn(wal),
     inRecovery: recovery,
+    version,
     walWriterDelayMs: delay,
+    standby: recovery
+      ? { replayedLsn: wal, receivedLsn: received, replayDelayMs: behind === null ? null : Math.round(behind) }
+      : null,
     slot: slot === null ? null : slotState(name, slot, retained),
   };
 }

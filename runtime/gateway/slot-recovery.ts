@@ -4,7 +4,8 @@ import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
 import { formatLsn, type Lsn } from "../postgres/lsn";
-import { createSlotSql } from "../postgres/slot-creation";
+import { createSlotSql, standbySlotRemedy } from "../postgres/slot-creation";
+import { toSourceError } from "../postgres/source-error";
 import type { Capture } from "./capture";
 import { readServerState, type SlotState } from "./slot-query";
 import type { Stager } from "./stager";
@@ -85,11 +86,19 @@ function assertOwn(slot: SlotState | null, database: string, name: string): void
 }
 
 async function createSlot(client: Client, name: string, failover: boolean): Promise<void> {
-  const { rows } = await client.query<{ version: string }>("SELECT current_setting('server_version_num') AS version");
-  await client.query(`SET lock_timeout = ${createTimeoutMs}`);
+  const { rows } = await client.query<{ version: number; standby: boolean }>(
+    "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS standby",
+  );
+  const [{ version, standby }] = rows;
+  // On a standby it waits for a record of the primary, which is no lock.
+  await client.query(`SET lock_timeout = ${createTimeoutMs}; SET statement_timeout = ${createTimeoutMs + 1_000}`);
   try {
-    await client.query(createSlotSql(Number(rows[0].version), failover), [name]);
+    await client.query(createSlotSql(version, failover), [name]);
+  } catch (thrown) {
+    const error = toSourceError(thrown, `creating the replication slot ${name}`);
+    if (error.kind !== "timeout" || !standby) throw error;
+    throw new SluiceError("timeout", error.message, { remedy: standbySlotRemedy, sqlState: error.sqlState });
   } finally {
-    await client.query("RESET lock_timeout").catch(() => {});
+    await client.query("RESET lock_timeout; RESET statement_timeout").catch(() => {});
   }
 }

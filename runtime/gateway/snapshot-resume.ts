@@ -17,6 +17,7 @@ export function toStaged(progress: SnapshotProgress): StagedSnapshot {
     xmax: String(visibility.xmax),
     running: [...visibility.running].map(String),
     horizonLsn: formatLsn(visibility.horizonLsn),
+    ...(visibility.replay === null ? {} : { seenBelowLsn: formatLsn(visibility.replay.seenBelowLsn) }),
     lastHorizonLsn: formatLsn(lastHorizonLsn),
     startedAt,
     rows,
@@ -49,6 +50,10 @@ export function fromStaged(snapshotId: string, staged: StagedSnapshot, nowMs: nu
       xmax: BigInt(staged.xmax),
       running: new Set(staged.running.map(BigInt)),
       horizonLsn: parseLsn(staged.horizonLsn),
+      replay:
+        staged.seenBelowLsn === undefined
+          ? null
+          : { seenBelowLsn: parseLsn(staged.seenBelowLsn), unseenFromLsn: parseLsn(staged.horizonLsn) },
     },
     lastHorizonLsn: parseLsn(staged.lastHorizonLsn),
     startedAt: staged.startedAt,
@@ -72,6 +77,14 @@ function hasKey(schema: Pick<TableSchema, "columns">): boolean {
   return schema.columns.some((column) => column.keyOrdinal !== null);
 }
 
+/** Pure: what a standby must do first, which was restarted, say: the newer snapshot must see what the first one sees. */
+export function resumeWait(progress: SnapshotProgress, { visibility }: OpenedSnapshot): string | null {
+  const first = progress.visibility.replay;
+  if (visibility.replay === null || first === null) return null;
+  if (visibility.replay.seenBelowLsn >= first.seenBelowLsn) return null;
+  return `the standby to replay up to ${formatLsn(first.seenBelowLsn)}, where its snapshot was begun; it is at ${formatLsn(visibility.replay.seenBelowLsn)}`;
+}
+
 /**
  * Pure: why the ranges that are left can't be copied under a newer snapshot, or null. When they can: a row that no
  * change touched since the first snapshot stands where it stood, so it is in exactly one range; a row that a change
@@ -84,7 +97,8 @@ export function resumeObstacle(
   opened: OpenedSnapshot,
 ): string | null {
   if (!hasKey(schema)) return "it has no key";
-  const { table, parts } = opened;
+  const { table, parts, visibility } = opened;
+  if (visibility.replay !== null && progress.visibility.replay === null) return "it was begun on a primary";
   const now = new Map(parts.map((part) => [part.relationId, part]));
   if (now.size !== progress.parts.length) return "its partitions changed";
   for (const part of progress.parts) {

@@ -6,7 +6,7 @@ import { toSourceError } from "../postgres/source-error";
 import { type CapturedTable, secondsLeft } from "./captured-table";
 import { isCopied } from "./copy-ranges";
 import type { ServerState } from "./slot-query";
-import { Blocked } from "./snapshot-session";
+import { Blocked } from "./snapshot-wait";
 import { type SnapshotContext, TableSnapshot } from "./table-snapshot";
 
 /** Retry delay after the n-th failure in a row: 1, 2, 4 … 60 s. */
@@ -128,12 +128,13 @@ export class SnapshotScheduler {
 
   /**
    * What the monitor has seen of the server. Commits that a snapshot sees may not be flushed yet (synchronous_commit
-   * off), but are within three rounds of the WAL writer (PostgreSQL documentation, section 28.4).
+   * off), but are within three rounds of the WAL writer (PostgreSQL documentation, section 28.4). On a standby all is
+   * flushed that is replayed.
    * @param readAtMs before it was read
    */
-  serverSeen({ walLsn, walWriterDelayMs }: ServerState, readAtMs: number): void {
+  serverSeen({ walLsn, walWriterDelayMs, inRecovery }: ServerState, readAtMs: number): void {
     for (const { snapshot } of this.context.capture.tables.values()) {
-      if (snapshot === null || snapshot.settledLsn !== null) continue;
+      if (snapshot === null || snapshot.settledLsn !== null || inRecovery) continue;
       if (readAtMs - snapshot.resumedAtMs > 1_000 + 3 * walWriterDelayMs) snapshot.settledLsn = walLsn;
     }
     this.stageEnds();

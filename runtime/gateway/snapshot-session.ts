@@ -7,6 +7,8 @@ import { quoteTable } from "../postgres/identifier";
 import { parseLsn } from "../postgres/lsn";
 import { sqlStateOf } from "../postgres/source-error";
 import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
+import { Blocked, type WaitOptions } from "./snapshot-wait";
+import { takeReplaySnapshot } from "./standby-snapshot";
 import { type PartFacts, readParts } from "./table-parts";
 import { readTableWriters, stillWriting } from "./writers-of-table";
 
@@ -15,21 +17,6 @@ export interface OpenedSnapshot {
   table: CatalogTable;
   parts: PartFacts[];
   visibility: SnapshotVisibility;
-}
-
-export interface WaitOptions {
-  signal: AbortSignal;
-  /** Told what is waited for, and `undefined` when nothing is. */
-  onWait(waitingFor: string | undefined): void;
-  /** How long to wait at most; a table that is waited for must not hold up the others. */
-  waitMsMax: number;
-}
-
-/** Waited in vain; the caller tries again later. Not a failure. */
-export class Blocked extends Error {
-  constructor(readonly waitingFor: string) {
-    super(waitingFor);
-  }
 }
 
 const undefinedTable = "42P01";
@@ -78,12 +65,11 @@ export async function beginLocked(client: Client, tableId: string, options: Wait
     if (place === null) return null;
     await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
     try {
-      await lockTable(client, place);
+      await client.query(lockSql(place));
       options.onWait(undefined);
       return place;
     } catch (error) {
-      const state = sqlStateOf(error);
-      if (state !== lockNotAvailable && state !== undefinedTable) throw error;
+      if (!isLockRefused(error)) throw error;
       await client.query("ROLLBACK");
       const holders = await lockHolders(client, tableId);
       const waitingFor = `a lock on it: ${holders.length === 0 ? "its holder has just ended" : holders.join(", ")}`;
@@ -96,8 +82,8 @@ export async function beginLocked(client: Client, tableId: string, options: Wait
 
 export type Taken =
   | { kind: "taken"; snapshot: OpenedSnapshot }
-  /** it was renamed before it was locked: another table is locked */
-  | { kind: "renamed" }
+  /** it was renamed before it was locked, so that another table is; or the server has just been promoted */
+  | { kind: "again" }
   | { kind: "unpublished" };
 
 /** Takes the snapshot of a transaction that `beginLocked` has begun. */
@@ -107,22 +93,41 @@ export async function takeSnapshot(
   place: TablePlace,
   published: { publication: string; types: TypeOptions },
 ): Promise<Taken> {
-  // The snapshot is taken before its functions run, so the horizon is read after it.
-  const { rows } = await client.query<{ snapshot: string; horizon: string; same: boolean }>(
-    `SELECT pg_catalog.pg_current_snapshot()::text AS snapshot,
-            (CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn()
-                  ELSE pg_catalog.pg_current_wal_insert_lsn() END)::text AS horizon,
-            EXISTS (
-              SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               WHERE c.oid = $1::oid AND n.nspname = $2 AND c.relname = $3) AS same`,
-    [tableId, place.schema, place.name],
-  );
-  const [{ snapshot, horizon, same }] = rows;
-  if (!same) return { kind: "renamed" };
+  const visibility = place.inRecovery ? await takeInRecovery(client, place) : await takeOnPrimary(client);
+  if (visibility === null || !(await isSamePlace(client, tableId, place))) return { kind: "again" };
   const [table] = await readTableSchemas(client, published.publication, published.types, tableId);
   if (table === undefined) return { kind: "unpublished" };
   const parts = await readParts(client, tableId);
-  return { kind: "taken", snapshot: { table, parts, visibility: parseSnapshot(snapshot, parseLsn(horizon)) } };
+  return { kind: "taken", snapshot: { table, parts, visibility } };
+}
+
+async function takeOnPrimary(client: Client): Promise<SnapshotVisibility> {
+  // The snapshot is taken before its functions run, so the horizon is read after it.
+  const { rows } = await client.query<{ snapshot: string; horizon: string }>(
+    `SELECT pg_catalog.pg_current_snapshot()::text AS snapshot,
+            pg_catalog.pg_current_wal_insert_lsn()::text AS horizon`,
+  );
+  return parseSnapshot(rows[0].snapshot, parseLsn(rows[0].horizon));
+}
+
+/** null when the lock, let go for a moment, isn't to be had, or there is no recovery any more. */
+async function takeInRecovery(client: Client, place: TablePlace): Promise<SnapshotVisibility | null> {
+  try {
+    return await takeReplaySnapshot(client, lockSql(place));
+  } catch (error) {
+    if (isLockRefused(error)) return null;
+    throw error;
+  }
+}
+
+async function isSamePlace(client: Client, tableId: string, { schema, name }: TablePlace): Promise<boolean> {
+  const { rows } = await client.query<{ same: boolean }>(
+    `SELECT EXISTS (
+       SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.oid = $1::oid AND n.nspname = $2 AND c.relname = $3) AS same`,
+    [tableId, schema, name],
+  );
+  return rows[0].same;
 }
 
 /** Both in one, where nothing comes between them. */
@@ -146,11 +151,14 @@ export interface TablePlace {
   schema: string;
   name: string;
   partitioned: boolean;
+  /** of the server, when the table was looked up */
+  inRecovery: boolean;
 }
 
 async function placeOf(client: Client, tableId: string): Promise<TablePlace | null> {
   const { rows } = await client.query<TablePlace & { kind: string }>(
-    `SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned, c.relkind::text AS kind
+    `SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned, c.relkind::text AS kind,
+            pg_catalog.pg_is_in_recovery() AS "inRecovery"
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid`,
     [tableId],
   );
@@ -168,10 +176,14 @@ async function placeOf(client: Client, tableId: string): Promise<TablePlace | nu
   return place;
 }
 
-async function lockTable(client: Client, place: TablePlace): Promise<void> {
-  await client.query(`SET LOCAL lock_timeout = ${lockTimeoutMs}`);
-  await client.query(`LOCK TABLE ${place.partitioned ? "" : "ONLY "}${quoteTable(place)} IN ACCESS SHARE MODE`);
-  await client.query("SET LOCAL lock_timeout = 0");
+function lockSql(place: Omit<TablePlace, "inRecovery">): string {
+  const lock = `LOCK TABLE ${place.partitioned ? "" : "ONLY "}${quoteTable(place)} IN ACCESS SHARE MODE`;
+  return `SET LOCAL lock_timeout = ${lockTimeoutMs}; ${lock}; SET LOCAL lock_timeout = 0`;
+}
+
+function isLockRefused(error: unknown): boolean {
+  const state = sqlStateOf(error);
+  return state === lockNotAvailable || state === undefinedTable;
 }
 
 /** Sessions that hold, or stand in the queue for, the only lock that keeps readers out. */
@@ -205,12 +217,16 @@ export async function exportSnapshot(client: Client): Promise<string> {
  * @returns false when the lock can't be had at once: a session that waits for the leader's lock to go stands before us,
  *   and waiting behind it would be waiting for ourselves
  */
-export async function joinSnapshot(client: Client, exportedId: string, place: TablePlace): Promise<boolean> {
+export async function joinSnapshot(
+  client: Client,
+  exportedId: string,
+  place: Omit<TablePlace, "inRecovery">,
+): Promise<boolean> {
   await freeOfTimeouts(client);
   await client.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
   await client.query(`SET TRANSACTION SNAPSHOT '${exportedId.replaceAll("'", "")}'`);
   try {
-    await lockTable(client, place);
+    await client.query(lockSql(place));
     return true;
   } catch (error) {
     if (sqlStateOf(error) === lockNotAvailable) return false;

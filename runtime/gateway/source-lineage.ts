@@ -1,14 +1,14 @@
 import { SluiceError } from "../errors";
 import { formatLsn, type Lsn } from "../postgres/lsn";
-import type { SourceIdentity, TimelineSwitch } from "../postgres/source-identity";
+import type { ServerIdentity, SourceIdentity, TimelineSwitch } from "../postgres/source-identity";
 
 /** How the server that answers relates to the one that staging follows. */
 export type Lineage =
   /** nothing is known yet */
   | { kind: "first" }
   | { kind: "same" }
-  /** it was promoted where all that is staged was in its WAL */
-  | { kind: "promoted"; fromTimeline: number; switchLsn: Lsn }
+  /** it was promoted, or follows one that was, where all that is staged was in its WAL */
+  | { kind: "promoted"; fromTimeline: number; switchLsn: Lsn; isSameServer: boolean }
   /** it was promoted without some of what is staged, or descends from elsewhere */
   | { kind: "diverged"; switchLsn: Lsn | null }
   /** it is on a timeline that has been left since */
@@ -17,12 +17,13 @@ export type Lineage =
 
 /**
  * Pure. After a failover LSNs beyond the switch mean something else: what is staged beyond it never was in the new
- * primary, and going on from there would skip what it wrote instead.
+ * primary, and going on from there would skip what it wrote instead. Not so when the same server process went on: a
+ * standby decodes through its own promotion, and that of another which it follows, so all that is staged is of its history.
  * @param stagedLsn null in an empty staging
  */
 export function lineageOf(
-  known: SourceIdentity | null,
-  found: SourceIdentity,
+  known: (SourceIdentity & { startedAt?: string }) | null,
+  found: ServerIdentity,
   history: readonly TimelineSwitch[],
   stagedLsn: Lsn | null,
 ): Lineage {
@@ -32,8 +33,10 @@ export function lineageOf(
   if (known.timeline > found.timeline) return { kind: "outdated" };
   const left = history.find(({ timeline }) => timeline === known.timeline);
   if (left === undefined) return { kind: "diverged", switchLsn: null };
-  if (stagedLsn !== null && stagedLsn > left.switchLsn) return { kind: "diverged", switchLsn: left.switchLsn };
-  return { kind: "promoted", fromTimeline: known.timeline, switchLsn: left.switchLsn };
+  const { switchLsn } = left;
+  const isSameServer = known.startedAt === found.startedAt;
+  if (!isSameServer && stagedLsn !== null && stagedLsn > switchLsn) return { kind: "diverged", switchLsn };
+  return { kind: "promoted", fromTimeline: known.timeline, switchLsn, isSameServer };
 }
 
 /**

@@ -17,6 +17,8 @@ const followedSourceSchema = z.strictObject({
   timeline: z.int().min(1),
   /** of our slot, when it was last seen */
   failover: z.boolean(),
+  /** when the server was started, in microseconds */
+  startedAt: z.string().optional(),
 });
 
 /** The server that staging follows: its LSNs mean something in this cluster and on this timeline only. */

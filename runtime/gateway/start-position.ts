@@ -74,6 +74,9 @@ function prevention(slot: SlotPosition): string {
   switch (slot.invalidationReason) {
     case "rows_removed":
       return "So that it doesn't happen again, set hot_standby_feedback = on on the standby and give it a physical slot (primary_slot_name).";
+    case null:
+      if (!slot.conflicting) return "Raise max_slot_wal_keep_size so that it doesn't happen again.";
+      return "So that it doesn't happen again, set hot_standby_feedback = on on the standby and give it a physical slot (primary_slot_name); wal_level of the primary must stay logical.";
     case "wal_level_insufficient":
       return "wal_level of the primary must stay logical.";
     case "idle_timeout":

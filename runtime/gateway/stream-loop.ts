@@ -75,6 +75,11 @@ export class StreamLoop {
     else this.context.fail(error);
   }
 
+  /** The connection is made again, after a new look at the server. */
+  restart(reason: SluiceError): void {
+    this.stream?.fail(reason);
+  }
+
   /** Tells the server what is durable. */
   acknowledge(): void {
     this.stream?.sendStatus(false);
@@ -136,7 +141,7 @@ export class StreamLoop {
     const reader = new PgoutputReader(capture, capture.streamed);
     const gate = new MessageGate(
       (buffer, start, end) => {
-        if (buffer[start] === streamCommitTag && !follower.isVerified(buffer.readUInt32BE(start + 1))) return false;
+        if (buffer[start] === streamCommitTag && !isVerified(follower, buffer, start)) return false;
         reader.read(buffer, start, end);
         if (this.spoolIsFull || stager.trouble !== null || stager.bytesInFlight > 2 * config.batch.bytesMax)
           stream.pause();
@@ -218,6 +223,11 @@ export class StreamLoop {
       );
     }
   }
+}
+
+/** @param start of a message Stream Commit: tag, transaction id, flags, LSN of the commit */
+function isVerified(follower: SchemaFollower, buffer: Buffer, start: number): boolean {
+  return follower.isVerified(buffer.readUInt32BE(start + 1), buffer.readBigUInt64BE(start + 6) as Lsn);
 }
 
 /** 0.5, 1, 2 … 15 s, each by up to a half less by chance; a slot that is held is looked at every 5 s at least. */

@@ -12,7 +12,7 @@ import type { ObjectStore } from "../staging/object-store";
 import type { Capture } from "./capture";
 import { addPublished, type PublishedTable, readPublishedTables } from "./published-tables";
 import { readHolder, slotInUse } from "./slot-holder";
-import { readServerState, type SlotState } from "./slot-query";
+import { readServerState, type ServerState, type SlotState } from "./slot-query";
 import { recoverLostSlot, restartAt } from "./slot-recovery";
 import { lineageOf, lineageProblem } from "./source-lineage";
 import type { SourceServers } from "./source-servers";
@@ -57,8 +57,9 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
   try {
     const source = { ...config.source, host: client.host, port: client.port, failoverHosts: undefined };
     const serverVersion = await readServerVersion(client);
-    const { slot, inRecovery } = await readServerState(client, config.slot);
-    assertPrimary(source, inRecovery);
+    const server = await readServerState(client, config.slot);
+    assertReadable(source, server);
+    const { slot } = server;
     if (slot !== null && slot.activePid !== null)
       throw slotInUse(config.slot, await readHolder(client, slot.activePid));
     const { history, ...identity } = await readIdentity(source, `sluice ${config.id} identity`);
@@ -73,16 +74,18 @@ export async function prepareStream(context: StreamStartContext): Promise<Stream
     const lineage = lineageOf(followed, identity, history, stagedLsn);
     const problem = lineageProblem(lineage, followed, identity, stagedLsn);
     if (lineage.kind === "promoted") {
-      const { fromTimeline, switchLsn } = lineage;
+      const { fromTimeline, switchLsn, isSameServer } = lineage;
       log("warning", "failover-followed", {
         server: `${source.host}:${source.port}`,
         fromTimeline,
         timeline: identity.timeline,
         switchLsn: formatLsn(switchLsn),
       });
-      // A snapshot of the former primary may hold what the new one never had.
-      capture.restartSnapshots("the source failed over during its snapshot: a new one follows");
-      await stager.commit([], stager.stagedLsn, capture.stagedTables());
+      if (!isSameServer) {
+        // A snapshot of the former primary may hold what the new one never had.
+        capture.restartSnapshots("the source failed over during its snapshot: a new one follows");
+        await stager.commit([], stager.stagedLsn, capture.stagedTables());
+      }
     }
     const startLsn = await decideStart(client, slot, stagedLsn, problem, followed?.failover ?? false, context);
     servers.follow(identity.timeline);
@@ -108,14 +111,26 @@ async function allHaveBinaryForm(
 }
 
 /**
- * A standby can't be the source, though PostgreSQL 16 decodes there: in recovery the running transactions are kept apart
- * and pg_current_snapshot() leaves them out, so a snapshot doesn't tell which transactions it sees.
- * @throws SluiceError `unreachable`: a standby is waited with until it is promoted, or another server is found
+ * A standby is read from when the configuration says so.
+ * @throws SluiceError `unreachable`: it is waited with until it is promoted, or another server is found; `unsupported`:
+ *   it can't be read from
  */
-export function assertPrimary(source: SourceConfig, inRecovery: boolean): void {
+export function assertReadable(
+  source: SourceConfig,
+  { inRecovery, version }: Pick<ServerState, "inRecovery" | "version">,
+): void {
   if (!inRecovery) return;
-  throw new SluiceError("unreachable", `${source.host}:${source.port} is a standby (in recovery)`, {
-    remedy: "Promote it, or point host or failoverHosts to the primary: a standby can't be read from.",
+  const what = `${source.host}:${source.port} is a standby (in recovery)`;
+  if (source.standby !== "allow") {
+    throw new SluiceError("unreachable", what, {
+      remedy:
+        'Promote it, or point host or failoverHosts to the primary; or, with PostgreSQL 16 or newer, make the slot on the standby and set the source\'s standby to "allow".',
+    });
+  }
+  if (version >= 160_000) return;
+  const major = Math.floor(version / 10_000);
+  throw new SluiceError("unsupported", `${what} of PostgreSQL ${major}, which decodes on a primary only`, {
+    remedy: "Point host to the primary, or upgrade to PostgreSQL 16 or newer.",
   });
 }
 
@@ -150,6 +165,7 @@ async function follow(store: ObjectStore, followed: FollowedSource | null, found
   const isSame =
     followed?.systemIdentifier === found.systemIdentifier &&
     followed.timeline === found.timeline &&
+    followed.startedAt === found.startedAt &&
     followed.failover === found.failover;
   if (!isSame) await writeFollowedSource(store, found);
 }

@@ -8,7 +8,7 @@ import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput"
 import type { Capture, CaptureLimits } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { type OpenTable, OpenTransaction } from "./open-transaction";
-import { isInSnapshot, isVisible, type SnapshotVisibility } from "./snapshot-visibility";
+import { isVisible, type SnapshotVisibility } from "./snapshot-visibility";
 import type { BatchItem, Stager } from "./stager";
 
 /** Of the logical messages of a transaction only ours are kept until its commit. */
@@ -226,8 +226,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
       capture.dropChange(entry.relationId);
       return;
     }
-    const { visibility } = table.capture;
-    if (visibility !== null && isInSnapshot(visibility, transaction.xid, commitLsn)) {
+    if (!capture.isTaken(table, transaction.xid, commitLsn)) {
       transaction.dropTable(entry);
       return;
     }

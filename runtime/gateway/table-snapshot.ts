@@ -18,9 +18,8 @@ import type { Capture } from "./capture";
 import type { CapturedTable, SnapshotProgress } from "./captured-table";
 import { type CopyRange, copiedShare, isCopied, planPart, rangeBlocks, rangesLeft } from "./copy-ranges";
 import { RangeFiles } from "./range-files";
-import { isResumable, resumeObstacle } from "./snapshot-resume";
+import { isResumable, resumeObstacle, resumeWait } from "./snapshot-resume";
 import {
-  Blocked,
   beginLocked,
   exportSnapshot,
   joinSnapshot,
@@ -29,11 +28,13 @@ import {
   type TablePlace,
   type Taken,
   takeSnapshot,
-  type WaitOptions,
   waitForWriters,
 } from "./snapshot-session";
+import { isShareable } from "./snapshot-visibility";
+import { Blocked, type WaitOptions } from "./snapshot-wait";
 import type { SourceServers } from "./source-servers";
 import type { Stager } from "./stager";
+import { readMembership, readNextXid, readReplayedLsn, waitForOlder } from "./standby-snapshot";
 
 export interface SnapshotContext {
   config: GatewayConfig;
@@ -58,7 +59,9 @@ const heldMsMax = 5_000;
 type Attempt =
   | Exclude<Taken, { kind: "taken" }>
   | { kind: "registered"; schema: TableSchema; opened: OpenedSnapshot; progress: SnapshotProgress }
-  | { kind: "unseen"; xid: number }
+  | { kind: "unseen"; waitingFor: string }
+  /** since writers were waited for */
+  | { kind: "republished" }
   | { kind: "disconnected" };
 
 /** What is copied, once the snapshot is open. */
@@ -178,6 +181,8 @@ export class TableSnapshot {
     const opened = await openSnapshot(client, table.tableId, context.config, this.wait);
     if (opened === null) return null;
     if (table.snapshot !== progress) throw this.overtaken();
+    const behind = resumeWait(progress, opened);
+    if (behind !== null) throw new Blocked(behind);
     const obstacle = resumeObstacle(schema, table.rowFilter, progress, opened);
     if (obstacle !== null) {
       await client.query("ROLLBACK");
@@ -203,7 +208,7 @@ export class TableSnapshot {
    */
   private async begin(client: Client): Promise<Work | null> {
     const { table } = this;
-    await waitForWriters(client, table.tableId, this.wait);
+    await this.waitForEarlierWriters(client);
     const deadlineMs = Date.now() + waitMsMax;
     for (let waits = 1; ; waits++) {
       const place = await beginLocked(client, table.tableId, this.wait);
@@ -212,15 +217,31 @@ export class TableSnapshot {
       if (attempt.kind === "registered") return this.share(client, attempt.schema, attempt.opened, attempt.progress);
       await client.query("ROLLBACK");
       if (attempt.kind === "unpublished") return null;
+      if (attempt.kind === "republished") await this.waitForEarlierWriters(client);
       if (attempt.kind === "unseen") {
         // A transaction already streamed isn't seen yet: its session is about to say so, in milliseconds; or it is a
         // large one, streamed before its end, however far that is.
-        const waitingFor = `transaction ${attempt.xid}, which has written to it and is still open`;
+        const { waitingFor } = attempt;
         if (waits > 20) table.waitingFor = waitingFor;
         if (Date.now() > deadlineMs) throw new Blocked(waitingFor);
       }
       await delay(Math.min(5 * 1.2 ** waits, 1_000), undefined, { signal: this.signal });
     }
+  }
+
+  /**
+   * What transactions wrote before the table was published isn't streamed: the snapshot must see it, so they are waited
+   * for; on a standby, where locks of the primary's writers don't show, all of its transactions.
+   */
+  private async waitForEarlierWriters(client: Client): Promise<void> {
+    const { table } = this;
+    if ((await readReplayedLsn(client)) === null) return waitForWriters(client, table.tableId, this.wait);
+    const membership = await readMembership(client, this.context.config.publication, table.tableId);
+    if (membership === null) return;
+    if (table.olderThan?.membership !== membership) {
+      table.olderThan = { membership, xid: await readNextXid(client) };
+    }
+    await waitForOlder(client, table.olderThan.xid, this.wait);
   }
 
   private async take(client: Client, place: TablePlace, isCurrent: () => boolean): Promise<Attempt> {
@@ -235,8 +256,10 @@ export class TableSnapshot {
       const schema = await storeTableSchema(context.store, opened.table.schema, table.schemaId);
       // The connection was lost: who knows what comes again.
       if (!isCurrent()) return { kind: "disconnected" };
-      const xid = context.capture.unseenXid(table, opened.visibility);
-      if (xid !== null) return { kind: "unseen", xid };
+      const waitingFor = context.capture.unseen(table, opened.visibility);
+      if (waitingFor !== null) return { kind: "unseen", waitingFor };
+      const isWaitedFor = opened.visibility.replay === null || table.olderThan?.membership === opened.table.membership;
+      if (!isWaitedFor) return { kind: "republished" };
       const progress = this.plan(schema, opened);
       this.register(schema, opened, progress);
       return { kind: "registered", schema, opened, progress };
@@ -252,7 +275,8 @@ export class TableSnapshot {
     progress: SnapshotProgress,
   ): Promise<Work> {
     this.queue = rangesLeft(progress.parts);
-    const exportedId = this.queue.length > 1 ? await exportSnapshot(client) : null;
+    const isShared = this.queue.length > 1 && isShareable(opened.visibility);
+    const exportedId = isShared ? await exportSnapshot(client) : null;
     const { rowFilter } = opened.table;
     return { schema, rowFilter, progress, partitioned: isPartitioned(schema, opened), exportedId };
   }

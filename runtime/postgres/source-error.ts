@@ -86,6 +86,13 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
       };
     case "53300":
       return { kind: "unreachable", remedy: "Raise max_connections or max_wal_senders, or close idle sessions." };
+    case "40001":
+    case "40P01":
+      return {
+        kind: "timeout",
+        remedy:
+          "On a standby, replay ends sessions that it had to wait for: set hot_standby_feedback = on there, with a physical slot (primary_slot_name), or raise max_standby_streaming_delay.",
+      };
     case "55P03":
     case "57014":
     case "25P03":

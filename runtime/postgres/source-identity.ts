@@ -11,6 +11,12 @@ export interface SourceIdentity {
   timeline: number;
 }
 
+/** A server, as long as it isn't restarted. */
+export interface ServerIdentity extends SourceIdentity {
+  /** when it was started, in microseconds: two servers of a cluster never have the same */
+  startedAt: string;
+}
+
 /** A timeline that this server's history went through, and where it left it. */
 export interface TimelineSwitch {
   timeline: number;
@@ -27,14 +33,17 @@ export async function identifySystem(client: Client): Promise<SourceIdentity> {
 export async function readIdentity(
   source: SourceConfig,
   applicationName: string,
-): Promise<SourceIdentity & { history: TimelineSwitch[] }> {
+): Promise<ServerIdentity & { history: TimelineSwitch[] }> {
   const client = new Client({ ...clientConfig(source, { applicationName }), replication: "database" } as never);
   client.on("error", () => {});
   const timer = setTimeout(() => void client.end().catch(() => {}), source.connectTimeoutMs + 20_000);
   try {
     await client.connect();
     const identity = await identifySystem(client);
-    return { ...identity, history: await readHistory(client, identity.timeline) };
+    const { rows } = await client.query<{ at: string }>(
+      "SELECT (extract(epoch FROM pg_postmaster_start_time()) * 1000000)::int8::text AS at",
+    );
+    return { ...identity, startedAt: rows[0].at, history: await readHistory(client, identity.timeline) };
   } catch (error) {
     throw toSourceError(error, "identifying the server", source);
   } finally {

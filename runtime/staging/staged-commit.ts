@@ -98,6 +98,8 @@ export const stagedSnapshotSchema = z.strictObject({
   xmax: z.string(),
   running: z.array(z.string()),
   horizonLsn: z.string(),
+  /** of a standby's: transactions whose commit record begins below it are seen, from `horizonLsn` on they aren't */
+  seenBelowLsn: z.string().optional(),
   /** horizon of the newest snapshot that ranges were copied under; the first's when it was never resumed */
   lastHorizonLsn: z.string(),
   startedAt: z.iso.datetime(),

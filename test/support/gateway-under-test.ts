@@ -24,6 +24,8 @@ export interface GatewayOptions {
   slotArguments?: string;
   /** what follows CREATE DATABASE and its name */
   createDatabase?: string;
+  /** on which the slot is made, and from which the gateway reads; default: the server that is written to */
+  standby?: TestPostgres;
 }
 
 const oneTable = "CREATE TABLE item (id int PRIMARY KEY, name text); CREATE PUBLICATION p FOR TABLE item";
@@ -40,12 +42,15 @@ export class GatewayUnderTest {
     readonly client: Client,
     readonly folder: string,
     readonly process: RuntimeProcess<GatewayStatus>,
+    /** where the slot is */
+    private readonly reader: TestPostgres,
   ) {
     this.stagingPath = process.config.role === "gateway" ? process.config.stagingPath : "";
   }
 
   static async create(postgres: TestPostgres, options: GatewayOptions = {}): Promise<GatewayUnderTest> {
-    const { setup = oneTable, config = {}, slotArguments = "", createDatabase = "" } = options;
+    const { setup = oneTable, config = {}, slotArguments = "", createDatabase = "", standby } = options;
+    const reader = standby ?? postgres;
     const folder = mkdtempSync(join(tmpdir(), "sluice-gateway-"));
     const database = `g${databases++}`;
     const admin = await postgres.client();
@@ -53,15 +58,15 @@ export class GatewayUnderTest {
     await admin.end();
     const client = await postgres.client(database);
     for (const sql of [setup].flat()) await client.query(sql);
-    await client.query(`SELECT pg_create_logical_replication_slot($1, 'pgoutput'${slotArguments})`, [
-      `slot_${database}`,
-    ]);
+    const createSlot = `SELECT pg_create_logical_replication_slot('slot_${database}', 'pgoutput'${slotArguments})`;
+    if (standby === undefined) await client.query(createSlot);
+    else await onStandby(standby, client, createSlot);
     const { batch, ...settings } = typeof config === "function" ? config(database) : config;
     const process = new RuntimeProcess<GatewayStatus>(folder, {
       version: 1,
       role: "gateway",
       id: "test",
-      source: postgres.source(database),
+      source: { ...reader.source(database), ...(standby === undefined ? {} : { standby: "allow" }) },
       publication: "p",
       slot: `slot_${database}`,
       stagingPath: join(folder, "staging"),
@@ -70,7 +75,7 @@ export class GatewayUnderTest {
       pollMs: 200,
       ...settings,
     });
-    return new GatewayUnderTest(postgres, database, client, folder, process);
+    return new GatewayUnderTest(postgres, database, client, folder, process, reader);
   }
 
   get slot(): string {
@@ -139,13 +144,13 @@ export class GatewayUnderTest {
   }
 
   /** Differences between the source's published tables and what staging makes of them, as text; [] when equal. */
-  async differences(): Promise<string[]> {
+  async differences(client = this.client): Promise<string[]> {
     const replayed = await replayStaging(this.stagingPath);
-    const { rows: tables } = await this.client.query<{ schema: string; name: string }>(
+    const { rows: tables } = await client.query<{ schema: string; name: string }>(
       "SELECT schemaname AS schema, tablename AS name FROM pg_publication_tables WHERE pubname = 'p'",
     );
     const found: string[] = [];
-    for (const table of tables) found.push(...(await differencesOf(this.client, table, replayed)));
+    for (const table of tables) found.push(...(await differencesOf(client, table, replayed)));
     return found;
   }
 
@@ -166,26 +171,58 @@ export class GatewayUnderTest {
   }
 
   /** After a kill: ends the walsender at once, which else lives until it next sends something. */
-  async releaseSlot(): Promise<void> {
-    await until("the slot is free", async () => {
-      const { rows } = await this.client.query(
-        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active",
-        [this.slot],
-      );
-      return rows.length === 0;
-    });
+  releaseSlot(): Promise<void> {
+    return this.onReader((client) =>
+      until("the slot is free", async () => {
+        const { rows } = await client.query(
+          "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = $1 AND active",
+          [this.slot],
+        );
+        return rows.length === 0;
+      }),
+    );
+  }
+
+  private async onReader(work: (client: Client) => Promise<unknown>): Promise<void> {
+    if (this.reader === this.postgres) {
+      await work(this.client);
+      return;
+    }
+    const client = await this.reader.client(this.database);
+    await work(client).finally(() => client.end());
   }
 
   async close(): Promise<void> {
     await this.process.kill();
     await this.releaseSlot();
-    await this.client.query(
-      "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1",
-      [this.slot],
+    await this.onReader((client) =>
+      client.query("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1", [
+        this.slot,
+      ]),
     );
     await this.client.end();
     rmSync(this.folder, { recursive: true, force: true });
   }
+}
+
+/** A slot waits there for records of running transactions, which the primary writes on demand. */
+async function onStandby(standby: TestPostgres, primary: Client, createSlot: string): Promise<void> {
+  let client: Client | undefined;
+  await until("the database is replayed", async () => {
+    client = await standby.client(primary.database).catch(() => undefined);
+    return client !== undefined;
+  });
+  let isMade = false;
+  const making = client?.query(createSlot).finally(() => {
+    isMade = true;
+  });
+  making?.catch(() => {});
+  await until("the slot is made", async () => {
+    await primary.query("SELECT pg_log_standby_snapshot()");
+    return isMade;
+  });
+  await making;
+  await client?.end();
 }
 
 /** End of what is durable on the server. */

@@ -41,8 +41,11 @@ describe("findProblems", () => {
     replication: true,
     rdsReplication: false,
     createOnDatabase: true,
+    hotStandbyFeedback: false,
+    primarySlotName: "",
   };
-  const problems = (facts: Partial<SourceFacts>, options = { needsSlot: true }) =>
+  const standby = { inRecovery: true, hotStandbyFeedback: true, primarySlotName: "s", createOnDatabase: false };
+  const problems = (facts: Partial<SourceFacts>, options = { needsSlot: true, allowStandby: false }) =>
     findProblems({ ...sound, ...facts }, options).map(({ severity, property, message }) => [
       severity,
       property,
@@ -69,7 +72,17 @@ describe("findProblems", () => {
   });
 
   it("asks for no free place when ours exist", () => {
-    expect(problems({ slotsUsed: 2, walSendersUsed: 2 }, { needsSlot: false })).toEqual([]);
+    expect(problems({ slotsUsed: 2, walSendersUsed: 2 }, { needsSlot: false, allowStandby: false })).toEqual([]);
+  });
+
+  it.each<[Partial<SourceFacts>, string[]]>([
+    [{}, []],
+    [{ hotStandbyFeedback: false }, ["error"]],
+    [{ primarySlotName: "" }, ["warning"]],
+    [{ versionNumber: 150_000 }, ["error"]],
+  ])("of an allowed standby finds, with %j, %j", (facts, severities) => {
+    const found = problems({ ...standby, ...facts }, { needsSlot: true, allowStandby: true });
+    expect(found.map(([severity]) => severity)).toEqual(severities);
   });
 });
 

@@ -5,13 +5,8 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { copyStatement } from "../../../runtime/change/copy-statement";
 import { sourceSchema, typeOptionsSchema } from "../../../runtime/config";
-import {
-  Blocked,
-  exportSnapshot,
-  joinSnapshot,
-  openSnapshot,
-  waitForWriters,
-} from "../../../runtime/gateway/snapshot-session";
+import { exportSnapshot, joinSnapshot, openSnapshot, waitForWriters } from "../../../runtime/gateway/snapshot-session";
+import { Blocked } from "../../../runtime/gateway/snapshot-wait";
 import { connectSource } from "../../../runtime/postgres/client";
 import { until } from "../../support/conditions";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";

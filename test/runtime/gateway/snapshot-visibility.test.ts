@@ -1,7 +1,8 @@
 // Contract: a streamed transaction is left out exactly when the snapshot's rows hold it (invariants 3 and 4).
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isInSnapshot, isVisible, parseSnapshot } from "../../../runtime/gateway/snapshot-visibility";
+import { isVisible, judge, parseSnapshot } from "../../../runtime/gateway/snapshot-visibility";
+import { replayWindow } from "../../../runtime/gateway/standby-snapshot";
 import { type Lsn, parseLsn } from "../../../runtime/postgres/lsn";
 
 const horizon = parseLsn("0/1000");
@@ -13,6 +14,7 @@ describe("visibility by transaction id", () => {
       xmax: 20n,
       running: new Set([12n, 14n]),
       horizonLsn: horizon,
+      replay: null,
     });
     expect(parseSnapshot("10:10:", horizon).running.size).toBe(0);
   });
@@ -38,12 +40,48 @@ describe("visibility by transaction id", () => {
 
   it("applies whatever commits after the horizon, even with an id that looks old", () => {
     const snapshot = parseSnapshot("100:200:", horizon);
-    expect(isInSnapshot(snapshot, 50, horizon)).toBe(true);
-    expect(isInSnapshot(snapshot, 50, (horizon + 1n) as Lsn)).toBe(false);
+    expect(judge(snapshot, 50, horizon)).toBe("seen");
+    expect(judge(snapshot, 50, (horizon + 1n) as Lsn)).toBe("unseen");
   });
 
   it("applies what committed before the horizon but was running for the snapshot", () => {
     const snapshot = parseSnapshot("100:200:150", horizon);
-    expect(isInSnapshot(snapshot, 150, (horizon - 1n) as Lsn)).toBe(false);
+    expect(judge(snapshot, 150, (horizon - 1n) as Lsn)).toBe("unseen");
+  });
+});
+
+describe("visibility on a standby, by replayed WAL", () => {
+  const at = (replayed: string, received: string | null = null, receiver: number | null = null) => ({
+    replayed,
+    received,
+    receiver,
+  });
+  const judgeAt = (window: ReturnType<typeof replayWindow>, xid: number, commitLsn: string) =>
+    judge(parseSnapshot("100:200:", window.unseenFromLsn, window), xid, parseLsn(commitLsn));
+
+  it("is the WAL replayed before, and not what comes after the record that may be under way", () => {
+    const window = replayWindow(at("0/1000"), at("0/2000"));
+    expect(judgeAt(window, 150, "0/FD8")).toBe("seen");
+    expect(judgeAt(window, 150, "0/1000")).toBe("unknown");
+    expect(judgeAt(window, 150, "0/2028")).toBe("unknown");
+    expect(judgeAt(window, 150, "0/2030")).toBe("unseen");
+  });
+
+  it("is known of all when nothing more had been received than was replayed before", () => {
+    const window = replayWindow(at("0/1000", "0/F00", 7), at("0/1000", "0/1000", 7));
+    expect(judgeAt(window, 150, "0/FD8")).toBe("seen");
+    expect(judgeAt(window, 150, "0/1000")).toBe("unseen");
+    for (const after of [at("0/1000", "0/1000", 8), at("0/1000", "0/1000"), at("0/1000", "0/1008", 7)]) {
+      expect(judgeAt(replayWindow(at("0/1000", "0/F00", 7), after), 150, "0/1000")).toBe("unknown");
+    }
+  });
+
+  it("takes an id for a proof only where it is too young", () => {
+    const window = replayWindow(at("0/1000"), at("0/1000"));
+    expect(judgeAt(window, 200, "0/1000")).toBe("unseen");
+    expect(judgeAt(window, 99, "0/1000")).toBe("unknown");
+    expect(judgeAt(window, 99, "0/1030")).toBe("unseen");
+    const snapshot = parseSnapshot("100:200:", window.unseenFromLsn, window);
+    expect([99, 150, 200].map((xid) => isVisible(snapshot, xid))).toEqual([true, false, false]);
   });
 });

@@ -5,7 +5,13 @@ import { type Lineage, lineageOf, lineageProblem } from "../../../runtime/gatewa
 import { parseLsn } from "../../../runtime/postgres/lsn";
 import { parseTimelineHistory } from "../../../runtime/postgres/source-identity";
 
-const server = (timeline: number, systemIdentifier = "7000") => ({ systemIdentifier, timeline });
+const server = (timeline: number, systemIdentifier = "7000", startedAt = "1") => ({
+  systemIdentifier,
+  timeline,
+  startedAt,
+});
+/** as it was before its restart */
+const earlier = (timeline: number, systemIdentifier = "7000") => server(timeline, systemIdentifier, "0");
 const history = parseTimelineHistory("1\t0/3000000\tno recovery target specified\n\n2\t0/5000000\tbefore 2020\n");
 
 describe("lineage", () => {
@@ -21,11 +27,12 @@ describe("lineage", () => {
   it.each<[string, ReturnType<typeof server> | null, number, string | null, Lineage["kind"], string | null]>([
     ["nothing is known", null, 3, null, "first", null],
     ["nothing has happened", server(3), 3, "0/9000000", "same", null],
-    ["a standby was promoted after what is staged", server(1), 3, "0/3000000", "promoted", null],
-    ["it was promoted, and nothing is staged", server(1), 3, null, "promoted", null],
-    ["it was promoted twice", server(2), 3, "0/4000000", "promoted", null],
-    ["it was promoted before what is staged", server(1), 3, "0/3000001", "diverged", "slot-lost"],
-    ["its history is another", server(0), 3, "0/1", "diverged", "slot-lost"],
+    ["a standby was promoted after what is staged", earlier(1), 3, "0/3000000", "promoted", null],
+    ["it was promoted, and nothing is staged", earlier(1), 3, null, "promoted", null],
+    ["it was promoted twice", earlier(2), 3, "0/4000000", "promoted", null],
+    ["the standby that is read from was promoted, and read on", server(1), 3, "0/3000001", "promoted", null],
+    ["it was promoted before what is staged", earlier(1), 3, "0/3000001", "diverged", "slot-lost"],
+    ["its history is another", earlier(0), 3, "0/1", "diverged", "slot-lost"],
     ["the former primary is back", server(4), 3, "0/1", "outdated", "unreachable"],
     ["it is another cluster", server(3, "8000"), 3, "0/1", "other-cluster", "config"],
     ["it is another cluster on a later timeline", server(1, "8000"), 3, "0/1", "other-cluster", "config"],
