@@ -63,25 +63,32 @@ export interface PageLocation {
   entries: number;
 }
 
-/** Memory of pages, used again; small, for the pages of all files are encoded one after the other. */
+/** What free memory of pages may take. */
+const pooledBytesMax = 16 * 1024 * 1024;
+const bufferBytesMin = 64 * 1024;
+
+/** Memory of pages, of all files: used again, for it isn't on the garbage collector's heap but counted by it. */
 class PagePool {
   private readonly free: PageBuffer[] = [];
+  private freeBytes = 0;
 
   readonly take = (bytes: number): PageBuffer => {
-    const length = Math.max(64 * 1024, 2 ** Math.ceil(Math.log2(bytes)));
-    const index = this.free.findIndex((buffer) => buffer.length === length);
-    if (index >= 0) return this.free.splice(index, 1)[0];
-    // A large value takes what it needs.
-    return new PageBuffer(bytes > pooledBytesMax ? Math.ceil(bytes / 8) * 8 : length);
+    const index = this.free.findIndex(({ length }) => length >= bytes && length <= 2 * bytes + bufferBytesMin);
+    if (index < 0) return new PageBuffer(Math.ceil(bytes / bufferBytesMin) * bufferBytesMin);
+    const [buffer] = this.free.splice(index, 1);
+    this.freeBytes -= buffer.length;
+    return buffer;
   };
 
   give(buffer: PageBuffer): void {
-    if (buffer.length <= pooledBytesMax && this.free.length < pooledBuffersMax) this.free.push(buffer);
+    if (buffer.length > pooledBytesMax) return;
+    this.free.push(buffer);
+    this.freeBytes += buffer.length;
+    // What hasn't been wanted for longest goes.
+    while (this.freeBytes > pooledBytesMax) this.freeBytes -= this.free.shift()?.length ?? 0;
   }
 }
 
-const pooledBytesMax = 2 * 1024 * 1024;
-const pooledBuffersMax = 8;
 const pool = new PagePool();
 
 /**

@@ -6,6 +6,7 @@ import { SluiceError } from "../errors";
 import { resolveSecret } from "../secret-reference";
 import { pinnedSessionSettings, pinSession, sessionOptions } from "./session-settings";
 import { toSourceError, withConnectionState } from "./source-error";
+import { SourceSocket } from "./source-socket";
 
 export { toSourceError } from "./source-error";
 
@@ -25,13 +26,16 @@ export interface ConnectOptions {
 
 /** Settings for `pg`, with the password resolved: keep the result in memory only (secret). */
 export function clientConfig(source: SourceConfig, options: ConnectOptions = {}): ClientConfig {
+  const ssl = tls(source);
   return {
     host: source.host,
     port: source.port,
     database: source.database,
     user: source.user,
     password: source.password === undefined ? undefined : resolveSecret(source.password, "password of the source"),
-    ssl: tls(source),
+    ssl,
+    // Under TLS data comes from the decryption, in memory of its own.
+    stream: ssl === false ? () => new SourceSocket() : undefined,
     application_name: options.applicationName ?? "sluice",
     connectionTimeoutMillis: source.connectTimeoutMs,
     statement_timeout: options.statementTimeoutMs ?? 0,

@@ -2,7 +2,10 @@ import type { Socket } from "node:net";
 import type { Client, Connection, Submittable } from "pg";
 import { SluiceError } from "../errors";
 import { socketOf } from "./client";
+import { MalformedBytes } from "./message-bytes";
+import { MessageFrames } from "./message-frames";
 import { withConnectionState } from "./source-error";
+import { SocketDiversion } from "./source-socket";
 
 /** Takes the payload of one CopyData message, valid during the call only; false asks to be paused. */
 export type CopyDataHandler = (buffer: Buffer, start: number, end: number) => boolean;
@@ -20,10 +23,13 @@ class CopyOut implements Submittable {
   private resolve!: () => void;
   private reject!: (error: Error) => void;
   private error: Error | null = null;
-  private parsers: ((chunk: Buffer) => void)[] = [];
-  private pending: Buffer[] = [];
-  private pendingBytes = 0;
-  private neededBytes = 5;
+  private diversion: SocketDiversion | null = null;
+  private readonly frames = new MessageFrames({
+    accepts: (kind) => kind === copyData || skipped.has(kind),
+    onMessage: (kind, buffer, start, end) => {
+      if (kind === copyData && this.error === null) this.take(buffer, start, end);
+    },
+  });
 
   constructor(
     private readonly sql: string,
@@ -37,9 +43,7 @@ class CopyOut implements Submittable {
   }
 
   submit(connection: Connection): void {
-    this.parsers = this.stream.listeners("data") as ((chunk: Buffer) => void)[];
-    this.stream.on("data", this.read);
-    for (const parser of this.parsers) this.stream.off("data", parser);
+    this.diversion = new SocketDiversion(this.stream, this.read);
     connection.query(this.sql);
   }
 
@@ -47,59 +51,23 @@ class CopyOut implements Submittable {
     this.stream.resume();
   }
 
-  /** pg's parser takes over again, from these bytes on. */
-  private giveBack(rest: Buffer): void {
-    this.stream.off("data", this.read);
-    for (const parser of this.parsers) {
-      this.stream.on("data", parser);
-      if (rest.length > 0) parser.call(this.stream, rest);
-    }
-  }
-
   private readonly read = (chunk: Buffer): void => {
-    let buffer = chunk;
-    if (this.pendingBytes > 0) {
-      this.pending.push(chunk);
-      this.pendingBytes += chunk.length;
-      if (this.pendingBytes < this.neededBytes) return;
-      buffer = Buffer.concat(this.pending, this.pendingBytes);
-      this.pending = [];
-      this.pendingBytes = 0;
-    }
-    let at = 0;
-    for (;;) {
-      const left = buffer.length - at;
-      if (left < 5) {
-        this.keep(buffer, at, 5);
-        return;
-      }
-      const kind = buffer[at];
-      if (kind !== copyData && !skipped.has(kind)) {
-        this.giveBack(buffer.subarray(at));
-        return;
-      }
-      const length = buffer.readInt32BE(at + 1);
-      if (length < 4) {
-        this.fail(
-          new SluiceError("protocol", `COPY: a message of ${length} bytes, shorter than its own length (at byte 1)`),
-        );
-        return;
-      }
-      const end = at + 1 + length;
-      if (end > buffer.length) {
-        this.keep(buffer, at, end - at);
-        return;
-      }
-      if (kind === copyData && this.error === null) this.take(buffer, at + 5, end);
-      at = end;
+    try {
+      const rest = this.frames.read(chunk);
+      if (rest === null) return;
+      // pg's parser takes over again.
+      this.diversion?.end();
+      this.diversion?.pass(rest);
+    } catch (error) {
+      if (!(error instanceof MalformedBytes)) throw error;
+      this.fail(
+        new SluiceError(
+          "protocol",
+          `COPY: a message that can't be told from the next: ${error.message} (at byte ${error.at})`,
+        ),
+      );
     }
   };
-
-  private keep(buffer: Buffer, at: number, neededBytes: number): void {
-    if (at < buffer.length) this.pending.push(buffer.subarray(at));
-    this.pendingBytes = buffer.length - at;
-    this.neededBytes = neededBytes;
-  }
 
   private take(buffer: Buffer, start: number, end: number): void {
     try {

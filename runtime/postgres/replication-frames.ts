@@ -2,6 +2,8 @@ import type { Socket } from "node:net";
 import { SluiceError } from "../errors";
 import type { Lsn } from "./lsn";
 import { MalformedBytes } from "./message-bytes";
+import { frameHeadBytes, MessageFrames } from "./message-frames";
+import { SocketDiversion } from "./source-socket";
 
 export interface FrameHandler {
   /** A message of the plug-in, `buffer[start, end)`; its bytes may be reused after the call. */
@@ -26,68 +28,39 @@ const keepaliveBytes = 1 + 8 + 8 + 1;
  * goes on to the client's own parser, whole and in order.
  */
 export class ReplicationFrames {
-  private readonly parsers: ((chunk: Buffer) => void)[];
-  private pending: Buffer[] = [];
-  private pendingBytes = 0;
-  private neededBytes = 5;
+  private readonly diversion: SocketDiversion;
+  private readonly frames: MessageFrames;
+  private kind = 0;
   private failed = false;
 
   /** To be made while the server owes no answer: then no message is cut in two. */
   constructor(
-    private readonly socket: Socket,
+    socket: Socket,
     private readonly handler: FrameHandler,
   ) {
-    this.parsers = socket.listeners("data") as ((chunk: Buffer) => void)[];
-    for (const parser of this.parsers) socket.off("data", parser);
-    socket.on("data", this.read);
+    this.frames = new MessageFrames({
+      accepts: (kind) => {
+        this.kind = kind;
+        return true;
+      },
+      onMessage: (kind, buffer, start, end) => {
+        if (kind === copyData) this.readCopyData(buffer, start, end);
+        else this.diversion.pass(buffer.subarray(start - frameHeadBytes, end));
+      },
+    });
+    this.diversion = new SocketDiversion(socket, this.read);
   }
 
   readonly read = (chunk: Buffer): void => {
     if (this.failed) return;
     this.handler.onHeard();
-    let buffer = chunk;
-    if (this.pendingBytes > 0) {
-      this.pending.push(chunk);
-      this.pendingBytes += chunk.length;
-      if (this.pendingBytes < this.neededBytes) return;
-      buffer = Buffer.concat(this.pending, this.pendingBytes);
-      this.pending = [];
-      this.pendingBytes = 0;
-    }
     try {
-      this.readFrames(buffer);
+      this.frames.read(chunk);
     } catch (error) {
       this.failed = true;
-      this.handler.onFailed(error);
+      this.handler.onFailed(error instanceof MalformedBytes ? malformed(this.kind, error) : error);
     }
   };
-
-  private readFrames(buffer: Buffer): void {
-    let at = 0;
-    for (;;) {
-      const left = buffer.length - at;
-      if (left < 5) {
-        this.keep(buffer, at, 5);
-        return;
-      }
-      const length = buffer.readInt32BE(at + 1);
-      if (length < 4) throw malformed(buffer[at], new MalformedBytes(1, `a length of ${length}`));
-      const end = at + 1 + length;
-      if (end > buffer.length) {
-        this.keep(buffer, at, end - at);
-        return;
-      }
-      if (buffer[at] === copyData) this.readCopyData(buffer, at + 5, end);
-      else for (const parser of this.parsers) parser.call(this.socket, Buffer.from(buffer.subarray(at, end)));
-      at = end;
-    }
-  }
-
-  private keep(buffer: Buffer, at: number, neededBytes: number): void {
-    if (at < buffer.length) this.pending.push(buffer.subarray(at));
-    this.pendingBytes = buffer.length - at;
-    this.neededBytes = neededBytes;
-  }
 
   private readCopyData(buffer: Buffer, start: number, end: number): void {
     const kind = start < end ? buffer[start] : -1;
