@@ -148,6 +148,13 @@ export class ApplierTables {
     await this.updateLsn();
   }
 
+  /** Whether there are staged commits that nobody has looked at. Cheap. */
+  async hasStaged(): Promise<boolean> {
+    const { records } = this.context;
+    await records.refreshHead();
+    return records.head > this.scannedSequence;
+  }
+
   /** One turn for each table that has something to do. */
   async applyDue(signal: AbortSignal): Promise<void> {
     for (const table of this.tables.values()) {

@@ -290,13 +290,17 @@ export class TableApplier {
     const { records, batchBytesMax } = this.context;
     if (this.known.dropping) await this.drop();
     let plan = this.plan ?? this.newPlan(await this.startSequence(), this.known.removed);
+    let isThere = !this.known.removed;
     // What a table waits for that can't go on may be anywhere in the log: a new name, or the snapshot that heals it.
     const looksAhead = this.isBlocked || this.failure !== null;
     const last = Math.min(records.head, looksAhead ? records.head : plan.scannedSequence + recordsMax);
     while (plan.scannedSequence < last && (looksAhead || plan.ready.changeBytes < batchBytesMax)) {
       const record = await records.read(plan.scannedSequence + 1);
       plan = foldRecord(plan, record, record.events.get(this.tableId) ?? []);
-      if (!plan.removed || this.known.removed || this.onRemove === "keep") continue;
+      // It may have come back and left again since the last turn.
+      if (!plan.removed) isThere = true;
+      if (!plan.removed || !isThere || this.onRemove === "keep") continue;
+      isThere = false;
       // Nothing of before counts any more, and what may come after is another snapshot.
       const { scannedSequence: sequence } = plan;
       this.known = { ...this.known, removed: true, dropping: true, heldSequence: null, sequence };

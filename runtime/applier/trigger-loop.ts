@@ -11,6 +11,8 @@ type Trigger = ApplierConfig["trigger"];
 
 /** How often staging is looked at where a number of rows decides. */
 const lookMs = 500;
+/** Part of the interval that maintenance may count on where applying takes all of it. */
+const maintainPartMin = 0.3;
 /** A wait is never longer, so that a clock that is set is noticed. */
 const waitMsMax = 10_000;
 
@@ -34,6 +36,10 @@ export async function applyByTrigger(tables: ApplierTables, trigger: Trigger, co
   }
 }
 
+/**
+ * A turn begins when `intervalMs` have passed since the last that had something to apply, and something is staged: so what
+ * is staged later than that is applied at once, and what the gateway cuts at the same pace waits for nothing.
+ */
 async function applyContinuously(
   tables: ApplierTables,
   { intervalMs, rows }: Extract<Trigger, { kind: "continuous" }>,
@@ -41,18 +47,16 @@ async function applyContinuously(
 ): Promise<void> {
   setState({ kind: "running" });
   await tables.look();
+  let dueMs = 0;
   while (!signal.aborted) {
+    if (tables.isDue) dueMs = performance.now() + intervalMs;
     await tables.applyDue(signal);
     const rowsBefore = tables.stagedRows;
-    const endMs = performance.now() + intervalMs;
-    await tables.maintain(signal, rows === undefined ? intervalMs : Math.min(intervalMs, lookMs));
+    const leftMs = Math.max(dueMs - performance.now(), intervalMs * maintainPartMin);
+    await tables.maintain(signal, rows === undefined ? leftMs : Math.min(leftMs, lookMs));
     if (!tables.isDue) {
-      for (let leftMs = endMs - performance.now(); leftMs > 0 && !signal.aborted; leftMs = endMs - performance.now()) {
-        await delay(rows === undefined ? leftMs : Math.min(leftMs, lookMs), undefined, { signal }).catch(() => {});
-        if (rows === undefined) continue;
-        await lookAgain(tables);
-        if (tables.stagedRows - rowsBefore >= rows) break;
-      }
+      await untilDue(tables, rows === undefined ? null : rowsBefore + rows, dueMs, signal);
+      await untilStaged(tables, intervalMs, signal);
     }
     await lookAgain(tables);
   }
@@ -66,6 +70,37 @@ async function lookAgain(tables: ApplierTables): Promise<void> {
     if (faultOf(error) === "permanent") throw error;
     log("warning", "staging-unread", { error: describeError(error) });
   }
+}
+
+/** `stagedRows`: so many in all are due before their time; null for no such number. */
+async function untilDue(
+  tables: ApplierTables,
+  stagedRows: number | null,
+  dueMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  for (let leftMs = dueMs - performance.now(); leftMs > 0 && !signal.aborted; leftMs = dueMs - performance.now()) {
+    await delay(stagedRows === null ? leftMs : Math.min(leftMs, lookMs), undefined, { signal }).catch(() => {});
+    if (stagedRows === null) continue;
+    await lookAgain(tables);
+    if (tables.stagedRows >= stagedRows) return;
+  }
+}
+
+/** Not longer than the interval, as there is other work too. */
+async function untilStaged(tables: ApplierTables, intervalMs: number, signal: AbortSignal): Promise<void> {
+  const endMs = performance.now() + intervalMs;
+  const pollMs = Math.min(lookMs, Math.max(10, intervalMs / 20));
+  while (!signal.aborted && performance.now() < endMs && !tables.isDue && !(await hasStaged(tables))) {
+    await delay(pollMs, undefined, { signal }).catch(() => {});
+  }
+}
+
+async function hasStaged(tables: ApplierTables): Promise<boolean> {
+  return tables.hasStaged().catch((error: unknown) => {
+    if (faultOf(error) === "permanent") throw error;
+    return false;
+  });
 }
 
 async function applyBySchedule(

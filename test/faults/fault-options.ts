@@ -1,10 +1,12 @@
 import { parseArgs } from "node:util";
 
-export const faultsUsage = `npm run faults -- [--seed S] [--minutes N] [--json]
+export const faultsUsage = `npm run faults -- [--applier] [--seed S] [--minutes N] [--json]
 
   Gateway and applier under a workload, with kills at every failpoint and at random moments, and with faults of server,
   network and staging; after each round the destination must equal the source.
 
+  --applier     the applier alone, over a staging log that is made for it: tables of every kind and mode, kills at every
+                step, calls that fail or lose their responses, a rival writer of the same tables
   --seed S      the first round's seed; default: of the clock
   --minutes N   how long rounds are begun; default 5
   --rounds N    at most so many rounds
@@ -14,7 +16,7 @@ export const faultsUsage = `npm run faults -- [--seed S] [--minutes N] [--json]
 export type FaultsCommand =
   | { kind: "help" }
   | { kind: "error"; message: string }
-  | { kind: "run"; seed: number; minutes: number; roundsMax: number; json: boolean };
+  | { kind: "run"; lane: "pair" | "applier"; seed: number; minutes: number; roundsMax: number; json: boolean };
 
 /** Pure. */
 export function readFaultsCommand(argv: string[], clockSeed: number): FaultsCommand {
@@ -22,6 +24,7 @@ export function readFaultsCommand(argv: string[], clockSeed: number): FaultsComm
     const { values } = parseArgs({
       args: argv,
       options: {
+        applier: { type: "boolean", default: false },
         seed: { type: "string" },
         minutes: { type: "string" },
         rounds: { type: "string" },
@@ -32,6 +35,7 @@ export function readFaultsCommand(argv: string[], clockSeed: number): FaultsComm
     if (values.help) return { kind: "help" };
     return {
       kind: "run",
+      lane: values.applier ? "applier" : "pair",
       seed: number("--seed", values.seed, clockSeed, 0, 4_294_967_295),
       minutes: number("--minutes", values.minutes, 5, 0.01, 24 * 60),
       roundsMax: number("--rounds", values.rounds, 100_000, 1, 100_000),

@@ -38,6 +38,8 @@ export interface RoundResult {
   unreached: string[];
   /** what isn't as it should be, in words */
   problems: string[];
+  /** commits of a writer of the same tables, where there is one */
+  rivalCommits?: number;
 }
 
 const tables = [...tpchTables, ...oddTables];

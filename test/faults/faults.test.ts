@@ -17,9 +17,17 @@ afterAll(async () => {
 });
 
 it("takes seed, minutes and rounds, and refuses what it doesn't understand", () => {
-  expect(readFaultsCommand([], 7)).toEqual({ kind: "run", seed: 7, minutes: 5, roundsMax: 100_000, json: false });
-  expect(readFaultsCommand(["--seed", "3", "--minutes", "0.5", "--rounds", "2", "--json"], 7)).toEqual({
+  expect(readFaultsCommand([], 7)).toEqual({
     kind: "run",
+    lane: "pair",
+    seed: 7,
+    minutes: 5,
+    roundsMax: 100_000,
+    json: false,
+  });
+  expect(readFaultsCommand(["--applier", "--seed", "3", "--minutes", "0.5", "--rounds", "2", "--json"], 7)).toEqual({
+    kind: "run",
+    lane: "applier",
     seed: 3,
     minutes: 0.5,
     roundsMax: 2,

@@ -1,10 +1,12 @@
 import { startPostgres } from "../support/postgres-server";
 import { Random } from "../support/random";
+import { ApplierRound } from "./applier-round";
 import { chooseFault, type Fault, isKill } from "./fault";
 import { faultsUsage, readFaultsCommand } from "./fault-options";
 import { FaultRound, type RoundResult } from "./fault-round";
 
 const faultsPerRound = 10;
+const applierFaultsPerRound = 15;
 const scale = 0.02;
 
 async function main(): Promise<number> {
@@ -17,42 +19,66 @@ async function main(): Promise<number> {
       process.stderr.write(`faults: ${command.message}\n\n${faultsUsage}`);
       return 64;
     case "run":
-      return run(command.seed, command.minutes, command.roundsMax, command.json);
+      return run(command);
   }
 }
 
-async function run(firstSeed: number, minutes: number, roundsMax: number, json: boolean): Promise<number> {
-  const startedMs = Date.now();
-  const progress = (line: string) =>
-    process.stderr.write(`${((Date.now() - startedMs) / 1000).toFixed(0).padStart(5)} s  ${line}\n`);
+type Command = Extract<ReturnType<typeof readFaultsCommand>, { kind: "run" }>;
+/** How one round is run, and how many of its faults are kills that were carried out. */
+type Lane = (
+  seed: number,
+  progress: (line: string) => void,
+) => Promise<RoundResult & { kills: number; faults: number }>;
+
+async function run(command: Command): Promise<number> {
+  if (command.lane === "applier") {
+    return runRounds(command, async (seed, progress) => {
+      return {
+        ...(await ApplierRound.run({ seed, faults: applierFaultsPerRound, progress })),
+        faults: applierFaultsPerRound,
+      };
+    });
+  }
   const postgres = await startPostgres({
     // Large transactions are streamed before they end.
     settings: { logical_decoding_work_mem: "64kB", max_slot_wal_keep_size: "8GB" },
   });
-  const total = { rounds: 0, kills: 0, faults: 0, lost: 0, doubled: 0, unreached: 0, rows: 0, problems: 0 };
-  const seeds: number[] = [];
   try {
-    for (let seed = firstSeed; Date.now() - startedMs < minutes * 60_000 && total.rounds < roundsMax; seed++) {
+    return await runRounds(command, async (seed, progress) => {
       const random = new Random(seed);
       const faults: Fault[] = Array.from({ length: faultsPerRound }, () => chooseFault(random));
-      seeds.push(seed);
-      progress(`round ${total.rounds + 1}, seed ${seed}`);
       const result = await FaultRound.run(postgres, { seed, faults, scale, progress });
-      report(result, progress);
-      total.rounds++;
-      total.faults += faults.length;
-      total.kills += faults.filter(isKill).length - result.unreached.length;
-      total.lost += result.lost;
-      total.doubled += result.doubled;
-      total.rows += result.rows;
-      total.unreached += result.unreached.length;
-      total.problems += result.problems.length;
-    }
+      return { ...result, kills: faults.filter(isKill).length - result.unreached.length, faults: faults.length };
+    });
   } finally {
     await postgres.stop();
   }
+}
+
+async function runRounds({ seed: firstSeed, minutes, roundsMax, json }: Command, lane: Lane): Promise<number> {
+  const startedMs = Date.now();
+  const progress = (line: string) =>
+    process.stderr.write(`${((Date.now() - startedMs) / 1000).toFixed(0).padStart(5)} s  ${line}\n`);
+  const total = { rounds: 0, kills: 0, faults: 0, lost: 0, doubled: 0, unreached: 0, rows: 0, problems: 0 };
+  const seeds: number[] = [];
+  let rivalCommits = 0;
+  for (let seed = firstSeed; Date.now() - startedMs < minutes * 60_000 && total.rounds < roundsMax; seed++) {
+    seeds.push(seed);
+    progress(`round ${total.rounds + 1}, seed ${seed}`);
+    const result = await lane(seed, progress);
+    report(result, progress);
+    total.rounds++;
+    total.faults += result.faults;
+    total.kills += result.kills;
+    total.lost += result.lost;
+    total.doubled += result.doubled;
+    total.rows += result.rows;
+    total.unreached += result.unreached.length;
+    total.problems += result.problems.length;
+    rivalCommits += result.rivalCommits ?? 0;
+  }
   const { kills, faults, lost, doubled, ...more } = total;
-  if (json) process.stdout.write(`${JSON.stringify({ kills, faults, lost, doubled, seeds, ...more })}\n`);
+  if (json) process.stdout.write(`${JSON.stringify({ kills, faults, lost, doubled, seeds, ...more, rivalCommits })}\n`);
   else {
     process.stdout.write(
       `${total.rounds} rounds: ${faults} faults, ${kills} of them kills; ${lost} rows lost, ${doubled} doubled\n`,

@@ -52,6 +52,12 @@ describe("a table that leaves the publication", () => {
     await log.snapshot(orders, [{ id: "4" }], "again");
     await apply(append);
     expect(await idsOf("orders")).toEqual([4]);
+    // It comes back and leaves again between two runs.
+    await remove();
+    await log.snapshot(orders, [{ id: "5" }], "once more");
+    await remove();
+    await apply(append);
+    expect(existsSync(pathOf("orders"))).toBe(false);
     expect(await idsOf("items")).toEqual([1]);
   });
 

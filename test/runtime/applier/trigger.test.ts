@@ -2,6 +2,7 @@
 // schedule (missed ones made up for once), or once; a table that fails holds up no other.
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import { writeProgress } from "../../../runtime/applier/applier-progress";
@@ -61,6 +62,20 @@ describe("continuous", () => {
     expect(rows()).toBe(1);
     await insert(8, 4);
     await until("all are applied", () => rows() === 11);
+  });
+});
+
+describe("continuous, with nothing staged for longer than its interval", () => {
+  it("applies what comes then at once, and the next after the interval", async () => {
+    log.close();
+    log = await StagedLog.open();
+    await start({ kind: "continuous", intervalMs: 3_600_000 });
+    await until("it runs", () => status().state.kind === "running");
+    await log.snapshot(orders, [{ id: "1" }]);
+    await until("the snapshot is applied", () => rows() === 1);
+    await insert(2, 1);
+    await pause(1_500);
+    expect(status().appliedSequence).toBe(1);
   });
 });
 
