@@ -118,7 +118,7 @@ export class TableMaintenance {
     // Files that other writers have added since the last batch are not to be taken for needless ones.
     await delta.refresh();
     const retentionMs = fileRetentionMs(delta.snapshot.metaData?.configuration, this.config.fileRetentionMs);
-    const { files, bytes } = await vacuumTable(delta.path, delta.snapshot, retentionMs);
+    const { files, bytes } = await vacuumTable(delta, retentionMs);
     this.vacuumAfterMs = performance.now() + Math.max(1_000, Math.min(vacuumMs, retentionMs));
     this.status.filesVacuumed += files;
     this.status.bytesVacuumed += bytes;

@@ -46,7 +46,7 @@ export async function writeChangeFeed(
   const query = hasKey ? keyedChanges(target, columns) : keylessChanges(columns);
   await session.run(`CREATE OR REPLACE TEMP TABLE feed_changes AS ${query}`);
   await session.run("DROP TABLE feed_before; DROP TABLE feed_after");
-  const place = working.fileTarget(changeDataFolder, "cdc");
+  const place = { ...working.fileTarget(changeDataFolder, "cdc"), isFlat: true };
   const files = await writeTableFiles(session, "SELECT * FROM feed_changes", columns, place);
   await session.run("DROP TABLE feed_changes");
   if (files.length === 0) return { kind: "nothing" };

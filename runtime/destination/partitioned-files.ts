@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, rename, rm, stat } from "node:fs/promises";
-import { dirname, join, relative, sep } from "node:path";
+import { basename, dirname, join, relative, sep } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import { failed, flush } from "./delta/delta-log";
@@ -22,6 +22,8 @@ export interface FileTarget {
   /** files are named by it and a uuid */
   prefix: string;
   partition: ColumnSchema[];
+  /** no folders of partitions: delta-rs takes paths of the change data feed as they are, where they should be decoded */
+  isFlat?: boolean;
   /** for files that aren't whole; on the same file system */
   temporaryPath: string;
   /** told of each file before it is there */
@@ -66,7 +68,8 @@ async function writeSplit(
     await mkdir(target.temporaryPath, { recursive: true });
     const written = await writePartitions(session, query, columns, target.partition, temporary, target.prefix);
     for (const { filename, count, file_size_bytes: bytes, partition_keys: keys } of written) {
-      const path = join(target.folder, target.below, relative(temporary, filename));
+      const name = target.isFlat ? basename(filename) : relative(temporary, filename);
+      const path = join(target.folder, target.below, name);
       const partitionValues: PartitionValues = Object.fromEntries(keys.map(({ key, value }) => [key, value || null]));
       await flush(filename);
       await makeFolders(target.folder, dirname(path));

@@ -31,6 +31,9 @@ const lasting = "id, amount, placed, day, at, ratio, payload";
 /** Tables of one shape; each but the first is kept otherwise in the destination. */
 const likeOrders = ["orders", "rewritten", "kept", "history", "versions", "keyless", "old_name", "evolved", "refilled"];
 
+/** One of some regions with odd names, or NULL, by a number. */
+const region = (number: string) => `(ARRAY['eu', 'a/b=ü %2F', ' ', '''"{}?*[x]#', NULL])[${number} % 5 + 1]`;
+
 export const tableSetSetup = `
   ${typeDefinitions}
   DROP TABLE known;
@@ -41,6 +44,8 @@ export const tableSetSetup = `
   ALTER TABLE keyless REPLICA IDENTITY FULL;
   CREATE TABLE "Größe und ""Ort"" %20" ("Id, nr" int PRIMARY KEY, "a b" text, "{x}=;" numeric(38,10));
   INSERT INTO "Größe und ""Ort"" %20" SELECT i, 'ü ' || i, i / 7.0 FROM generate_series(1, 50) i;
+  CREATE TABLE parted (region text, day date, amount numeric(12,2), name text, id int PRIMARY KEY);
+  INSERT INTO parted SELECT ${region("i")}, date '2024-02-28' + i % 3, i % 2 / 4.0, 'n' || i, i FROM generate_series(1, 200) i;
   CREATE TABLE empty (id int PRIMARY KEY, name text);
 `;
 
@@ -49,6 +54,7 @@ export const tableSetOptions: NamedTableOptions[] = [
   { name: "kept", mode: "softDelete", metadataColumns: true },
   { name: "history", mode: "append" },
   { name: "versions", mode: "scd2" },
+  { name: "parted", partitionBy: ["region", "day", "amount"], changeDataFeed: true },
 ].map((options) => ({
   ...defaultTableOptions,
   schema: "public",
@@ -71,6 +77,13 @@ export function tableSetBatches(): string[][] {
   batches[2].push("UPDATE all_types SET t0 = NOT t0 WHERE id % 3 = 0", "DELETE FROM all_types WHERE id = 2");
   batches[4].push(edgeRows(cases, 1_001), 'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" % 7 = 0');
   batches[5].push("TRUNCATE refilled", `INSERT INTO refilled ${rowsOf(1, 300)}`);
+  for (const at of [1, 3, 10, 18, 20]) {
+    batches[at].push(
+      `UPDATE parted SET region = ${region(`(id + ${at})`)}, name = 'moved' WHERE id % 7 = ${at % 7}`,
+      `DELETE FROM parted WHERE id % 41 = ${at}`,
+      `INSERT INTO parted VALUES (${region(`${at}`)}, '1969-12-31', -1.5, NULL, ${1_000 + at})`,
+    );
+  }
   batches[6].push(
     "ALTER TABLE evolved RENAME COLUMN customer TO client",
     "ALTER TABLE evolved ADD added int DEFAULT 7",
@@ -96,4 +109,10 @@ export const tableSetLast = [
   ...likeOrders.filter((name) => name !== "history").map((name) => `DELETE FROM ${name} WHERE id % 107 = 1`),
   'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" = 5',
   "DELETE FROM all_types WHERE id IN (9, 1012)",
+  "DELETE FROM parted WHERE id = 1001",
+  `UPDATE parted SET region = ${region("(id + 1)")}, name = NULL WHERE id % 9 = 1`,
+  "UPDATE parted SET name = name WHERE id % 9 = 2",
+  "UPDATE parted SET name = 'same partition' WHERE id % 9 = 3",
+  "UPDATE parted SET id = id + 5000 WHERE id % 9 = 4",
+  "INSERT INTO parted VALUES (NULL, NULL, NULL, NULL, 2000)",
 ].map((statement) => statement.replace("old_name", "new_name"));

@@ -97,8 +97,8 @@ async function withManyParts(source: string, path: string): Promise<string> {
   });
   try {
     const table = await DeltaTable.open(path, session);
-    for (const name of readdirSync(log)) if (name.includes(".checkpoint.")) rmSync(join(log, name));
     await writeCheckpoint(path, table.snapshot, session, Date.now(), 5);
+    for (const name of readdirSync(log)) if (/\.checkpoint\.parquet$/.test(name)) rmSync(join(log, name));
     const newest = `${String(table.snapshot.version).padStart(20, "0")}.json`;
     for (const name of readdirSync(log)) if (/^\d+\.json$/.test(name) && name !== newest) rmSync(join(log, name));
   } finally {

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
-import { rename, rm, writeFile } from "node:fs/promises";
+import { access, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { type DuckDbSession, literal, parquet } from "../duckdb-session";
-import { type Action, actionSchema } from "./actions";
+import { type Action, actionSchema, type RemoveFile, removeSchema } from "./actions";
 import { damaged, flush, listLog, logFolder, readOrNull, replaceFile } from "./delta-log";
-import type { DeltaSnapshot } from "./delta-snapshot";
+import type { CheckpointFiles, DeltaSnapshot } from "./delta-snapshot";
 import { fileRetentionMs } from "./retention";
 
 /** Columns of a classic checkpoint, as the protocol's "Checkpoint Schema" has them. */
@@ -32,7 +32,8 @@ function checkpointName(version: number, part: number, parts: number): string {
 
 /**
  * Writes a checkpoint of the snapshot's version, in several files when it is large, then the hint that names it. Readers
- * need none: a failure harms not, and files of an unfinished one aren't read.
+ * need none: a failure harms not, and files of an unfinished one aren't read. Tombstones of the checkpoint before are taken
+ * over from file to file, but for those that are over; the snapshot keeps none. Returns the number of actions.
  */
 export async function writeCheckpoint(
   tablePath: string,
@@ -40,58 +41,161 @@ export async function writeCheckpoint(
   session: DuckDbSession,
   nowMs = Date.now(),
   actionsMax = partActionsMax,
-): Promise<void> {
+): Promise<number> {
+  const cutoffMs = nowMs - fileRetentionMs(snapshot.metaData?.configuration);
   const actions: Action[] = [];
   if (snapshot.protocol !== null) actions.push({ protocol: snapshot.protocol });
   if (snapshot.metaData !== null) actions.push({ metaData: snapshot.metaData });
   for (const txn of snapshot.txns.values()) actions.push({ txn });
   for (const add of snapshot.files.values()) actions.push({ add: { ...add, dataChange: false } });
-  const keptMs = fileRetentionMs(snapshot.metaData?.configuration);
   for (const remove of snapshot.tombstones.values()) {
-    if ((remove.deletionTimestamp ?? 0) < nowMs - keptMs) continue;
-    actions.push({ remove: { ...remove, dataChange: false } });
+    if ((remove.deletionTimestamp ?? 0) >= cutoffMs) actions.push({ remove: { ...remove, dataChange: false } });
   }
-  const parts = Math.max(1, Math.ceil(actions.length / actionsMax));
-  for (let part = 1; part <= parts; part++) {
-    const content = actions.slice((part - 1) * actionsMax, part * actionsMax);
-    await writePart(tablePath, checkpointName(snapshot.version, part, parts), content, session);
+  const table = "checkpoint_actions";
+  try {
+    await loadActions(tablePath, table, actions, actionsMax, session);
+    const carried = await carryTombstones(tablePath, snapshot, table, cutoffMs, actionsMax, session);
+    const size = actions.length + carried;
+    const [{ last }] = await session.rows<{ last: number }>(`SELECT max(part)::INTEGER AS last FROM ${table}`);
+    const parts = size <= actionsMax ? 1 : last + 1;
+    const paths: string[] = [];
+    for (let part = 1; part <= parts; part++) {
+      const rows = `FROM ${table} ${parts === 1 ? "" : `WHERE part = ${part - 1}`}`;
+      const name = checkpointName(snapshot.version, part, parts);
+      await writePart(tablePath, name, rows, session);
+      paths.push(join(logFolder(tablePath), name));
+    }
+    const folder = logFolder(tablePath);
+    await flush(folder);
+    const hint = {
+      version: snapshot.version,
+      size,
+      ...(parts === 1 ? {} : { parts }),
+      numOfAddFiles: snapshot.files.size,
+    };
+    await replaceFile(join(folder, "_last_checkpoint"), JSON.stringify(hint));
+    await flush(folder);
+    snapshot.checkpointed(paths);
+    return size;
+  } finally {
+    await session.run(`DROP TABLE IF EXISTS ${table}`);
   }
-  const folder = logFolder(tablePath);
-  await flush(folder);
-  const hint = {
-    version: snapshot.version,
-    size: actions.length,
-    ...(parts === 1 ? {} : { parts }),
-    numOfAddFiles: snapshot.files.size,
-  };
-  await replaceFile(join(folder, "_last_checkpoint"), JSON.stringify(hint));
-  await flush(folder);
 }
 
-async function writePart(tablePath: string, name: string, actions: Action[], session: DuckDbSession): Promise<void> {
+/** Makes a temporary table of actions, with the `part` that each is to be in. */
+async function loadActions(
+  tablePath: string,
+  table: string,
+  actions: Action[],
+  actionsMax: number,
+  session: DuckDbSession,
+): Promise<void> {
+  const types = Object.entries(columnTypes);
+  await session.run(
+    `CREATE OR REPLACE TEMP TABLE ${table} (part INTEGER, ${types.map(([name, type]) => `${name} ${type}`).join(", ")})`,
+  );
+  const columns = types.map(([name, type]) => `${name}: ${literal(type)}`).join(", ");
+  const lines = join(logFolder(tablePath), `.${randomUUID()}.ndjson.tmp`);
+  try {
+    for (let part = 0; part * actionsMax < actions.length; part++) {
+      const content = actions.slice(part * actionsMax, (part + 1) * actionsMax);
+      const texts = content.map((action) => `${JSON.stringify(action)}\n`);
+      await writeFile(lines, texts.join(""));
+      // DuckDB takes buffers of twice this size.
+      const lineBytesMax = texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 65_536);
+      await session.run(
+        `INSERT INTO ${table} BY NAME SELECT ${part} AS part, * FROM read_json(${literal(lines)}, format = 'newline_delimited',
+          columns = {${columns}}, maximum_object_size = ${lineBytesMax})`,
+      );
+    }
+  } finally {
+    await rm(lines, { force: true });
+  }
+}
+
+/** Adds the tombstones of the checkpoint before to a table of actions. Returns their number. */
+async function carryTombstones(
+  tablePath: string,
+  snapshot: DeltaSnapshot,
+  table: string,
+  cutoffMs: number,
+  actionsMax: number,
+  session: DuckDbSession,
+): Promise<number> {
+  const source = await tombstoneSource(tablePath, snapshot, session);
+  if (source === null) return 0;
+  const key = (of: string) =>
+    `concat_ws('|', ${of}.path, coalesce(${of}.deletionVector.pathOrInlineDv, ''), coalesce(${of}.deletionVector."offset", -1))`;
+  const [{ before }] = await session.rows<{ before: bigint }>(`SELECT count(*) AS before FROM ${table}`);
+  // What is active again, or removed again, has its newer action already.
+  await session.run(
+    `INSERT INTO ${table} BY NAME
+     SELECT (${before} + row_number() OVER () - 1) // ${actionsMax} AS part, remove FROM
+       (SELECT remove::${columnTypes.remove} AS remove FROM ${source} WHERE remove.deletionTimestamp >= ${cutoffMs}) old
+     WHERE ${key("remove")} NOT IN (SELECT ${key("add")} FROM ${table} WHERE add IS NOT NULL)
+       AND ${key("remove")} NOT IN (SELECT ${key("remove")} FROM ${table} WHERE remove IS NOT NULL)`,
+  );
+  const [{ after }] = await session.rows<{ after: bigint }>(`SELECT count(*) AS after FROM ${table}`);
+  return Number(after - before);
+}
+
+/** The checkpoint with the tombstones that a snapshot doesn't have, for FROM; null when there are none. */
+async function tombstoneSource(
+  tablePath: string,
+  { version, checkpoint }: DeltaSnapshot,
+  session: DuckDbSession,
+): Promise<string | null> {
+  if (checkpoint === null) return null;
+  // It may have gone with a log that another writer cleaned: a newer one has what it had.
+  const isThere = (await Promise.all(checkpoint.paths.map(exists))).every(Boolean);
+  const found = isThere ? checkpoint : (await listCheckpoints(tablePath, version)).at(0);
+  if (found === undefined || found.version < checkpoint.version) {
+    throw damaged(logFolder(tablePath), new Error(`the checkpoint of version ${checkpoint.version} is missing`));
+  }
+  const source = parquet(found.paths);
+  const present = await session.rows<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`);
+  return present.some(({ column_name }) => column_name === "remove")
+    ? `(SELECT remove FROM ${source} WHERE remove IS NOT NULL)`
+    : null;
+}
+
+const exists = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+/** Files removed since a time, or nobody knows when: those of the snapshot, and those of its checkpoint. */
+export async function readTombstones(
+  tablePath: string,
+  snapshot: DeltaSnapshot,
+  sinceMs: number,
+  session: DuckDbSession,
+): Promise<RemoveFile[]> {
+  const isSince = ({ deletionTimestamp }: RemoveFile) => (deletionTimestamp ?? Number.POSITIVE_INFINITY) >= sinceMs;
+  const removes = [...snapshot.tombstones.values()].filter(isSince);
+  const source = await tombstoneSource(tablePath, snapshot, session);
+  if (source === null) return removes;
+  const rows = await session.rows<{ action: string }>(
+    `SELECT to_json(remove::${columnTypes.remove}) AS action FROM ${source}
+     WHERE coalesce(remove.deletionTimestamp >= ${sinceMs}, true)`,
+  );
+  return [...removes, ...rows.map(({ action }) => removeSchema.parse(JSON.parse(action)))];
+}
+
+/** `rows`: FROM and the rest of a query over a table of actions. */
+async function writePart(tablePath: string, name: string, rows: string, session: DuckDbSession): Promise<void> {
   const folder = logFolder(tablePath);
-  const lines = join(folder, `.${randomUUID()}.ndjson.tmp`);
   const temporary = join(folder, `.${randomUUID()}.parquet.tmp`);
   try {
-    const texts = actions.map((action) => `${JSON.stringify(action)}\n`);
-    await writeFile(lines, texts.join(""));
-    // DuckDB takes buffers of twice this size.
-    const lineBytesMax = texts.reduce((most, text) => Math.max(most, Buffer.byteLength(text)), 65_536);
-    const columns = Object.entries(columnTypes).map(([name, type]) => `${name}: ${literal(type)}`);
     await session.run(
-      `COPY (SELECT * FROM read_json(${literal(lines)}, format = 'newline_delimited', columns = {${columns.join(", ")}},
-        maximum_object_size = ${lineBytesMax})) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION snappy)`,
+      `COPY (SELECT * EXCLUDE (part) ${rows}) TO ${literal(temporary)} (FORMAT parquet, COMPRESSION snappy)`,
     );
     await flush(temporary);
     await rename(temporary, join(folder, name));
   } finally {
-    await Promise.all([rm(lines, { force: true }), rm(temporary, { force: true })]);
+    await rm(temporary, { force: true });
   }
-}
-
-export interface CheckpointFiles {
-  version: number;
-  paths: string[];
 }
 
 /** Whole checkpoints up to a version, of one part or many, newest first. */
@@ -118,7 +222,7 @@ export function wholeCheckpoints(logNames: string[]): { version: number; names: 
   return [...found.values()].filter(({ names, parts }) => names.length === parts).sort((a, b) => b.version - a.version);
 }
 
-/** @throws SluiceError `destination` when it is damaged */
+/** Its actions but for tombstones. @throws SluiceError `destination` when it is damaged */
 export async function readCheckpoint(checkpoint: CheckpointFiles, session: DuckDbSession): Promise<Action[]> {
   const source = parquet(checkpoint.paths);
   const query = async <Row>(sql: string): Promise<Row[]> => {
@@ -131,7 +235,9 @@ export async function readCheckpoint(checkpoint: CheckpointFiles, session: DuckD
     }
   };
   const present = await query<{ column_name: string }>(`DESCRIBE SELECT * FROM ${source}`);
-  const names = present.map(({ column_name }) => column_name).filter((name) => name in columnTypes);
+  const names = present
+    .map(({ column_name }) => column_name)
+    .filter((name) => name in columnTypes && name !== "remove");
   const actions: Action[] = [];
   for (const name of names) {
     const rows = await query<{ action: string }>(

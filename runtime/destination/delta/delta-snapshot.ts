@@ -10,6 +10,12 @@ import {
   type Txn,
 } from "./actions";
 
+export interface CheckpointFiles {
+  version: number;
+  /** absolute */
+  paths: string[];
+}
+
 /** What a Delta table is at a version: the reconciliation of its log's actions (protocol, "Action Reconciliation"). */
 export class DeltaSnapshot {
   version = -1;
@@ -17,8 +23,13 @@ export class DeltaSnapshot {
   metaData: MetaData | null = null;
   /** active files by path */
   readonly files = new Map<string, AddFile>();
-  /** removed files that a reader of an older version may need, by path and deletion vector */
+  /**
+   * files removed since `checkpoint` that a reader of an older version may need, by path and deletion vector; those
+   * before are in the checkpoint only
+   */
   readonly tombstones = new Map<string, RemoveFile>();
+  /** the checkpoint that has the tombstones before; null when there are none */
+  checkpoint: CheckpointFiles | null = null;
   /** newest txn of each application */
   readonly txns = new Map<string, Txn>();
   /** what the newest commit of ours says; null when none was read (a checkpoint holds none) */
@@ -31,16 +42,36 @@ export class DeltaSnapshot {
     }
     for (const { remove } of actions) if (remove !== undefined) this.remove(remove);
     for (const action of actions) this.take(action);
+    this.forgetVectors(actions);
     this.version = version;
   }
 
-  /** Starts from a checkpoint's actions. */
-  restore(version: number, actions: Iterable<Action>): void {
-    for (const action of actions) {
-      if (action.remove !== undefined) this.tombstones.set(fileKey(action.remove), action.remove);
-      this.take(action);
+  /** The version's checkpoint has all that is to be known of removed files. */
+  checkpointed(paths: string[]): void {
+    this.tombstones.clear();
+    this.checkpoint = { version: this.version, paths };
+  }
+
+  /**
+   * A file that only got another deletion vector is still there: its tombstone keeps the file of its former vector, and
+   * nothing where there is none. One is enough for all vectors of a file.
+   */
+  private forgetVectors(actions: Action[]): void {
+    const kept = new Set<string>();
+    for (const { remove } of actions) {
+      if (remove === undefined || !this.files.has(remove.path)) continue;
+      const vector = remove.deletionVector;
+      const file = vector && vector.storageType !== "i" ? vector.pathOrInlineDv : null;
+      if (file === null || kept.has(file)) this.tombstones.delete(fileKey(remove));
+      else kept.add(file);
     }
-    this.version = version;
+  }
+
+  /** Starts from a checkpoint's actions, tombstones apart. */
+  restore(checkpoint: CheckpointFiles, actions: Iterable<Action>): void {
+    for (const action of actions) this.take(action);
+    this.version = checkpoint.version;
+    this.checkpoint = checkpoint;
   }
 
   private take(action: Action): void {

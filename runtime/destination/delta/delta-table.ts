@@ -2,8 +2,8 @@ import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import { SluiceError } from "../../errors";
 import type { DuckDbSession } from "../duckdb-session";
-import type { Action, AddFile, MetaData, Protocol } from "./actions";
-import { type CheckpointFiles, listCheckpoints, readCheckpoint, writeCheckpoint } from "./checkpoint";
+import type { Action, AddFile, MetaData, Protocol, RemoveFile } from "./actions";
+import { listCheckpoints, readCheckpoint, readTombstones, writeCheckpoint } from "./checkpoint";
 import {
   DamagedLogError,
   damaged,
@@ -13,13 +13,20 @@ import {
   putDeltaCommit,
   readDeltaCommit,
 } from "./delta-log";
-import { DeltaSnapshot } from "./delta-snapshot";
+import { type CheckpointFiles, DeltaSnapshot } from "./delta-snapshot";
 import { cleanLog } from "./log-cleanup";
 import { logRetentionMs } from "./retention";
 import { assertMayRemove, assertSupported } from "./table-support";
 
-/** Commits between two checkpoints. */
-const checkpointInterval = 20;
+/**
+ * Commits between two checkpoints: more when a checkpoint is large, as each holds all; what a commit costs in them is flat.
+ */
+const checkpointIntervalMin = 20;
+const checkpointIntervalMax = 200;
+const actionsPerCommit = 200;
+
+/** A look at the whole log takes longer the more there is of it: a hundredth of the time at most. */
+const cleaningRest = 100;
 
 /** How far back the newest commit of ours is looked for. */
 const ownCommitsBack = 200;
@@ -32,13 +39,19 @@ interface Restored {
 /** A local Delta table, or the place where one will be: its newest known snapshot, and commits to it. */
 export class DeltaTable {
   private checked: { protocol: Protocol; metaData: MetaData } | null = null;
+  /** the last one, or the attempt at one, and how many actions it has, as far as known */
+  private readonly checkpoint: { triedVersion: number; size: number };
+
+  private cleanAfterMs = 0;
 
   private constructor(
     readonly path: string,
     readonly snapshot: DeltaSnapshot,
     private readonly session: DuckDbSession,
     private damagedCheckpoints: Restored["damagedCheckpoints"],
-  ) {}
+  ) {
+    this.checkpoint = { triedVersion: snapshot.checkpoint?.version ?? 0, size: snapshot.files.size };
+  }
 
   /**
    * Reads the table's newest version; `exists` is false where there is none.
@@ -118,19 +131,31 @@ export class DeltaTable {
 
   get checkpointIsDue(): boolean {
     if (this.damagedCheckpoints.length > 0) return true;
-    return this.snapshot.version > 0 && this.snapshot.version % checkpointInterval === 0;
+    const wanted = Math.ceil(this.checkpoint.size / actionsPerCommit);
+    const interval = Math.min(checkpointIntervalMax, Math.max(checkpointIntervalMin, wanted));
+    return this.snapshot.version - this.checkpoint.triedVersion >= interval;
+  }
+
+  /** Files removed since a time that versions of before have. */
+  tombstones(sinceMs: number): Promise<RemoveFile[]> {
+    return readTombstones(this.path, this.snapshot, sinceMs, this.session);
   }
 
   /** Also removes what of the log no version within its retention needs. @returns how many files that were */
   async writeCheckpoint(): Promise<number> {
     const { version } = this.snapshot;
-    await writeCheckpoint(this.path, this.snapshot, this.session);
+    this.checkpoint.triedVersion = version;
+    this.checkpoint.size = await writeCheckpoint(this.path, this.snapshot, this.session);
     // Log clean-up, and other readers, would build on them.
     for (const damagedCheckpoint of this.damagedCheckpoints.splice(0)) {
       if (damagedCheckpoint.version === version && damagedCheckpoint.paths.length === 1) continue;
       for (const path of damagedCheckpoint.paths) await rm(path, { force: true });
     }
-    return cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
+    const startedMs = performance.now();
+    if (startedMs < this.cleanAfterMs) return 0;
+    const cleaned = await cleanLog(this.path, logRetentionMs(this.snapshot.metaData?.configuration));
+    this.cleanAfterMs = performance.now() + (performance.now() - startedMs) * cleaningRest;
+    return cleaned;
   }
 
   /** @throws SluiceError `unsupported` when it isn't in the table's folder (protocol, "Add File": a path may be a URI) */
@@ -190,7 +215,7 @@ async function restoreNewest(path: string, session: DuckDbSession, versionMax?: 
     if (newest !== undefined && !followed(present, checkpoint?.version ?? -1, newest.version)) continue;
     if (checkpoint === null) return { snapshot, damagedCheckpoints };
     try {
-      snapshot.restore(checkpoint.version, await readCheckpoint(checkpoint, session));
+      snapshot.restore(checkpoint, await readCheckpoint(checkpoint, session));
       return { snapshot, damagedCheckpoints };
     } catch (error) {
       if (!(error instanceof DamagedLogError)) throw error;

@@ -4,7 +4,7 @@ import { failpoint } from "../../failpoint";
 import type { AddFile, RemoveFile } from "./actions";
 import { deletionVectorPath } from "./deletion-vector-store";
 import { failed, isAbsent } from "./delta-log";
-import type { DeltaSnapshot } from "./delta-snapshot";
+import type { DeltaTable } from "./delta-table";
 
 /** Below a table's folder (protocol, "Change Data Files"). */
 export const changeDataFolder = "_change_data";
@@ -26,7 +26,8 @@ export function unneededFiles(files: StoredFile[], needed: ReadonlySet<string>, 
 }
 
 /** Paths, below the table's folder, of data files and deletion vectors that versions since `cutoffMs` have. */
-export function neededFiles(tablePath: string, snapshot: DeltaSnapshot, cutoffMs: number): Set<string> {
+export async function neededFiles(table: DeltaTable, cutoffMs: number): Promise<Set<string>> {
+  const { path: tablePath, snapshot } = table;
   const needed = new Set<string>();
   const take = (file: AddFile | RemoveFile) => {
     needed.add(decodeURIComponent(file.path));
@@ -34,23 +35,20 @@ export function neededFiles(tablePath: string, snapshot: DeltaSnapshot, cutoffMs
     if (vector !== null) needed.add(relative(tablePath, vector));
   };
   for (const add of snapshot.files.values()) take(add);
-  for (const remove of snapshot.tombstones.values()) {
-    // One without a time may have been removed just now.
-    if ((remove.deletionTimestamp ?? Number.POSITIVE_INFINITY) >= cutoffMs) take(remove);
-  }
+  for (const remove of await table.tombstones(cutoffMs)) take(remove);
   return needed;
 }
 
 /** Removes a table's unneeded data files and deletion vectors; of other kinds of files none. A stop amid it harms nothing. */
 export async function vacuumTable(
-  tablePath: string,
-  snapshot: DeltaSnapshot,
+  table: DeltaTable,
   retentionMs: number,
   nowMs = Date.now(),
 ): Promise<{ files: number; bytes: number }> {
   const cutoffMs = nowMs - retentionMs;
+  const tablePath = table.path;
   const stored = await listFiles(tablePath, "");
-  const unneeded = unneededFiles(stored, neededFiles(tablePath, snapshot, cutoffMs), cutoffMs);
+  const unneeded = unneededFiles(stored, await neededFiles(table, cutoffMs), cutoffMs);
   const removed = { files: 0, bytes: 0 };
   for (const { path, bytes } of unneeded) {
     await rm(join(tablePath, path), { force: true }).catch((error: unknown) => {

@@ -138,8 +138,7 @@ describe("vacuum", () => {
     await work(6);
     await apply({ ...eagerMaintenance, vacuum: false });
     const table = await DeltaTable.open(path(), session);
-    const vacuum = (retentionMs: number, later = 0) =>
-      vacuumTable(path(), table.snapshot, retentionMs, Date.now() + later);
+    const vacuum = (retentionMs: number, later = 0) => vacuumTable(table, retentionMs, Date.now() + later);
     const versions = await versionsOf();
     const before = await Promise.all(versions.map(rowsOf));
     expect(await vacuum(hourMs)).toEqual({ files: 0, bytes: 0 });
@@ -161,7 +160,7 @@ describe("vacuum", () => {
     const table = await DeltaTable.open(path(), session);
     // Seen from a time at which versions before `version` are out of the retention, and it isn't.
     const nowMs = Date.now() + hourMs;
-    const { files } = await vacuumTable(path(), table.snapshot, nowMs - inBetween + 500, nowMs);
+    const { files } = await vacuumTable(table, nowMs - inBetween + 500, nowMs);
     expect(files).toBe(0);
     expect(await rowsOf(version)).toEqual(rows);
   });
@@ -187,7 +186,7 @@ describe("vacuum", () => {
     const vectors = () => readdirSync(path()).filter((name) => name.startsWith("deletion_vector"));
     expect(vectors()).toHaveLength(2);
     const table = await DeltaTable.open(path(), session);
-    expect(await vacuumTable(path(), table.snapshot, hourMs, Date.now() + 2 * hourMs)).toMatchObject({ files: 1 });
+    expect(await vacuumTable(table, hourMs, Date.now() + 2 * hourMs)).toMatchObject({ files: 1 });
     expect(vectors()).toHaveLength(1);
     expect(await rowsOf()).toEqual(before);
   });
@@ -205,8 +204,8 @@ describe("vacuum", () => {
     // A file that joined the table is as young as its name there, whatever its content's time.
     utimesSync(join(path(), "part-joined.parquet"), 0, 0);
     const table = await DeltaTable.open(path(), session);
-    expect(await vacuumTable(path(), table.snapshot, hourMs)).toMatchObject({ files: 0 });
-    const left = await vacuumTable(path(), table.snapshot, hourMs, Date.now() + 2 * hourMs);
+    expect(await vacuumTable(table, hourMs)).toMatchObject({ files: 0 });
+    const left = await vacuumTable(table, hourMs, Date.now() + 2 * hourMs);
     expect(left.files).toBeGreaterThanOrEqual(3);
     expect(readdirSync(path())).toEqual(expect.arrayContaining(["_change", "notes.txt"]));
     expect(await rowsOf()).toHaveLength(100);

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Action } from "../../../../runtime/destination/delta/actions";
+import { encodeUuid } from "../../../../runtime/destination/delta/base85";
 import { writeCheckpoint } from "../../../../runtime/destination/delta/checkpoint";
 import { commitName, putDeltaCommit, readDeltaCommit } from "../../../../runtime/destination/delta/delta-log";
 import { DeltaTable } from "../../../../runtime/destination/delta/delta-table";
@@ -102,7 +103,8 @@ describe("DeltaTable", () => {
     const read = await DeltaTable.open(path, session);
     expect([...read.snapshot.files.keys()]).toEqual(["c"]);
     expect(read.snapshot.txns.get("x")).toEqual({ appId: "x", version: 4, lastUpdated: 7 });
-    expect(read.snapshot.tombstones.size).toBe(table.snapshot.tombstones.size);
+    const paths = async (of: DeltaTable) => (await of.tombstones(0)).map((each) => each.path).sort();
+    expect(await paths(read)).toEqual(await paths(table));
     expect(read.snapshot.metaData).toMatchObject({ id: "1", configuration: { "delta.columnMapping.mode": "name" } });
     expect(read.snapshot.protocol).toEqual(start[0].protocol);
     expect(read.snapshot.newestOwn).toMatchObject({ upserted: 1, deleted: 2 });
@@ -141,6 +143,71 @@ describe("DeltaTable", () => {
     expect([...(await DeltaTable.open(path, session)).snapshot.files.keys()]).toHaveLength(10);
   });
 
+  it("takes tombstones over from checkpoint to checkpoint until they are over, and keeps few in memory", async () => {
+    const table = await DeltaTable.open(path, session);
+    const configuration = { "delta.deletedFileRetentionDuration": "interval 1 hour" };
+    const nowMs = Date.now();
+    const removed = (name: string, deletionTimestamp = nowMs): Action => ({
+      remove: { ...(remove(name).remove as NonNullable<Action["remove"]>), deletionTimestamp },
+    });
+    const left = async (of = table) => (await of.tombstones(nowMs - 3_600_000)).map((each) => each.path).sort();
+    await table.commit([
+      start[0],
+      { metaData: { ...(start[1].metaData as NonNullable<Action["metaData"]>), configuration } },
+    ]);
+    await table.commit(["a", "b", "c", "d", "e"].map((name) => add(name)));
+    await table.commit([removed("a", nowMs - 7_200_000), removed("b"), removed("c")]);
+    await table.writeCheckpoint();
+    expect(table.snapshot.tombstones.size).toBe(0);
+    expect(await left()).toEqual(["b", "c"]);
+    await table.commit([add("b"), removed("d")]);
+    await table.writeCheckpoint();
+    expect(await left()).toEqual(["c", "d"]);
+    const again = await DeltaTable.open(path, session);
+    await again.commit([removed("e")]);
+    await writeCheckpoint(path, again.snapshot, session, nowMs, 3);
+    expect(await left(again)).toEqual(["c", "d", "e"]);
+    expect([...again.snapshot.files.keys()]).toEqual(["b"]);
+    // Those of before are over by then.
+    await again.commit([add("f")]);
+    await writeCheckpoint(path, again.snapshot, session, nowMs + 3_700_000);
+    expect(await left(await DeltaTable.open(path, session))).toEqual([]);
+    for (const name of readdirSync(join(path, "_delta_log")))
+      if (name.includes(".checkpoint")) rmSync(join(path, "_delta_log", name));
+    await expect(again.tombstones(0)).rejects.toThrow("the checkpoint of version 5 is missing");
+  });
+
+  it("keeps one tombstone for a file of vectors that files had which are still there", async () => {
+    const table = await DeltaTable.open(path, session);
+    const vector = (storageType: "u" | "i", pathOrInlineDv: string, offset?: number) => ({
+      deletionVector: { storageType, pathOrInlineDv, offset, sizeInBytes: 40, cardinality: 1 },
+    });
+    const change = (name: string, before: object, after: object): Action[] => [
+      { remove: { ...(remove(name).remove as NonNullable<Action["remove"]>), ...before } },
+      { add: { ...(add(name).add as NonNullable<Action["add"]>), ...after } },
+    ];
+    const [first, second] = [encodeUuid(crypto.randomUUID()), encodeUuid(crypto.randomUUID())];
+    await table.commit([...start, ...["a", "b", "c"].map((name) => add(name))]);
+    await table.commit([
+      ...change("a", {}, vector("u", first, 1)),
+      ...change("b", {}, vector("u", first, 50)),
+      ...change("c", {}, vector("i", "inline")),
+    ]);
+    expect(table.snapshot.tombstones.size).toBe(0);
+    await table.commit([
+      ...change("a", vector("u", first, 1), vector("u", second, 1)),
+      ...change("b", vector("u", first, 50), vector("u", second, 50)),
+      ...change("c", vector("i", "inline"), vector("u", second, 99)),
+    ]);
+    expect([...table.snapshot.tombstones.values()].map(({ deletionVector }) => deletionVector?.pathOrInlineDv)).toEqual(
+      [first],
+    );
+    await table.commit([
+      { remove: { ...(remove("c").remove as NonNullable<Action["remove"]>), ...vector("u", second, 99) } },
+    ]);
+    expect(table.snapshot.tombstones.size).toBe(2);
+  });
+
   it("refuses a damaged checkpoint, and one of a kind that it doesn't know", async () => {
     const table = await DeltaTable.open(path, session);
     for (const actions of [start, [add("a")], [add("b")]]) await table.commit(actions);
@@ -170,7 +237,7 @@ describe("DeltaTable", () => {
       age(version, [9, 8, 7, 6, 1, 1][version - 1]);
     }
     age(0, 10);
-    await table.writeCheckpoint();
+    await (await DeltaTable.open(path, session)).writeCheckpoint();
     const names = readdirSync(join(path, "_delta_log")).filter((name) => name.endsWith(".json"));
     expect(names.sort()).toEqual([4, 5, 6].map(commitName));
     expect((await DeltaTable.open(path, session)).snapshot.files.size).toBe(6);
