@@ -12,7 +12,7 @@ type Trigger = ApplierConfig["trigger"];
 /** How often staging is looked at where a number of rows decides. */
 const lookMs = 500;
 /** Part of the interval that maintenance may count on where applying takes all of it. */
-const maintainPartMin = 0.3;
+const maintainPartMin = 0.5;
 /** A wait is never longer, so that a clock that is set is noticed. */
 const waitMsMax = 10_000;
 

@@ -29,7 +29,15 @@ export function mergeByDeltaRs(folder: string, changes: string, files: string[],
   return runScript("delta_rs_merge.py", [folder, String(runs), changes, ...files]);
 }
 
-/** Seconds of a full scan by delta-rs: of a table, and of one of the same rows that was just written. */
-export function scanByDeltaRs(table: string, fresh: string): { ours: number; fresh: number } | { skipped: string } {
+/** Seconds of a full scan by delta-rs, which reads vectors by one thread: so also seconds of the processor. */
+export interface DeltaRsScan {
+  ours: number;
+  fresh: number;
+  oursProcessor: number;
+  freshProcessor: number;
+}
+
+/** Of a table, and of one of the same rows that was just written. */
+export function scanByDeltaRs(table: string, fresh: string): DeltaRsScan | { skipped: string } {
   return runScript("delta_rs_scan.py", [table, fresh]);
 }

@@ -5,7 +5,7 @@ import { until } from "../support/conditions";
 import { RuntimeProcess } from "../support/runtime-process";
 import { applyOnce } from "./applier-run";
 import type { BenchOptions } from "./bench-options";
-import { batchSeconds, type OwnCommit, ownCommits } from "./delta-log";
+import { addedBytes, batchSeconds, fileSizes, type OwnCommit, ownCommits } from "./delta-log";
 import { scanByDeltaRs } from "./delta-rs";
 import { type Figure, figure } from "./figures";
 import { peakMemory } from "./gateway-run";
@@ -28,6 +28,7 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
   options.progress(`${rows.toLocaleString("en")} rows …`);
   const staged = await stageTable(stagingPath, rows);
   await applyOnce(options.folder, stagingPath, lake, options.timeoutMs);
+  const atFirst = fileSizes(lake);
   const applier = new RuntimeProcess<ApplierStatus>(options.folder, {
     version: 1,
     role: "applier",
@@ -61,6 +62,7 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
     const peakMemoryBytes = peakMemory(applier.pid);
     await applier.stop();
     const seconds = batchSeconds(commits);
+    const bytesAdded = addedBytes(atFirst, fileSizes(lake));
     options.progress("scan …");
     const scan = await scanTable(tablePath, options.folder);
     const deltaRs = scanByDeltaRs(tablePath, join(options.folder, "fresh-delta"));
@@ -81,10 +83,19 @@ export async function benchTended(options: BenchOptions): Promise<Figure> {
         },
         scan: {
           duckdb: { ...rounded(scan), ratio: round(scan.ours / scan.fresh) },
-          deltaRs: "skipped" in deltaRs ? deltaRs : { ...rounded(deltaRs), ratio: round(deltaRs.ours / deltaRs.fresh) },
+          deltaRs:
+            "skipped" in deltaRs
+              ? deltaRs
+              : {
+                  ...rounded(deltaRs),
+                  ratio: round(deltaRs.ours / deltaRs.fresh),
+                  processorRatio: round(deltaRs.oursProcessor / deltaRs.freshProcessor),
+                },
         },
         table: { files, smallFiles, deletedShare, bytes },
         maintenance,
+        /** by batches and maintenance, against those of batches alone: nothing was removed yet */
+        writeAmplification: round(bytesAdded / (bytesAdded - maintenance.bytesWritten)),
       },
     );
   } finally {
