@@ -11,8 +11,9 @@ import { type ApplierProgress, readProgress, writeProgress } from "./applier-pro
 import { bytesAllowed, newBudget, refill, spend } from "./maintenance-budget";
 import { Purge } from "./purge";
 import { StagedRecords } from "./staged-records";
-import { TableApplier, type TableContext } from "./table-applier";
+import { TableApplier } from "./table-applier";
 import { isSamePlace } from "./table-home";
+import type { TableContext } from "./table-state";
 
 /** Part of the interval after which no further run of maintenance begins. */
 const maintainPart = 0.2;

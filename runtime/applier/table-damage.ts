@@ -1,72 +1,102 @@
+import type { PlanState } from "../destination/apply-plan";
 import { checkFile, type FileDamage, findDamaged, findMissing } from "../destination/damaged-files";
-import type { DeltaTable } from "../destination/delta/delta-table";
-import type { DuckDbSession } from "../destination/duckdb-session";
 import { SluiceError } from "../errors";
+import { log } from "../operate/log";
 import { forgetHistoryLoss, historyLossAcceptedAtMs } from "../staging/history-loss";
-import type { ObjectStore } from "../staging/object-store";
 import { faultOf } from "../staging/storage-fault";
+import type { TableHome } from "./table-home";
+import type { TableState } from "./table-state";
 
 /** How long the file is looked for that made a batch fail. */
-const searchMsMax = 60_000;
+const searchMsMax = 30_000;
 
-/** Which of a table's files are damaged, and whether somebody accepts what that costs. */
+/** Which of a table's files are damaged, what heals it, and whether somebody accepts what that costs. */
 export class TableDamage {
-  constructor(
-    private readonly tableId: string,
-    /** of the applier */
-    private readonly id: string,
-    private readonly store: ObjectStore,
-    private readonly session: DuckDbSession,
-  ) {}
+  /** no damaged file was found behind the trouble that goes on */
+  private isSearchVain = false;
 
-  findMissing(delta: DeltaTable): Promise<FileDamage | null> {
-    return findMissing(delta);
+  constructor(private readonly state: TableState) {}
+
+  /** At a start: a file that isn't there, or is cut off, is known as damaged. */
+  async lookForMissing(): Promise<void> {
+    const { state } = this;
+    const { home, known } = state;
+    if (state.held === null || known.damagedFile !== undefined || home?.isDisplaced !== false) return;
+    const missing = await findMissing(home.delta);
+    if (missing !== null) state.known = { ...known, damagedFile: missing.path };
   }
 
-  /** Whether a damaged file is why something failed: the one; else null. */
-  async causeOf(thrown: unknown, delta: DeltaTable): Promise<FileDamage | null> {
+  /** The damaged file that made something fail; null when it isn't one, or is known already. */
+  async causeOf(thrown: unknown): Promise<SluiceError | null> {
+    const { state } = this;
+    const home = state.ownHome;
     const mayBe = thrown instanceof SluiceError && thrown.kind === "destination" && faultOf(thrown) === "permanent";
-    if (!mayBe || !delta.exists) return null;
+    if (!mayBe || this.isSearchVain || home === null || state.known.damagedFile !== undefined) return null;
     const untilMs = performance.now() + searchMsMax;
-    const [found = null] = await findDamaged(delta, this.session, { max: 1, untilMs }).catch(() => []);
-    return found;
+    const [cause] = await findDamaged(home.delta, state.context.session, { max: 1, untilMs }).catch(() => []);
+    this.isSearchVain = cause === undefined;
+    if (cause === undefined) return null;
+    state.known = { ...state.known, damagedFile: cause.path };
+    return damagedFile(state.label, cause, state.keepsHistory);
   }
 
-  check(delta: DeltaTable, path: string): Promise<FileDamage | null> {
-    return checkFile(delta, path, this.session);
-  }
-
-  /** Every file is read. */
-  all(delta: DeltaTable): Promise<FileDamage[]> {
+  /**
+   * A table with a damaged file waits until the file is whole again, or a new snapshot is there; where its history goes
+   * with the file, also until that is accepted.
+   * @throws SluiceError `destination` while it waits
+   */
+  async check(plan: PlanState): Promise<void> {
+    const { state } = this;
+    const { session } = state.context;
+    const { delta } = state.home as TableHome;
+    if (state.known.damagedFile === undefined) return;
+    const found = await checkFile(delta, state.known.damagedFile, session);
+    if (found === null) return this.forget();
+    const isHealed = plan.ready.steps.some(({ kind }) => kind === "replace");
+    if (!isHealed) throw damagedFile(state.label, found, state.keepsHistory);
+    if (!state.keepsHistory) return;
+    await this.requireAcceptance(found.reason, "what the table's history has in damaged files is lost, the rest stays");
     const unbounded = Number.POSITIVE_INFINITY;
-    return findDamaged(delta, this.session, { max: unbounded, untilMs: unbounded });
+    const all = await findDamaged(delta, session, { max: unbounded, untilMs: unbounded });
+    state.lost = new Set(all.map(({ path }) => path));
+    const rows = all.reduce((sum, file) => sum + file.rows, 0);
+    log("warning", "history-lost", { table: state.label, files: all.map(({ reason }) => reason), rows });
   }
 
-  /** Since the damage is known. */
-  async isAccepted(sinceMs: number): Promise<boolean> {
-    const acceptedAtMs = await historyLossAcceptedAtMs(this.store, this.id, this.tableId);
-    return acceptedAtMs !== null && acceptedAtMs >= sinceMs;
+  /** A new snapshot is there, but what is damaged has more than it. @throws SluiceError `destination` until it may go */
+  async requireAcceptance(what: string, loss: string): Promise<void> {
+    const { known, label, context, tableId } = this.state;
+    const { quarantinedAt } = known;
+    const acceptedAtMs = await historyLossAcceptedAtMs(context.records.store, context.id, tableId);
+    // What was accepted before the damage was known was something else.
+    if (quarantinedAt !== undefined && acceptedAtMs !== null && acceptedAtMs >= Date.parse(quarantinedAt)) return;
+    throw new SluiceError("destination", `${label}: ${what}; a new snapshot is staged, but doesn't hold its history`, {
+      remedy: `Restore what is damaged. Or run ${resync(label)} --accept-history-loss: ${loss}.`,
+    });
   }
 
-  forgetAcceptance(): Promise<void> {
-    return forgetHistoryLoss(this.store, this.id, this.tableId);
+  async forgetAcceptance(): Promise<void> {
+    const { context, tableId } = this.state;
+    await forgetHistoryLoss(context.records.store, context.id, tableId);
+  }
+
+  /** The table is whole: after a batch that healed it, too. */
+  async forget(): Promise<void> {
+    const { state } = this;
+    if (state.lost.size > 0) await this.forgetAcceptance();
+    const { damagedFile: _whole, ...known } = state.known;
+    state.known = known;
+    state.lost = new Set();
+    this.isSearchVain = false;
   }
 }
 
 const resync = (label: string) => `sluice resync --config FILE --table ${label}`;
 
-/** `isHistory`: the table has more than the source's rows of now. */
-export function damagedFile(label: string, { reason, rows }: FileDamage, isHistory: boolean): SluiceError {
+function damagedFile(label: string, { reason, rows }: FileDamage, keepsHistory: boolean): SluiceError {
   return new SluiceError("destination", `${label}: ${reason}`, {
-    remedy: isHistory
+    remedy: keepsHistory
       ? `Restore the file (it has ${rows} rows). Or run ${resync(label)} --accept-history-loss: what the table's history has in damaged files is lost, the rest stays, and the rows of now are copied again.`
       : `Restore the file, or run ${resync(label)}: a new snapshot replaces all rows.`,
-  });
-}
-
-/** A new snapshot is there, but something else would go with what is damaged. */
-export function historyWouldGo(label: string, what: string, loss: string): SluiceError {
-  return new SluiceError("destination", `${label}: ${what}; a new snapshot is staged, but doesn't hold its history`, {
-    remedy: `Restore what is damaged. Or run ${resync(label)} --accept-history-loss: ${loss}.`,
   });
 }

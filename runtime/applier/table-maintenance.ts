@@ -46,8 +46,7 @@ export class TableMaintenance {
   private checked: { path: string; version: number } | null = null;
   private vacuumAfterMs = 0;
   private pausedUntilMs = 0;
-  /** what the last run has failed by; null when it hasn't */
-  failure: unknown = null;
+  private failure: unknown = null;
 
   constructor(
     private readonly session: DuckDbSession,
@@ -74,6 +73,13 @@ export class TableMaintenance {
       log("warning", "maintenance-failed", { table: label, error: describeError(error), retryMs });
       return 0;
     }
+  }
+
+  /** What a run has failed by, once; null when none has. */
+  takeFailure(): unknown {
+    const { failure } = this;
+    this.failure = null;
+    return failure;
   }
 
   /** After a commit. A failure harms no reader, and is told. */
