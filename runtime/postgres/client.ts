@@ -5,10 +5,13 @@ import type { SourceConfig } from "../config";
 import { SluiceError } from "../errors";
 import { resolveSecret } from "../secret-reference";
 import { pinnedSessionSettings, pinSession, sessionOptions } from "./session-settings";
-import { toSourceError, withConnectionState } from "./source-error";
+import { sqlStateOf, toSourceError, withConnectionState } from "./source-error";
 import { SourceSocket } from "./source-socket";
 
 export { toSourceError } from "./source-error";
+
+/** of a session in the way of a standby's replay */
+const serializationFailure = "40001";
 
 export interface ConnectOptions {
   /** default `sluice` */
@@ -69,7 +72,11 @@ class SourceClient extends Client {
   /** how long an answer is waited for; 0: for ever */
   silenceMsMax = 0;
 
+  /** by which the standby has ended the session while it was idle: the next query reports it */
+  conflict: unknown = null;
+
   withState(error: unknown): unknown {
+    if (this.conflict !== null && sqlStateOf(error) === undefined) return this.conflict;
     return withConnectionState(error, socketOf(this));
   }
 
@@ -136,7 +143,9 @@ async function connectAddress(source: SourceConfig, options: ConnectOptions): Pr
   const { lc_monetary: _setLater, ...settings } = pinnedSessionSettings;
   const client = new SourceClient({ ...clientConfig(source, options), options: sessionOptions(settings) });
   // Without a listener a connection that dies while idle would end the process; the next query reports it.
-  client.on("error", () => {});
+  client.on("error", (error) => {
+    if (sqlStateOf(error) === serializationFailure) client.conflict = error;
+  });
   let timer: NodeJS.Timeout | undefined;
   try {
     const connecting = client.connect();

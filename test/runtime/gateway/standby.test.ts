@@ -40,13 +40,13 @@ let standby: TestStandby;
 let source: GatewayUnderTest | null = null;
 let version = 0;
 
-async function startPair(): Promise<void> {
+async function startPair(more: Record<string, string> = {}): Promise<void> {
   primary = await startPostgres();
   const client = await primary.client();
   version = Number((await client.query("SHOW server_version_num")).rows[0].server_version_num);
   await client.end();
   // Decoded there, large transactions are streamed before their end.
-  standby = await startStandby(primary, { settings: { logical_decoding_work_mem: "64kB" } });
+  standby = await startStandby(primary, { settings: { logical_decoding_work_mem: "64kB", ...more } });
 }
 
 afterEach(async () => {
@@ -224,6 +224,47 @@ describe("a standby as source", () => {
     await again.end();
     console.log(`seed ${seed}: ${rounds} rounds, snapshots ${JSON.stringify(of.snapshots())}`);
   }, 600_000);
+
+  it("goes on when replay ends its sessions, follows DDL and publications of the primary, and a lost slot by policy", async ({
+    skip,
+  }) => {
+    await startPair({ max_standby_streaming_delay: "0" });
+    if (version < 160_000) skip("PostgreSQL 16 decodes on a standby");
+    const of = await GatewayUnderTest.create(primary, {
+      setup: `${setUp}; CREATE TABLE late (id int PRIMARY KEY)`,
+      config: { ...settings, onSlotLost: "resnapshot" },
+      standby,
+    });
+    source = of;
+    // While it copies, in small ranges, VACUUM FULL and TRUNCATE want a lock that its session has.
+    await of.client.query("INSERT INTO wide SELECT n, repeat('w', 500) FROM generate_series(1, 40000) n");
+    of.process.start();
+    await until("wide is copied", () => of.logged("snapshot-started").some(({ table }) => table === "public.wide"));
+    await of.client.query("VACUUM FULL wide");
+    await of.client.query("TRUNCATE bag; INSERT INTO bag VALUES (1, 'new')");
+    await of.client.query("ALTER TABLE item ADD COLUMN more int DEFAULT 7; INSERT INTO item VALUES (1, 'added', 8)");
+    await of.client.query(
+      "INSERT INTO late VALUES (1); ALTER PUBLICATION p ADD TABLE late; INSERT INTO late VALUES (2)",
+    );
+    await of.caughtUp({ tables: tables.length + 1, timeoutMs: waitMsMax });
+    expect(await of.differences()).toEqual([]);
+
+    // Which of the two is first depends on the machine; replay says why it ended a session.
+    for (const { error } of of.logged("snapshot-failed")) expect(error).toContain("max_standby_streaming_delay");
+
+    await of.process.kill();
+    await of.releaseSlot();
+    const reader = await standby.client(of.database);
+    await reader.query("SELECT pg_drop_replication_slot($1)", [of.slot]);
+    of.process.start();
+    const recording = setInterval(() => void of.client.query("SELECT pg_log_standby_snapshot()"), 300);
+    await of.client.query("INSERT INTO item VALUES (2, 'missed', 9)");
+    await until("the slot is made anew", () => of.logged("slot-recovered").length > 0, waitMsMax);
+    clearInterval(recording);
+    await of.caughtUp({ tables: tables.length + 1, timeoutMs: waitMsMax });
+    expect(await of.differences()).toEqual([]);
+    await reader.end();
+  }, 300_000);
 
   it("is refused before PostgreSQL 16, with the reason", async ({ skip }) => {
     await startPair();
