@@ -4,14 +4,31 @@ import collections, re, struct
 ESCAPES = {"\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v"}
 
 
+def type_name(delta_type):
+    """Of a type in Delta's schema: arrays are objects."""
+    return delta_type if isinstance(delta_type, str) else f"array<{delta_type['elementType']}>"
+
+
+def element_of(delta_type):
+    return delta_type[6:-1] if delta_type.startswith("array<") else None
+
+
 def field(value, delta_type):
     """Dates are days, timestamps microseconds since 1970; decimals Python's."""
     if value is None:
         return "\\N"
+    return re.sub(r"[\\\b\f\n\r\t\v]", lambda match: ESCAPES[match.group()], text_of(value, delta_type))
+
+
+def text_of(value, delta_type):
+    element_type = element_of(delta_type)
+    if element_type is not None:
+        quoted = (re.sub(r'[\\"]', r"\\\g<0>", text_of(each, element_type)) for each in value if each is not None)
+        return "{" + ",".join("NULL" if each is None else f'"{next(quoted)}"' for each in value) + "}"
     if delta_type in ("double", "float"):
         return struct.pack(">d" if delta_type == "double" else ">f", value).hex()
     if delta_type == "string":
-        return re.sub(r"[\\\b\f\n\r\t\v]", lambda match: ESCAPES[match.group()], value)
+        return value
     if delta_type == "binary":
         return bytes(value).hex()
     if delta_type == "boolean":

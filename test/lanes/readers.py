@@ -23,6 +23,12 @@ def report(what, problems):
 
 
 def integers(column):
+    if pyarrow.types.is_list(column.type) or pyarrow.types.is_large_list(column.type):
+        element = column.type.value_type
+        if pyarrow.types.is_timestamp(element):
+            micros = compute.cast(column, pyarrow.list_(pyarrow.timestamp("us", element.tz)))
+            return compute.cast(micros, pyarrow.list_(pyarrow.int64()))
+        return compute.cast(column, pyarrow.list_(pyarrow.int32())) if pyarrow.types.is_date32(element) else column
     if pyarrow.types.is_timestamp(column.type):
         return compute.cast(compute.cast(column, pyarrow.timestamp("us", column.type.tz)), "int64")
     if pyarrow.types.is_date32(column.type):
@@ -116,10 +122,16 @@ TYPES = {"short": "SMALLINT", "integer": "INTEGER", "long": "BIGINT", "string": 
          "timestamp": "TIMESTAMPTZ", "timestamp_ntz": "TIMESTAMP"}
 
 
+def duckdb_value(value, delta_type):
+    if delta_type.startswith("timestamp"):
+        return f"epoch_us({value})"
+    return f"datediff('day', DATE '1970-01-01', {value})" if delta_type == "date" else value
+
+
 def by_duckdb(path):
     connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
     files, fields = replay(path, connection)
-    columns = [(each["name"], each["type"], each["metadata"].get("delta.columnMapping.physicalName", each["name"])) for each in fields]
+    columns = [(each["name"], canonical.type_name(each["type"]), each["metadata"].get("delta.columnMapping.physicalName", each["name"])) for each in fields]
     rows = []
     for add in files:
         file = os.path.join(path, urllib.parse.unquote(add["path"]))
@@ -130,10 +142,12 @@ def by_duckdb(path):
             if physical in add["partitionValues"]:
                 text = add["partitionValues"][physical]
                 quoted = "'" + text.replace("'", "''") + "'" if text else "NULL"
-            value = f"CAST({quoted} AS {TYPES.get(delta_type, delta_type)})"
-            chosen.append(value if not delta_type.startswith("timestamp") else f"epoch_us({value})")
-            if delta_type == "date":
-                chosen[-1] = f"datediff('day', DATE '1970-01-01', {value})"
+            element = canonical.element_of(delta_type)
+            if element is None:
+                chosen.append(duckdb_value(f"CAST({quoted} AS {TYPES.get(delta_type, delta_type)})", delta_type))
+            else:
+                listed = f"CAST({quoted} AS {TYPES.get(element, element)}[])"
+                chosen.append(f"[{duckdb_value('x', element)} for x in {listed}]")
         connection.execute("CREATE OR REPLACE TEMP TABLE deleted AS SELECT unnest(?::BIGINT[]) AS row", [deleted_rows(path, add.get("deletionVector"))])
         query = f"""SELECT {", ".join(chosen)} FROM read_parquet(?, file_row_number = true)
           WHERE file_row_number NOT IN (SELECT row FROM deleted)"""
@@ -201,7 +215,7 @@ def main():
         path = table["path"]
         arrow = by_delta_rs(path)
         fields = json.loads(DeltaTable(path).schema().to_json())["fields"]
-        columns = [(each["name"], each["type"]) for each in fields]
+        columns = [(each["name"], canonical.type_name(each["type"])) for each in fields]
         report(f"delta-rs: {what}", canonical.differences(table, columns, rows_of(arrow)))
         report(f"polars through delta-rs: {what}", canonical.differences(table, columns, rows_of(polars.from_arrow(arrow).to_arrow())))
         report(f"DuckDB: {what}", canonical.differences(table, *by_duckdb(path)))

@@ -40,6 +40,13 @@ spark.sparkContext.setLogLevel("ERROR")
 
 def expression(name, delta_type):
     column = "`" + name.replace("`", "``") + "`"
+    element_type = canonical.element_of(delta_type)
+    if element_type is not None:
+        return f"transform({column}, x -> {value('x', element_type)})"
+    return value(column, delta_type)
+
+
+def value(column, delta_type):
     if delta_type == "date":
         return f"unix_date({column})"
     if delta_type in ("timestamp", "timestamp_ntz"):
@@ -49,7 +56,7 @@ def expression(name, delta_type):
 
 def read(source):
     fields = json.loads(spark.sql(f"SELECT * FROM {source}").schema.json())["fields"]
-    columns = [(each["name"], each["type"]) for each in fields]
+    columns = [(each["name"], canonical.type_name(each["type"])) for each in fields]
     chosen = ", ".join(f"{expression(*column)} AS c{at}" for at, column in enumerate(columns))
     return columns, spark.sql(f"SELECT {chosen} FROM {source}").collect()
 

@@ -1,18 +1,21 @@
 import { defaultTableOptions, type NamedTableOptions } from "../../runtime/table-options";
+import { arrayCase } from "../runtime/change/array-cases";
 import { type TypeCase, typeCases, typeDefinitions } from "../runtime/change/type-cases";
 
 /** Types that the destination has, and some of the many that are text there. */
 const texts = ["text", "varchar", "char(5)", "json", "mood", "int4range"];
 const cases = typeCases.filter((one) => one.deltaType !== "string" || texts.includes(one.type));
 
+const arrays = cases.map(arrayCase);
+
 /** Row n has the n-th edge of each type, as far as there is one. */
-function edgeRows(all: TypeCase[], idFrom: number): string {
+function edgeRows(table: string, all: TypeCase[], idFrom: number): string {
   const count = Math.max(...all.map(({ edges }) => edges.length));
   const rows = Array.from({ length: count }, (_, at) => {
     const values = all.map(({ edges, type }) => (at < edges.length ? `'${quote(edges[at])}'::${type}` : "NULL"));
     return `(${idFrom + at}, ${values.join(", ")})`;
   });
-  return `INSERT INTO all_types VALUES ${rows.join(",\n")}`;
+  return `INSERT INTO ${table} VALUES ${rows.join(",\n")}`;
 }
 
 const quote = (text: string) => text.replaceAll("'", "''");
@@ -38,7 +41,9 @@ export const tableSetSetup = `
   ${typeDefinitions}
   DROP TABLE known;
   CREATE TABLE all_types (id int PRIMARY KEY, ${cases.map(({ type }, at) => `t${at} ${type}`).join(", ")});
-  ${edgeRows(cases, 1)};
+  ${edgeRows("all_types", cases, 1)};
+  CREATE TABLE all_arrays (id int PRIMARY KEY, ${arrays.map(({ type }, at) => `t${at} ${type}`).join(", ")});
+  ${edgeRows("all_arrays", arrays, 1)};
   ${likeOrders.map((name) => `CREATE TABLE ${name} (${columns}); INSERT INTO ${name} ${rowsOf(1, 2_000)};`).join("\n")}
   ALTER TABLE keyless DROP CONSTRAINT keyless_pkey;
   ALTER TABLE keyless REPLICA IDENTITY FULL;
@@ -75,7 +80,12 @@ export function tableSetBatches(): string[][] {
     );
   }
   batches[2].push("UPDATE all_types SET t0 = NOT t0 WHERE id % 3 = 0", "DELETE FROM all_types WHERE id = 2");
-  batches[4].push(edgeRows(cases, 1_001), 'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" % 7 = 0');
+  batches[3].push("UPDATE all_arrays SET t0 = NULL WHERE id % 4 = 0", "DELETE FROM all_arrays WHERE id = 2");
+  batches[4].push(
+    edgeRows("all_types", cases, 1_001),
+    edgeRows("all_arrays", arrays, 1_001),
+    'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" % 7 = 0',
+  );
   batches[5].push("TRUNCATE refilled", `INSERT INTO refilled ${rowsOf(1, 300)}`);
   for (const at of [1, 3, 10, 18, 20]) {
     batches[at].push(
@@ -109,6 +119,7 @@ export const tableSetLast = [
   ...likeOrders.filter((name) => name !== "history").map((name) => `DELETE FROM ${name} WHERE id % 107 = 1`),
   'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" = 5',
   "DELETE FROM all_types WHERE id IN (9, 1012)",
+  "DELETE FROM all_arrays WHERE id IN (3, 1003)",
   "DELETE FROM parted WHERE id = 1001",
   `UPDATE parted SET region = ${region("(id + 1)")}, name = NULL WHERE id % 9 = 1`,
   "UPDATE parted SET name = name WHERE id % 9 = 2",

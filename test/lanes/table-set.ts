@@ -32,7 +32,7 @@ const modesOfSource = new Set(["kept", "history", "versions"]);
  */
 export async function makeTableSet(folder: string): Promise<ExpectedTable[]> {
   const postgres = await startPostgres();
-  const pipeline = await Pipeline.open(postgres, tableSetSetup);
+  const pipeline = await Pipeline.open(postgres, tableSetSetup, { types: { arrays: "nested" } });
   const lake = join(folder, "lake");
   mkdirSync(folder, { recursive: true });
   try {
