@@ -52,6 +52,7 @@ export class FaultRound {
   private readonly stopping = new AbortController();
   private readonly processes: Record<Role, RuntimeProcess<GatewayStatus> | RuntimeProcess<ApplierStatus>>;
   private keys = 2_000_000_000;
+  private readonly arrays: "text" | "nested";
 
   private constructor(
     private readonly options: RoundOptions,
@@ -61,6 +62,8 @@ export class FaultRound {
     private readonly proxy: TcpProxy,
     private client: Client,
   ) {
+    // Half of the announced rounds, and half of the others, have arrays as lists.
+    this.arrays = options.seed % 4 < 2 ? "nested" : "text";
     const common = { version: 1 as const, id: database, stagingPath: join(folder, "staging") };
     const gateway: RuntimeConfigInput = {
       ...common,
@@ -71,6 +74,7 @@ export class FaultRound {
       statusPath: join(folder, "gateway-status.json"),
       batch: { ageMsMax: 50, rowsMax: 700, bytesMax: 256 * 1024 },
       pollMs: 200,
+      types: { arrays: this.arrays },
       onSlotLost: "resnapshot",
     };
     const applier: RuntimeConfigInput = {
@@ -306,6 +310,7 @@ export class FaultRound {
           this.client,
           table,
           await openDelta(join(this.folder, "lake", "public", name)),
+          this.arrays,
         );
         lost += equality.sourceOnly;
         doubled += equality.destinationOnly;

@@ -6,14 +6,16 @@ export const oddTables = ["journal", "document", "scratch", "evolving"] as const
 
 export async function createOddTables(client: Client): Promise<void> {
   await client.query(`
-    CREATE TABLE journal (at timestamptz, line text, amount numeric(12,2));
+    CREATE TABLE journal (at timestamptz, line text, amount numeric(12,2), marks float8[]);
     ALTER TABLE journal REPLICA IDENTITY FULL;
-    CREATE TABLE document (id bigint PRIMARY KEY, title text, body text, note text, version integer NOT NULL DEFAULT 0);
+    CREATE TABLE document (id bigint PRIMARY KEY, title text, body text, note text, version integer NOT NULL DEFAULT 0,
+      words text[]);
     ALTER TABLE document ALTER COLUMN body SET STORAGE EXTERNAL, ALTER COLUMN note SET STORAGE EXTERNAL;
     CREATE TABLE scratch (a integer, b text, v double precision, PRIMARY KEY (b, a));
     CREATE TABLE evolving (id bigint PRIMARY KEY, small smallint, price numeric(8,2), label varchar(20));
     INSERT INTO journal SELECT timestamptz '2024-01-01' + n * interval '1 s', 'line ' || n % 7, n % 3 FROM generate_series(1, 500) n;
     INSERT INTO document SELECT n, 't' || n, repeat(md5(n::text), 90), repeat(md5(n::text), 70), 0 FROM generate_series(1, 300) n;
+    UPDATE document SET words = ARRAY(SELECT md5(id || '.' || n) FROM generate_series(1, 150) n) WHERE id % 3 = 0;
     INSERT INTO scratch SELECT n, 'b' || n % 5, n / 3.0 FROM generate_series(1, 200) n;
     INSERT INTO evolving SELECT n, n, n * 1.25, 'label ' || n FROM generate_series(1, 300) n;`);
 }
@@ -50,6 +52,24 @@ const steps: { weight: number; step: Step }[] = [
       client.query("DELETE FROM journal WHERE ctid IN (SELECT ctid FROM journal OFFSET $1 LIMIT 2)", [
         random.between(0, 300),
       ]),
+  },
+  {
+    weight: 2,
+    step: ({ client, random }) => {
+      const marks = random.choose(["{0,-0,NULL}", "{-0,0,NULL}", "{NaN}", "{}", "{{1,2}}", "[0:1]={1,2}", null]);
+      return client.query(
+        "INSERT INTO journal (line, marks) SELECT 'marks', $1::float8[] FROM generate_series(1, $2::int)",
+        [marks, random.between(1, 3)],
+      );
+    },
+  },
+  {
+    weight: 2,
+    step: ({ client, random }) =>
+      client.query(
+        "UPDATE document SET words = ARRAY(SELECT md5(n::text) FROM generate_series($2, $2 + 200) n) WHERE id = $1",
+        [random.between(1, 300), random.between(1, 1_000_000)],
+      ),
   },
   {
     weight: 4,
@@ -124,7 +144,7 @@ async function changeColumns({ client, random, newKey }: Setting): Promise<void>
   const { name } = random.choose(columns);
   if (random.between(0, 1) === 0) await insert();
   const fresh = `n${newKey() % 1_000_000}`;
-  switch (random.between(0, 6)) {
+  switch (random.between(0, 7)) {
     case 0:
       await client.query(`ALTER TABLE evolving ADD COLUMN ${fresh} integer`);
       break;
@@ -133,6 +153,9 @@ async function changeColumns({ client, random, newKey }: Setting): Promise<void>
       break;
     case 2:
       await client.query(`ALTER TABLE evolving ADD COLUMN ${fresh} float8 DEFAULT random()`);
+      break;
+    case 7:
+      await client.query(`ALTER TABLE evolving ADD COLUMN ${fresh} int[] DEFAULT '{1,NULL}'`);
       break;
     case 3:
       if (columns.length > 3) await client.query(`ALTER TABLE evolving DROP COLUMN ${name}`);
