@@ -73,6 +73,7 @@ function writeArrayText(
     list.finishList(row);
     return;
   }
+  if (end - at > largeBytes) list.reserveElements(delimitersIn(source, at, last, delimiter) + 1);
   for (;;) {
     const index = list.addElement();
     if (source[at] === quote) at = readQuoted(elements, index, source, at + 1, last, element);
@@ -92,6 +93,15 @@ function writeArrayText(
     at++;
   }
   list.finishList(row);
+}
+
+/** From so many on a text's elements are counted before they are read: there are at most as many as delimiters and one. */
+const largeBytes = 64 * 1024;
+
+function delimitersIn(source: Buffer, start: number, end: number, delimiter: number): number {
+  let count = 0;
+  for (let at = start; at < end; at++) if (source[at] === delimiter) count++;
+  return count;
 }
 
 const isNull = (source: Buffer, start: number, end: number) =>
@@ -194,6 +204,9 @@ function writeArrayBinary(
     left = source.readInt32BE(at);
     if (source.readInt32BE(at + 4) !== 1) list.loseBounds();
     at += 8;
+    if (left < 0 || left * 4 > end - at)
+      throw new MalformedBytes(at - 8, `an array of ${left} elements, where ${end - at} bytes follow`);
+    list.reserveElements(left);
   }
   const { elements } = list as { elements: ColumnBuffer };
   const readBinary = element.readBinary as NonNullable<ColumnType["readBinary"]>;
@@ -213,6 +226,6 @@ function writeArrayBinary(
     readBinary(elements, index, source, at, at + length);
     at += length;
   }
-  if (at !== end || left < 0) throw new MalformedBytes(at, `${end - at} bytes after an array's last element`);
+  if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after an array's last element`);
   list.finishList(row);
 }

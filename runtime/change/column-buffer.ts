@@ -145,10 +145,17 @@ export class ColumnBuffer {
 
   /** Room for one more element of the list that is being written. @returns its row in `elements` */
   addElement(): number {
-    const elements = this.elements as ColumnBuffer;
-    const capacity = elements.validity.length * 8;
-    if (this.elementCount === capacity) elements.grow(capacity * 2);
+    if (this.elementCount === (this.elements as ColumnBuffer).validity.length * 8) this.reserveElements(1);
     return this.elementCount++;
+  }
+
+  /** Room for so many more: of a large list what it needs, at once, as to double would waste as much again. */
+  reserveElements(count: number): void {
+    const elements = this.elements as ColumnBuffer;
+    const needed = this.elementCount + count;
+    const capacity = elements.validity.length * 8;
+    if (needed <= capacity) return;
+    elements.grow(count > capacity ? (needed + 7) & ~7 : capacity * 2);
   }
 
   /** The list of row `row` has the elements that were added since the row before. */

@@ -57,6 +57,16 @@ export function rowsOfPage(column: ColumnBuffer, first: number, end: number): nu
 /** Levels of lists: repetition in one byte each, definition in the other; scratch of the one thread that encodes. */
 let levels = { repetition: new Uint8Array(1024), definition: new Uint8Array(1024) };
 
+const levelsKeptMax = 4 * 1024 * 1024;
+
+function levelsFor(entries: number): typeof levels {
+  if (levels.repetition.length >= entries) return levels;
+  const length = entries > levelsKeptMax ? entries : 2 * entries;
+  const roomy = { repetition: new Uint8Array(length), definition: new Uint8Array(length) };
+  if (entries <= levelsKeptMax) levels = roomy;
+  return roomy;
+}
+
 /**
  * A data page of rows `[first, first + count)`: levels in Parquet's hybrid of runs and bit packing, then the values that
  * aren't NULL one after the other (encoding PLAIN).
@@ -97,10 +107,7 @@ function encodeLists(
   const firstElement = first === 0 ? 0 : ends[first - 1];
   const elementCount = ends[first + count - 1] - firstElement;
   const entriesMax = elementCount + count;
-  if (levels.repetition.length < entriesMax) {
-    levels = { repetition: new Uint8Array(2 * entriesMax), definition: new Uint8Array(2 * entriesMax) };
-  }
-  const { repetition, definition } = levels;
+  const { repetition, definition } = levelsFor(entriesMax);
   let entries = 0;
   let element = firstElement;
   for (let row = first; row < first + count; row++) {
