@@ -56,7 +56,10 @@ export interface GatewayTableStatus {
   inserts: number;
   updates: number;
   deletes: number;
-  /** values that the destination's type can't hold, staged as NULL, by column name */
+  /**
+   * values that the destination's type can't hold, staged as NULL, by column name; of a large transaction those too that
+   * a subtransaction had which was rolled back
+   */
   unrepresentable: Record<string, number>;
 }
 

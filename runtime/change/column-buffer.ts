@@ -46,7 +46,6 @@ export class ColumnBuffer {
   /** of `list`: the values of all rows' lists, one after the other; null for any other storage */
   readonly elements: ColumnBuffer | null;
   elementCount = 0;
-  present = 0;
   /** values that the type can't hold */
   unrepresentable = 0;
 
@@ -129,13 +128,11 @@ export class ColumnBuffer {
     this.heapLength = 0;
     this.elementCount = 0;
     this.elements?.reset();
-    this.present = 0;
     this.unrepresentable = 0;
   }
 
   markPresent(row: number): void {
     this.validity[row >> 3] |= 1 << (row & 7);
-    this.present++;
   }
 
   /** NULL. */

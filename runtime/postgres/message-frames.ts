@@ -2,6 +2,8 @@ import { MalformedBytes } from "./message-bytes";
 
 /** kind, length */
 export const frameHeadBytes = 5;
+/** A server makes no message in more memory than that (PostgreSQL's MaxAllocSize, 1 GiB - 1). */
+const lengthMax = 0x3fff_ffff;
 const carryBytes = 64 * 1024;
 const carryBytesMax = 1024 * 1024;
 
@@ -77,6 +79,6 @@ export class MessageFrames {
 /** Of the whole message whose head is at `at`. */
 function messageBytes(buffer: Buffer, at: number): number {
   const length = buffer.readInt32BE(at + 1);
-  if (length < 4) throw new MalformedBytes(1, `a length of ${length}`);
+  if (length < 4 || length > lengthMax) throw new MalformedBytes(1, `a length of ${length}`);
   return 1 + length;
 }

@@ -18,7 +18,7 @@ export interface Purged {
 /**
  * Removes the oldest staged records with their files: up to a sequence that every reader has applied, and staged before a
  * time. The newest record is what a gateway starts from: it stays. A record goes before its files: one that is there has
- * them all (invariant 2). Files that a stop leaves behind are orphans, which the gateway removes.
+ * them all (invariant 2). Files that a stop leaves behind are orphans, which the gateway removes when it starts next.
  */
 export async function purgeStaged(
   store: ObjectStore,

@@ -3,10 +3,11 @@
 // a read beyond their bytes, or a hang (invariants 3 and 4). SLUICE_FUZZ_COUNT and SLUICE_SEED choose more, or again.
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import type { Client } from "pg";
+import type { Client, Connection, Submittable } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { readTableSchemas } from "../../../runtime/change/catalog";
 import { TableSpool, type TransactionMeta } from "../../../runtime/change/spool";
+import { copyTable } from "../../../runtime/change/table-copy";
 import type { TableSchema } from "../../../runtime/change/table-schema";
 import { typeOptionsSchema } from "../../../runtime/config";
 import { SluiceError } from "../../../runtime/errors";
@@ -19,6 +20,7 @@ import {
 } from "../../../runtime/postgres/pgoutput";
 import { ReplicationFrames } from "../../../runtime/postgres/replication-frames";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
+import { damage } from "../../support/damaged-bytes";
 import { int8, int32, int64, letter, message } from "../../support/pgoutput-messages";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { Random } from "../../support/random";
@@ -81,9 +83,9 @@ beforeAll(async () => {
     kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
     return (kinds.get(kind) as number) <= 20;
   });
-  const columns = schema.columns.filter(({ name }) => name !== "mood").map(({ name }) => name);
+  const columns = schema.columns.map(({ name }) => (name === "mood" ? "mood::text" : name));
   await client.query("BEGIN");
-  await copyOut(client, `COPY (SELECT ${columns.join(", ")}, mood::text FROM fuzzed) TO STDOUT (FORMAT binary)`, {
+  await copyOut(client, `COPY (SELECT ${columns.join(", ")} FROM fuzzed) TO STDOUT (FORMAT binary)`, {
     signal: AbortSignal.timeout(30_000),
     onData: (buffer, start, end) => {
       rows.push(Buffer.from(buffer.subarray(start, end)));
@@ -107,46 +109,6 @@ function withPlaces(messages: Buffer[]): typeof recorded {
     if (kind === "C" || kind === "E") place = "outside";
     return { bytes, place: before };
   });
-}
-
-/** A damaged copy, between other bytes, as in a socket's buffer. */
-function damage(bytes: Buffer, random: Random): { buffer: Buffer; start: number; end: number } {
-  let damaged = Buffer.from(bytes);
-  for (let times = random.between(1, 3); times > 0; times--) {
-    const at = random.between(0, Math.max(damaged.length - 1, 0));
-    switch (random.between(0, 5)) {
-      case 0:
-        damaged = damaged.subarray(0, at);
-        break;
-      case 1:
-        if (damaged.length > 0) damaged[at] ^= 1 << random.between(0, 7);
-        break;
-      case 2:
-        if (damaged.length > 0) damaged[at] = random.between(0, 255);
-        break;
-      case 3: {
-        // Somewhere a length or a count.
-        const lengths = [-1, -2, 0, 1, 0x7fffffff, -0x80000000, 0x40000000, damaged.length, damaged.length + 1];
-        if (at + 4 <= damaged.length) damaged.writeInt32BE(random.choose(lengths), at);
-        break;
-      }
-      case 4:
-        damaged = Buffer.concat([damaged.subarray(0, at), Buffer.alloc(random.between(1, 9), random.between(0, 255))]);
-        break;
-      default:
-        damaged = Buffer.concat([
-          damaged.subarray(0, at),
-          damaged.subarray(Math.min(at + random.between(1, 9), damaged.length)),
-        ]);
-    }
-  }
-  const around = () => Buffer.alloc(random.between(0, 40), random.between(0, 255));
-  const before = around();
-  return {
-    buffer: Buffer.concat([before, damaged, around()]),
-    start: before.length,
-    end: before.length + damaged.length,
-  };
 }
 
 function handlerOf(spool: TableSpool): PgoutputHandler & StreamedTransactionHandler {
@@ -176,7 +138,7 @@ function handlerOf(spool: TableSpool): PgoutputHandler & StreamedTransactionHand
   };
 }
 
-describe(`damaged bytes, seed ${seed}`, () => {
+describe(`damaged bytes, seed ${seed}`, { timeout: 180_000 }, () => {
   it("of pgoutput are refused with the place, or read", () => {
     const random = new Random(seed);
     const outcomes: Record<string, number> = { read: 0 };
@@ -259,7 +221,82 @@ describe(`damaged bytes, seed ${seed}`, () => {
     }
     expect(refused).toBeGreaterThan(count / 20);
   });
+
+  it("of a COPY's messages are refused with the place, or read, or end the copy", async () => {
+    const random = new Random(seed + 3);
+    const outcomes = { protocol: 0, read: 0, cut: 0, foreign: 0 };
+    const copyData = (content: Buffer) => Buffer.concat([letter("d"), int32(content.length + 4), content]);
+    const header = Buffer.concat([Buffer.from("PGCOPY\n\u00ff\r\n\0", "latin1"), int32(0), int32(0)]);
+    const done = Buffer.concat([letter("c"), int32(4)]);
+    expect(await copyOf(Buffer.concat([copyData(header), ...rows.map(copyData), done]), random)).toBeNull();
+    for (let run = 0; run < count / 4; run++) {
+      const whole = [header, random.choose(rows), random.choose(rows), Buffer.from([255, 255])].map(copyData);
+      const { buffer, start, end } = damage(Buffer.concat(whole), random);
+      const error = await copyOf(Buffer.concat([buffer.subarray(start, end), done]), random);
+      const told = `run ${run}: ${error instanceof Error ? error.stack : error}\n${buffer.toString("hex", start, end)}`;
+      if (error === null) outcomes.read++;
+      else if (!(error instanceof SluiceError)) throw new Error(told);
+      else if (error.kind === "protocol") {
+        expect(error.message, told).toMatch(/\(at byte \d+\)$/);
+        outcomes.protocol++;
+      } else if (error.kind === "unreachable") outcomes.cut++;
+      else {
+        expect(["internal", "unrepresentable"], told).toContain(error.kind);
+        if (error.kind === "internal") expect(error.message, told).toContain("pg doesn't know it");
+        outcomes.foreign++;
+      }
+    }
+    expect(outcomes.protocol, JSON.stringify(outcomes)).toBeGreaterThan(count / 20);
+    expect(outcomes.read, JSON.stringify(outcomes)).toBeGreaterThan(count / 200);
+  });
 });
+
+/** What a server sends of a COPY, in pieces as a socket gives them; the copy's end, or what it ends by. */
+async function copyOf(bytes: Buffer, random: Random): Promise<unknown> {
+  const stream = Object.assign(new EventEmitter(), {
+    destroyed: false,
+    pause: () => {},
+    resume: () => {},
+    destroy: () => stream.emit("close"),
+  });
+  const connection = { stream, query: () => {} };
+  let running: Submittable & { handleReadyForQuery(): void; handleError(error: Error): void };
+  stream.on("data", (rest: Buffer) => {
+    // Here pg's own parser goes on.
+    if (String.fromCharCode(rest[0]) === "c") running.handleReadyForQuery();
+    else running.handleError(new Error("pg doesn't know it"));
+  });
+  const session = {
+    connection,
+    _queryable: true,
+    query: (copy: typeof running) => {
+      running = copy;
+      copy.submit(connection as unknown as Connection);
+    },
+  };
+  const done = copyTable(
+    session as unknown as Client,
+    schema,
+    { relation: schema, rowFilter: null, blocks: null },
+    {
+      rowsMax: 1_000,
+      bytesMax: 1024 * 1024,
+      rowBytesMax: 1024 * 1024,
+      signal: new AbortController().signal,
+      onRows: async () => "free",
+    },
+  ).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  for (let at = 0; at < bytes.length; ) {
+    const next = Math.min(bytes.length, at + random.between(1, 90));
+    stream.emit("data", bytes.subarray(at, next));
+    at = next;
+  }
+  stream.emit("close");
+  return done;
+}
 
 /** CopyData with XLogData, or a keepalive. */
 function frameOf(bytes: Buffer, random: Random): Buffer {
