@@ -1,4 +1,4 @@
-import { MalformedBytes } from "../postgres/message-bytes";
+import { int32At, MalformedBytes } from "../postgres/message-bytes";
 import type { ColumnBuffer } from "./column-buffer";
 
 /** Years 1 to 9999, in days and microseconds since 1970-01-01: what Delta's date and timestamps hold. */
@@ -91,7 +91,7 @@ export function writeDateText(column: ColumnBuffer, row: number, source: Uint8Ar
 
 /** date_send: int32 days since 2000-01-01. */
 export function writeDateBinary(column: ColumnBuffer, row: number, source: Buffer, start: number): void {
-  writeDays(column, row, source.readInt32BE(start) + epochDays);
+  writeDays(column, row, int32At(source, start) + epochDays);
 }
 
 function writeDays(column: ColumnBuffer, row: number, value: number): void {
@@ -137,7 +137,7 @@ export function writeTimestampText(
 
 /** timestamp_send: int64 microseconds since 2000-01-01; its ends are the infinities. */
 export function writeTimestampBinary(column: ColumnBuffer, row: number, source: Buffer, start: number): void {
-  const high = source.readInt32BE(start);
+  const high = int32At(source, start);
   if (high > -2_000_000 && high < 1_600_000) {
     column.setInteger(row, high * 4_294_967_296 + source.readUInt32BE(start + 4) + epochMicros);
   } else writeWide(column, row, source.readBigInt64BE(start) + BigInt(epochMicros));

@@ -1,4 +1,4 @@
-import { MalformedBytes } from "../postgres/message-bytes";
+import { int16At, MalformedBytes, uint16At } from "../postgres/message-bytes";
 import type { ColumnBuffer } from "./column-buffer";
 
 /**
@@ -121,11 +121,11 @@ export function writeDecimalBinary(
   scale: number,
 ): void {
   if (end - start < 8) throw new MalformedBytes(start, `a numeric of ${end - start} bytes`);
-  const count = source.readInt16BE(start);
+  const count = int16At(source, start);
   if (end - start !== 8 + 2 * count)
     throw new MalformedBytes(start, `a numeric of ${count} digits in ${end - start} bytes`);
-  const weight = source.readInt16BE(start + 2);
-  const sign = source.readUInt16BE(start + 4);
+  const weight = int16At(source, start + 2);
+  const sign = uint16At(source, start + 4);
   if (sign !== 0 && sign !== 0x4000) {
     if (sign !== 0xc000 && sign !== 0xd000 && sign !== 0xf000) {
       throw new MalformedBytes(start + 4, `a numeric's sign of ${sign}`);
@@ -136,7 +136,7 @@ export function writeDecimalBinary(
   const digitsAt = start + 8;
   let wholeDigits = 0;
   if (count > 0 && weight >= 0) {
-    const first = source.readUInt16BE(digitsAt);
+    const first = uint16At(source, digitsAt);
     wholeDigits = weight * 4 + (first >= 1000 ? 4 : first >= 100 ? 3 : first >= 10 ? 2 : 1);
   }
   if (wholeDigits > precision - scale) {
@@ -149,7 +149,7 @@ export function writeDecimalBinary(
   /** decimal places that the digits read so far leave to the scale */
   let left = scale + 4 * (weight + 1);
   for (let index = 0; index < count; index++) {
-    const group = source.readUInt16BE(digitsAt + index * 2);
+    const group = uint16At(source, digitsAt + index * 2);
     if (group > 9_999) throw new MalformedBytes(digitsAt + index * 2, `a digit of ${group} in base 10,000`);
     let factor = 10_000;
     let digits = group;

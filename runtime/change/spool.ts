@@ -1,5 +1,5 @@
 import { SluiceError } from "../errors";
-import { MalformedBytes } from "../postgres/message-bytes";
+import { int16At, int32At, MalformedBytes } from "../postgres/message-bytes";
 import { lengthBinary, lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
 import { ColumnBuffer } from "./column-buffer";
@@ -193,14 +193,14 @@ export class TableSpool {
     this.beginRow();
     const { columns, rows: index } = this;
     if (end - start < 2) throw new MalformedBytes(start, "cut off where a tuple should be");
-    const count = row.readInt16BE(start);
+    const count = int16At(row, start);
     if (count !== columns.length) throw this.mismatch(count, start);
     let at = start + 2;
     let column = 0;
     try {
       for (; column < count; column++) {
         if (end - at < 4) throw new MalformedBytes(at, `cut off before column ${column + 1} of ${count}`);
-        const length = row.readInt32BE(at);
+        const length = int32At(row, at);
         at += 4;
         if (length === -1) {
           columns[column].setNull(index);
@@ -430,7 +430,7 @@ export class TableSpool {
     const heads: (string | null)[] = [];
     let at = start + 2;
     for (const [index, schema] of this.schema.columns.entries()) {
-      const length = row.readInt32BE(at);
+      const length = int32At(row, at);
       at += 4;
       const isText = this.types[index].readBinary === null;
       if (length < 0) heads.push(null);

@@ -1,5 +1,5 @@
 import type { TypeOptions } from "../config";
-import { MalformedBytes } from "../postgres/message-bytes";
+import { int16At, int32At, MalformedBytes } from "../postgres/message-bytes";
 import { arrayType } from "./array-value";
 import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
 import type { ColumnBuffer, Storage } from "./column-buffer";
@@ -106,7 +106,7 @@ const fixed: Record<number, ColumnType> = {
     storage: "i16",
     holdsAll: true,
     readText: numberWithin(-32_768, 32_767),
-    readBinary: (column, row, source, start) => column.setInteger(row, source.readInt16BE(start)),
+    readBinary: (column, row, source, start) => column.setInteger(row, int16At(source, start)),
   },
   [oid.int4]: {
     binaryBytes: 4,
@@ -114,7 +114,7 @@ const fixed: Record<number, ColumnType> = {
     storage: "i32",
     holdsAll: true,
     readText: numberWithin(-2_147_483_648, 2_147_483_647),
-    readBinary: (column, row, source, start) => column.setInteger(row, source.readInt32BE(start)),
+    readBinary: (column, row, source, start) => column.setInteger(row, int32At(source, start)),
   },
   [oid.int8]: {
     binaryBytes: 8,
@@ -123,8 +123,8 @@ const fixed: Record<number, ColumnType> = {
     holdsAll: true,
     readText: wholeNumber,
     readBinary: (column, row, source, start) => {
-      column.i32[row * 2] = source.readInt32BE(start + 4);
-      column.i32[row * 2 + 1] = source.readInt32BE(start);
+      column.i32[row * 2] = int32At(source, start + 4);
+      column.i32[row * 2 + 1] = int32At(source, start);
       column.markPresent(row);
     },
   },

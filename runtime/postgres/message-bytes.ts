@@ -9,6 +9,19 @@ export class MalformedBytes extends Error {
   }
 }
 
+/** Big-endian, of bytes that are known to be there: Buffer's own readers look again. Here and below. */
+export function int16At(buffer: Uint8Array, at: number): number {
+  return ((buffer[at] << 24) >> 16) | buffer[at + 1];
+}
+
+export function uint16At(buffer: Uint8Array, at: number): number {
+  return (buffer[at] << 8) | buffer[at + 1];
+}
+
+export function int32At(buffer: Uint8Array, at: number): number {
+  return (buffer[at] << 24) | (buffer[at + 1] << 16) | (buffer[at + 2] << 8) | buffer[at + 3];
+}
+
 /**
  * Reads the fields of one message in order, each within the message's bounds. One such reader serves a whole stream:
  * no object is made for a message.
