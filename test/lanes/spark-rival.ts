@@ -105,8 +105,12 @@ class Rival {
     }
     await this.batch();
     await this.expectEqual("after OPTIMIZE by Spark");
-    for (const { name } of tables)
-      if (name !== "feed") await this.spark.sql(`VACUUM ${this.place(name)} RETAIN 0 HOURS`);
+    for (const { name } of tables) {
+      if (name === "feed") continue;
+      // VACUUM of Delta 4.4 fails where a deletion vector is inline (a scala.MatchError).
+      await this.spark.sql(`REORG TABLE ${this.place(name)} APPLY (PURGE)`);
+      await this.spark.sql(`VACUUM ${this.place(name)} RETAIN 0 HOURS`);
+    }
     await this.spark.sql(`DELETE FROM ${this.place("thinned")} WHERE id % 7 = 0`);
     await this.batch();
     await this.pipeline.settled();
@@ -137,7 +141,7 @@ class Rival {
       await writing;
     }
     await this.expectEqual("after commits at the same time");
-    const history = await this.spark.sql(`DESCRIBE HISTORY ${this.place("scd1")}`);
+    const history = await this.spark.sql(`DESCRIBE HISTORY ${this.place("scd1")} LIMIT 40`);
     const operations = history.map(({ operation }) => operation);
     const first = operations.indexOf("OPTIMIZE");
     console.log(`${this.round} batches; Spark gave up ${refused} times; scd1: ${operations.join(" ")}`);

@@ -25,7 +25,9 @@ export class SparkSession {
   /** `python`: of a virtual environment that has pyspark; `folder`: for jars and Spark's own files. */
   static async start(python: string, folder: string): Promise<SparkSession> {
     const script = resolve(__dirname, "..", "..", "..", "test", "lanes", "spark_session.py");
-    const session = new SparkSession(spawn(python, [script, folder], { cwd: folder }));
+    const session = new SparkSession(
+      spawn(python, [script, folder], { cwd: folder, env: { ...process.env, SPARK_LOCAL_IP: "127.0.0.1" } }),
+    );
     session.version = (await session.answer(600_000)).version ?? "";
     return session;
   }
