@@ -3,6 +3,7 @@ import { cpSync, mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
 import { parseLsn } from "../../runtime/postgres/lsn";
+import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import type { BenchOptions } from "./bench-options";
 import { debianTool } from "./debian-tools";
@@ -108,13 +109,13 @@ async function benchChanges(options: BenchOptions, bench: ChangesBench): Promise
         const result = await runUntilStaged(gateway, (record) => parseLsn(record.endLsn) >= target, options.timeoutMs);
         ours[index].seconds.push(result.seconds);
         ours[index].peakMemoryBytes.push(result.peakMemoryBytes);
-        await client.query("SELECT pg_drop_replication_slot($1)", [slot]);
+        await dropSlot(client, slot);
         rmSync(folder, { recursive: true, force: true });
       }
       if ("skipped" in receiver) continue;
       options.progress(`pg_recvlogical ${run + 1}/${bench.runs}`);
       peer.push(receive(receiver.path, postgres, await copy(`peer_${run}`), endLsn, bench.receiverOptions));
-      await client.query("SELECT pg_drop_replication_slot($1)", [`peer_${run}`]);
+      await dropSlot(client, `peer_${run}`);
     }
   } finally {
     await client.end();
@@ -158,4 +159,17 @@ function receive(path: string, postgres: TestPostgres, slot: string, endLsn: str
   );
   if (status !== 0) throw new Error(`pg_recvlogical: ${stderr?.toString()}`);
   return Number(process.hrtime.bigint() - startedAt) / 1e9;
+}
+
+/** A walsender that is decoding a large transaction notices late that its client is gone. */
+async function dropSlot(client: Client, slot: string): Promise<void> {
+  await until(
+    `${slot} is free`,
+    async () => {
+      const { rows } = await client.query("SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active", [slot]);
+      return rows.length === 0 ? true : null;
+    },
+    120_000,
+  );
+  await client.query("SELECT pg_drop_replication_slot($1)", [slot]);
 }
