@@ -85,3 +85,16 @@ function prevention(slot: SlotPosition): string {
       return "Raise max_slot_wal_keep_size so that it doesn't happen again.";
   }
 }
+
+/** The slot's name is all that START_REPLICATION looks up: one that was there at the look before has been dropped since. */
+const undefinedObject = "42704";
+
+/** What made a stream fail to start, as the loss of the slot where it is one. */
+export function startFailure(error: unknown, slotName: string): unknown {
+  if (!(error instanceof SluiceError) || error.sqlState !== undefinedObject) return error;
+  try {
+    return startPosition(null, slotName, null);
+  } catch (lost) {
+    return lost;
+  }
+}

@@ -9,6 +9,7 @@ import type { ProcessState } from "../status";
 import { MessageGate } from "./message-gate";
 import type { SchemaFollower } from "./schema-follower";
 import { retryDelayMs, type SnapshotScheduler } from "./snapshot-scheduler";
+import { startFailure } from "./start-position";
 import { prepareStream, type StreamStartContext } from "./stream-start";
 
 /** pgoutput's message that commits a transaction streamed before its end */
@@ -182,7 +183,9 @@ export class StreamLoop {
     // No message is handled before the server's answer to START_REPLICATION, so the position is true from here on.
     capture.attach(startLsn);
     try {
-      await stream.started;
+      await stream.started.catch((error: unknown) => {
+        throw startFailure(error, config.slot);
+      });
       log("info", "streaming", { slot: config.slot, startLsn: formatLsn(startLsn), binary });
       this.context.setState({ kind: "running" });
       this.context.scheduler.schedule();

@@ -2,6 +2,11 @@
 // remedy, or by policy every table is copied again; the log goes on, and a crash between any two steps converges
 // (invariants 1, 3 and 4).
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { sourceSchema } from "../../../runtime/config";
+import { SluiceError } from "../../../runtime/errors";
+import { startFailure } from "../../../runtime/gateway/start-position";
+import { lsnZero } from "../../../runtime/postgres/lsn";
+import { ReplicationStream } from "../../../runtime/postgres/replication-stream";
 import { until } from "../../support/conditions";
 import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
@@ -58,6 +63,37 @@ async function expectWhole(): Promise<void> {
   const { staged, source } = await gateway.rows("item");
   expect(staged).toEqual(source);
 }
+
+describe("a slot that is dropped between the look at it and the start of the stream", () => {
+  it("is lost too, so that the policy decides; another failure of the start stays what it is", async () => {
+    gateway = await GatewayUnderTest.create(postgres);
+    const started = (slot: string) => {
+      const stream = new ReplicationStream({
+        source: sourceSchema.parse(postgres.source(gateway.database)),
+        applicationName: "sluice test",
+        slot,
+        publication: "p",
+        startLsn: lsnZero,
+        serverVersion: 160_000,
+        binary: false,
+        early: false,
+        onMessage: () => true,
+        onKeepalive: () => {},
+        durableLsn: () => lsnZero,
+      });
+      return stream.started.then(
+        () => null,
+        (error: unknown) => startFailure(error, slot),
+      );
+    };
+    expect(await started("no_such_slot")).toMatchObject({
+      kind: "slot-lost",
+      message: "the replication slot no_such_slot does not exist",
+      remedy: expect.stringContaining("onSlotLost"),
+    });
+    expect(startFailure(new SluiceError("unreachable", "gone"), "s")).toMatchObject({ kind: "unreachable" });
+  });
+});
 
 describe("a lost slot", () => {
   it("that is moved on or dropped stops the gateway for good, with the remedy", async () => {
