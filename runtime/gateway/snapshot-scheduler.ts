@@ -89,7 +89,11 @@ export class SnapshotScheduler {
     if (table.capture.kind === "failed") table.await();
     log("info", "snapshot-started", { table: name });
     try {
-      if (!(await snapshot.lead())) return;
+      if (!(await snapshot.lead())) {
+        // It is gone, or published no more: the next look at the publication says so.
+        table.retryAtMs = this.now() + blockedDelayMs;
+        return;
+      }
       table.failures = 0;
       log("info", "snapshot-copied", { table: name, rows: table.snapshot?.rows });
       this.stageEnds();

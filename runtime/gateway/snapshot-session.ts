@@ -156,14 +156,16 @@ export interface TablePlace {
 }
 
 async function placeOf(client: Client, tableId: string): Promise<TablePlace | null> {
-  const { rows } = await client.query<TablePlace & { kind: string }>(
+  const { rows } = await client.query<TablePlace & { kind: string; hasColumns: boolean }>(
     `SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS partitioned, c.relkind::text AS kind,
-            pg_catalog.pg_is_in_recovery() AS "inRecovery"
+            pg_catalog.pg_is_in_recovery() AS "inRecovery",
+            EXISTS (SELECT FROM pg_catalog.pg_attribute a
+                     WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS "hasColumns"
        FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1::oid`,
     [tableId],
   );
   if (rows.length === 0) return null;
-  const [{ kind, ...place }] = rows;
+  const [{ kind, hasColumns, ...place }] = rows;
   if (kind !== "r" && kind !== "p") {
     throw new SluiceError(
       "unsupported",
@@ -172,6 +174,11 @@ async function placeOf(client: Client, tableId: string): Promise<TablePlace | nu
         remedy: "Take it out of the publication, and publish the tables that it reads.",
       },
     );
+  }
+  if (!hasColumns) {
+    throw new SluiceError("unsupported", `${quoteTable(place)} has no columns, so that nothing of its rows is sent`, {
+      remedy: "Give it a column, or take it out of the publication.",
+    });
   }
   return place;
 }
