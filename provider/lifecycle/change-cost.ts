@@ -1,4 +1,5 @@
 import { quoteTable } from "../../runtime/postgres/identifier";
+import { listNames } from "../name-list";
 import type { TableName } from "../postgres/table-inspection";
 import type { TableSize } from "../postgres/table-size";
 import type { Change, Effect } from "./comparison";
@@ -37,8 +38,7 @@ const ranks: readonly Effect[] = ["none", "inPlace", "restart", "resnapshot", "n
 export function dearest(changes: readonly Change[]): { effect: Effect; because: string[] } {
   const rank = Math.max(0, ...changes.map(({ effect }) => ranks.indexOf(effect)));
   const effect = ranks[rank];
-  const because = changes.filter((change) => change.effect === effect && change.input !== "").map(({ input }) => input);
-  return { effect, because };
+  return { effect, because: changes.filter((change) => change.effect === effect).map(({ input }) => input) };
 }
 
 /** Pure: whether the cost of these changes depends on which tables there are. */
@@ -100,11 +100,9 @@ const namedMax = 20;
 
 function describeCopies({ tables, rows, bytes }: Copies): string {
   if (tables === null) return "its tables are copied";
-  const named = tables.slice(0, namedMax).join(", ");
-  const more = tables.length > namedMax ? ` and ${tables.length - namedMax} more` : "";
   const size =
     rows === null || bytes === null ? "" : ` (about ${rows.toLocaleString("en-US")} rows, ${describeBytes(bytes)})`;
-  return `${named}${more} ${tables.length === 1 ? "is" : "are"} copied${size}`;
+  return `${listNames(tables, namedMax)} ${tables.length === 1 ? "is" : "are"} copied${size}`;
 }
 
 function describeBytes(bytes: number): string {
@@ -133,14 +131,13 @@ export function tellCost(
     if (olds.changeCost !== undefined) inputs.changeCost = olds.changeCost;
     return;
   }
-  const cost = costOf(olds === null ? [made] : changes, copies);
+  // What is new is made with a slot of its own, or for one.
+  const cost: ChangeCost =
+    olds === null ? { kind: "newSlot", because: [], ...(copies ?? unknownCopies) } : costOf(changes, copies);
   const subject = typeof name === "string" && !isUnknown(name) ? `${kind} ${name}` : kind;
   inputs.changeCost = cost;
   if (olds !== null || copies !== undefined) printOnce(`${subject}: ${describeCost(cost)}`);
 }
-
-/** What is new is made with a slot of its own, or for one. */
-const made: Change = { input: "", effect: "newSlot" };
 
 /** Pure: the tables of a publication that another list of tables adds to it. */
 export function addedTables(before: unknown, after: unknown): TableName[] {

@@ -21,13 +21,20 @@ import type { Properties } from "./lifecycle";
 import { publicationNameOf } from "./names";
 import { fullIdentityOf } from "./publication-inputs";
 
-export async function requireTables(client: Client, tables: readonly TableName[], user: string): Promise<TableFacts[]> {
+/** `problems`: of each of the tables, in their order; `facts` too. */
+async function lookAtTables(client: Client, tables: readonly TableName[], user: string) {
   const facts = await inspectTables(client, tables);
   const traits = await readTableTraits(client, tables);
-  const problems = [
-    ...facts.flatMap((found, index) => tableProblem(tables[index], found, user) ?? []),
-    ...traits.flatMap((table) => rowSecurityProblem(table, user) ?? []),
-  ];
+  const hidden = new Map(traits.map((table) => [quoteTable(table), rowSecurityProblem(table, user)]));
+  const problems = tables.map((table, index) =>
+    [tableProblem(table, facts[index], user), hidden.get(quoteTable(table)) ?? null].filter((one) => one !== null),
+  );
+  return { facts, traits, problems };
+}
+
+export async function requireTables(client: Client, tables: readonly TableName[], user: string): Promise<TableFacts[]> {
+  const { facts, problems: ofTables } = await lookAtTables(client, tables, user);
+  const problems = ofTables.flat();
   if (problems.length === 0) return facts as TableFacts[];
   throw new SluiceError(problems[0].kind, problems.map((problem) => problem.message).join("; "), {
     remedy: problems.map((problem) => problem.remedy).join(" "),
@@ -57,13 +64,7 @@ export async function inspectAtCheck(inputs: Properties, existing: boolean, copi
   const tables = inputs.tables as TableName[];
   return withCheck(source, "checking the publication's tables", async (client) => {
     await requirePrimary(client);
-    const facts = await inspectTables(client, tables);
-    const traits = await readTableTraits(client, tables);
-    const hidden = new Map(traits.map((table) => [quoteTable(table), rowSecurityProblem(table, source.user)]));
-    const problems = facts.map(
-      (found, index) =>
-        tableProblem(tables[index], found, source.user) ?? hidden.get(quoteTable(tables[index])) ?? null,
-    );
+    const { facts, traits, problems } = await lookAtTables(client, tables, source.user);
     const isCopied = isAmong(copied);
     const notes = tableNotes(
       facts.filter((table) => table !== null).filter(isCopied),
@@ -78,7 +79,14 @@ export async function inspectAtCheck(inputs: Properties, existing: boolean, copi
     const publication = existing ? null : await readPublication(client, { name });
     const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark) : null;
     const sizes = copied.length === 0 ? [] : await readTableSizes(client, copied);
-    return { problems, name, taken: publication !== null && publication.comment !== mark, capture, sizes, notes };
+    return {
+      problems: problems.map(([first]) => first ?? null),
+      name,
+      taken: publication !== null && publication.comment !== mark,
+      capture,
+      sizes,
+      notes,
+    };
   });
 }
 

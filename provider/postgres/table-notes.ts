@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
+import { listNames } from "../name-list";
 import { satisfies, wantedIdentity } from "./replica-identity";
 import type { TableFacts, TableName, TableProblem } from "./table-inspection";
 
@@ -58,7 +59,8 @@ export function tableNotes(
   );
   const columnsOf = (key: "generatedColumns" | "unconstrainedNumerics") =>
     traits.flatMap((table) => table[key].map((column) => `${quoteTable(table)}.${quoteIdentifier(column)}`));
-  const note = (names: string[], text: string) => (names.length === 0 ? [] : [`note: ${text}: ${listed(names)}`]);
+  const note = (names: string[], text: string) =>
+    names.length === 0 ? [] : [`note: ${text}: ${listNames(names, namedMax)}`];
   return [
     ...note(
       full.map(quoteTable),
@@ -70,9 +72,4 @@ export function tableNotes(
       'numeric without precision becomes DECIMAL(38, 18), and what doesn\'t fit NULL, which is counted (types: { unconstrainedNumeric: "string" } keeps every value)',
     ),
   ];
-}
-
-function listed(names: string[]): string {
-  const more = names.length > namedMax ? ` and ${names.length - namedMax} more` : "";
-  return `${names.slice(0, namedMax).join(", ")}${more}`;
 }

@@ -64,10 +64,8 @@ function rowGroup(columns: readonly ParquetColumn[], codec: number, { rows, chun
   const sum = (of: (chunk: ChunkDescription) => number) => chunks.reduce((total, chunk) => total + of(chunk), 0);
   return (thrift: ThriftCompact) =>
     thrift
-      .list(1, thriftType.struct, chunks, (list, chunk) =>
-        list.fields((column) =>
-          column.i64(2, 0).struct(3, columnMetadata(columns[chunks.indexOf(chunk)], codec, chunk)),
-        ),
+      .list(1, thriftType.struct, [...chunks.entries()], (list, [index, chunk]) =>
+        list.fields((column) => column.i64(2, 0).struct(3, columnMetadata(columns[index], codec, chunk))),
       )
       .i64(
         2,

@@ -1,4 +1,4 @@
-import type { DeltaType } from "./table-schema";
+import { type DeltaType, elementTypeOf } from "./table-schema";
 import type { ThriftCompact } from "./thrift-compact";
 
 /** A column of a Parquet file: a Delta type's, or a byte (which no table has). */
@@ -81,14 +81,9 @@ const leafTypes = {
   },
 } satisfies Record<string, LeafType>;
 
-/** Of `array<T>` T, of any other type null. */
-function elementOf(type: string): string | null {
-  return /^array<(.+)>$/.exec(type)?.[1] ?? null;
-}
-
 /** Of a column, or of the elements of its lists. */
 export function leafTypeOf(type: string): LeafType {
-  const name = elementOf(type) ?? type;
+  const name = elementTypeOf(type) ?? type;
   const decimal = /^decimal\((\d+),(\d+)\)$/.exec(name);
   if (decimal !== null) return decimalType(Number(decimal[1]), Number(decimal[2]));
   return leafTypes[name as keyof typeof leafTypes];
@@ -108,7 +103,7 @@ function decimalType(precision: number, scale: number): LeafType {
 
 /** The names on the way to the values. */
 export function pathOf({ name, type }: ParquetColumn): string[] {
-  return elementOf(type) === null ? [name] : [name, "list", "element"];
+  return elementTypeOf(type) === null ? [name] : [name, "list", "element"];
 }
 
 type Element = (thrift: ThriftCompact) => void;
@@ -129,7 +124,7 @@ function columnElements({ name, type, fieldId }: ParquetColumn): Element[] {
       if (logicalType !== undefined) thrift.struct(10, logicalType);
     };
   };
-  if (elementOf(type) === null) return [leaf(name, fieldId)];
+  if (elementTypeOf(type) === null) return [leaf(name, fieldId)];
   const list: Element = (thrift) => {
     thrift.i32(3, optional).binary(4, name).i32(5, 1).i32(6, converted.list).i32(9, fieldId);
     thrift.struct(10, (logical) => logical.struct(3, empty));

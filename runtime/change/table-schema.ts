@@ -27,7 +27,7 @@ export const deltaTypeSchema = z.union([primitiveTypeSchema, z.templateLiteral([
 export type DeltaType = z.infer<typeof deltaTypeSchema>;
 
 /** Of `array<T>` T, of any other type null. */
-export function elementTypeOf(type: DeltaType): PrimitiveType | null {
+export function elementTypeOf(type: string): PrimitiveType | null {
   return type.startsWith("array<") ? (type.slice(6, -1) as PrimitiveType) : null;
 }
 

@@ -35,7 +35,7 @@ export async function findDamaged(
   const sound: AddFile[] = [];
   // What shows without reading first.
   for (const add of files) {
-    const reason = (await missing(table.path, table.filePath(add), add)) ?? (await damagedVector(table.path, add));
+    const reason = await damageShown(table, add);
     if (reason === null) sound.push(add);
     else if (found.push(damageOf(add, reason)) >= max) return found;
   }
@@ -51,12 +51,13 @@ export async function findDamaged(
 export async function checkFile(table: DeltaTable, path: string, session: DuckDbSession): Promise<FileDamage | null> {
   const add = table.snapshot.files.get(path);
   if (add === undefined) return null;
-  const file = table.filePath(add);
-  const reason =
-    (await missing(table.path, file, add)) ??
-    (await damagedVector(table.path, add)) ??
-    (await unreadable(file, session));
+  const reason = (await damageShown(table, add)) ?? (await unreadable(table.filePath(add), session));
   return reason === null ? null : damageOf(add, reason);
+}
+
+/** What shows without reading the file's rows. */
+async function damageShown(table: DeltaTable, add: AddFile): Promise<string | null> {
+  return (await missing(table.path, table.filePath(add), add)) ?? damagedVector(table.path, add);
 }
 
 function damageOf(add: AddFile, reason: string): FileDamage {

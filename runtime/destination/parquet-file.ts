@@ -23,6 +23,12 @@ export async function writeParquet(
   return Number(rows[0].Count);
 }
 
+/** The columns that the files of a partitioned table have. */
+export function withoutPartition(columns: ColumnSchema[], partition: ColumnSchema[]): ColumnSchema[] {
+  const names = new Set(partition.map(({ physicalName }) => physicalName));
+  return columns.filter(({ physicalName }) => !names.has(physicalName));
+}
+
 export interface WrittenPartition {
   /** absolute */
   filename: string;
@@ -41,11 +47,8 @@ export async function writePartitions(
   folder: string,
   prefix: string,
 ): Promise<WrittenPartition[]> {
-  const stored = columns.filter(
-    (column) => !partition.some(({ physicalName }) => physicalName === column.physicalName),
-  );
   const options = [
-    ...(await parquetOptions(session, query, stored)),
+    ...(await parquetOptions(session, query, withoutPartition(columns, partition))),
     `PARTITION_BY (${partition.map(name).join(", ")})`,
     `FILENAME_PATTERN ${literal(`${prefix}-{uuid}`)}`,
     "RETURN_STATS",

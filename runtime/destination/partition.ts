@@ -1,4 +1,4 @@
-import type { ColumnSchema, DeltaType } from "../change/table-schema";
+import type { DeltaType } from "../change/table-schema";
 import { quoteIdentifier } from "../postgres/identifier";
 import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbQueries, literal, parquet } from "./duckdb-session";
@@ -21,11 +21,6 @@ const partitionTypes = /^(string|boolean|date|short|integer|long|decimal\(.*\))$
 
 export function canPartition(type: DeltaType): boolean {
   return partitionTypes.test(type);
-}
-
-export function withoutPartition(columns: ColumnSchema[], partition: ColumnSchema[]): ColumnSchema[] {
-  const names = new Set(partition.map(({ physicalName }) => physicalName));
-  return columns.filter(({ physicalName }) => !names.has(physicalName));
 }
 
 /** Names the partition; equal for files of the same one. */

@@ -12,8 +12,8 @@ import { readFileStatistics, withTightBounds } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
 import { type DuckDbQueries, type DuckDbSession, literal } from "./duckdb-session";
 import type { FileRows } from "./live-rows";
-import { name } from "./parquet-file";
-import { type TableFile, withoutPartition } from "./partition";
+import { name, withoutPartition } from "./parquet-file";
+import type { TableFile } from "./partition";
 import { type FileTarget, logPath, type WrittenFile, writeTableFiles } from "./partitioned-files";
 import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 

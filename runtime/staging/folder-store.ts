@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { access, link, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
+import { access, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join, posix } from "node:path";
 import { SluiceError } from "../errors";
 import type { ObjectStore } from "./object-store";
@@ -116,15 +116,6 @@ class FolderStore implements ObjectStore {
       throw this.failed("read", key, error);
     }
     return this.path(key);
-  }
-
-  async freeBytes(): Promise<number | null> {
-    try {
-      const { bavail, bsize } = await statfs(this.location);
-      return bavail * bsize;
-    } catch (error) {
-      throw this.failed("measured", "", error);
-    }
   }
 
   async usedBytes(prefix: string): Promise<number> {

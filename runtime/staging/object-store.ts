@@ -23,8 +23,6 @@ export interface ObjectStore {
   commitFile(key: string): Promise<{ bytes: number }>;
   /** A local path from which the object can be read. */
   localPath(key: string): Promise<string>;
-  /** Room that is left, in bytes; null where it isn't known. */
-  freeBytes(): Promise<number | null>;
   /** Size of the objects below `prefix`, in bytes; null where it isn't known. */
   usedBytes(prefix: string): Promise<number | null>;
 }

@@ -48,10 +48,6 @@ export class RetryingStore implements ObjectStore {
     return this.retry.run(() => this.store.localPath(key));
   }
 
-  freeBytes(): Promise<number | null> {
-    return this.store.freeBytes();
-  }
-
   usedBytes(prefix: string): Promise<number | null> {
     return this.store.usedBytes(prefix);
   }

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkStatistics } from "./delta-reader-statistics";
 import { deletedRows } from "./delta-reader-vectors";
@@ -279,8 +279,4 @@ async function parquetObjects(path: string): Promise<Line[]> {
   const { asyncBufferFromFile, parquetReadObjects } = await import("hyparquet");
   const { compressors } = await import("hyparquet-compressors");
   return parquetReadObjects({ file: await asyncBufferFromFile(path), compressors });
-}
-
-export function isDeltaTable(path: string): boolean {
-  return existsSync(join(path, "_delta_log"));
 }

@@ -48,9 +48,6 @@ export class MemoryStore implements ObjectStore {
   async localPath(key: string): Promise<string> {
     return join(this.folder, basename(key));
   }
-  async freeBytes(): Promise<number | null> {
-    return null;
-  }
   async usedBytes(): Promise<number | null> {
     return null;
   }
@@ -89,7 +86,6 @@ export function faultyStore(
     beginFile: (key) => call("beginFile", key, () => store.beginFile(key)),
     commitFile: (key) => call("commitFile", key, () => store.commitFile(key)),
     localPath: (key) => call("localPath", key, () => store.localPath(key)),
-    freeBytes: () => call("freeBytes", "", () => store.freeBytes()),
     usedBytes: (prefix) => call("usedBytes", prefix, () => store.usedBytes(prefix)),
   };
 }

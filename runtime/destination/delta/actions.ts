@@ -84,7 +84,6 @@ export const cdcSchema = z.object({
   size: z.int(),
   dataChange: z.literal(false),
 });
-export type CdcFile = z.infer<typeof cdcSchema>;
 
 /** One line of a commit: exactly one of these is there; unknown actions parse to {}. */
 export const actionSchema = z.object({
