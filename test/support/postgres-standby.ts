@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { appendFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readServerVersion } from "../../runtime/postgres/server-version";
 import { type PostgresOptions, startPostgres, type TestPostgres } from "./postgres-server";
 
 export interface TestStandby extends TestPostgres {
@@ -13,7 +14,7 @@ let standbys = 0;
 
 /**
  * A hot standby of a running primary, streaming through a physical slot of its own: made by a backup as the
- * documentation has it for other tools than pg_basebackup (section 25.3.4), PostgreSQL 15 and newer.
+ * documentation has it for other tools than pg_basebackup (section 25.3.4).
  */
 export async function startStandby(primary: TestPostgres, options: PostgresOptions = {}): Promise<TestStandby> {
   const physicalSlot = `standby_${standbys++}`;
@@ -49,9 +50,14 @@ async function copyCluster(primary: TestPostgres, dataFolder: string, slot: stri
   const client = await primary.client();
   try {
     await client.query("SELECT pg_create_physical_replication_slot($1, true)", [slot]);
-    await client.query("SELECT pg_backup_start('sluice test', true)");
+    // Renamed in PostgreSQL 15.
+    const [start, stop] =
+      (await readServerVersion(client)) >= 150_000
+        ? ["pg_backup_start('sluice test', true)", "pg_backup_stop(false)"]
+        : ["pg_start_backup('sluice test', true, false)", "pg_stop_backup(false, false)"];
+    await client.query(`SELECT ${start}`);
     execFileSync("cp", ["-a", primary.dataFolder, dataFolder]);
-    const { rows } = await client.query<{ labelfile: string }>("SELECT labelfile FROM pg_backup_stop(false)");
+    const { rows } = await client.query<{ labelfile: string }>(`SELECT labelfile FROM ${stop}`);
     for (const name of ["postmaster.pid", "postmaster.opts"]) rmSync(join(dataFolder, name), { force: true });
     // Slots belong to the server that was copied.
     rmSync(join(dataFolder, "pg_replslot"), { recursive: true });
