@@ -62,7 +62,7 @@ function tls(source: SourceConfig): ClientConfig["ssl"] {
 }
 
 /** The state of a client's socket; a session that the server has ended is gone before its socket is. */
-export function socketOf(client: Client): { destroyed: boolean } {
+function socketOf(client: Client): { destroyed: boolean } {
   const { connection, _queryable } = client as unknown as { connection?: { stream?: Socket }; _queryable?: boolean };
   return { destroyed: _queryable === false || (connection?.stream?.destroyed ?? true) };
 }
@@ -92,6 +92,11 @@ class SourceClient extends Client {
       })
       .finally(() => clearTimeout(timer)) as never;
   }
+}
+
+/** A failure of work on a client, of whatever kind, with what the client knows of the end of its session. */
+export function withClientState(error: unknown, client: Client): unknown {
+  return client instanceof SourceClient ? client.withState(error) : withConnectionState(error, socketOf(client));
 }
 
 /**

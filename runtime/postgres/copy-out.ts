@@ -1,10 +1,9 @@
 import type { Socket } from "node:net";
 import type { Client, Connection, Submittable } from "pg";
 import { SluiceError } from "../errors";
-import { socketOf } from "./client";
+import { withClientState } from "./client";
 import { MalformedBytes } from "./message-bytes";
 import { MessageFrames } from "./message-frames";
-import { withConnectionState } from "./source-error";
 import { SocketDiversion } from "./source-socket";
 
 /** Takes the payload of one CopyData message, valid during the call only; false asks to be paused. */
@@ -128,7 +127,7 @@ export function copyOut(client: Client, sql: string, { signal, onData }: CopyOut
   return {
     done: copy.done
       .catch((error: unknown) => {
-        throw withConnectionState(error, socketOf(client));
+        throw withClientState(error, client);
       })
       .finally(() => {
         signal.removeEventListener("abort", abort);
