@@ -5,21 +5,10 @@ import { type RuntimeConfig, runtimeConfigSchema } from "./config";
 import { describeError, isTransient, SluiceError } from "./errors";
 import { log } from "./operate/log";
 import { superviseProcess } from "./supervisor";
+import { runtimeUsage } from "./usage";
 import { version } from "./version";
 
-const usage = `sluice ${version}: PostgreSQL into Delta tables
-
-  sluice gateway --config FILE     snapshots and WAL into staging, until SIGTERM
-  sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
-  sluice status --config FILE [--json]
-                                   what the process of a configuration file says of itself
-  sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
-                                   what the applier has done by table, the newest first (20)
-  sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
-                                   new snapshots of tables, whose rows of now stay readable until then
-  sluice supervise FILE            runs the process of a configuration file, again after a crash
-  sluice --version
-`;
+const usage = `sluice ${version}: PostgreSQL into Delta tables\n\n${runtimeUsage}`;
 
 /** EX_CONFIG: a restart changes nothing. */
 const exitNeedsHelp = 78;

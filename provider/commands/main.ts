@@ -1,0 +1,39 @@
+#!/usr/bin/env node
+import { describeError, isTransient, SluiceError } from "../../runtime/errors";
+import { runtimeUsage } from "../../runtime/usage";
+import { version } from "../../runtime/version";
+import { type Command, print } from "./command";
+
+/** Administration of the source; all else is the runtime's. */
+const commands: readonly Command[] = [];
+
+const usageError = 64;
+/** as the runtime's: a second try changes nothing */
+const exitNeedsHelp = 78;
+
+async function main([name, ...argv]: string[]): Promise<number | null> {
+  const command = commands.find((one) => one.name === name);
+  if (command !== undefined) {
+    if (!argv.includes("--help")) return command.run(argv);
+    print(command.usage);
+    return 0;
+  }
+  if (name === undefined || name === "--help" || name === "help") {
+    const own = commands.map((one) => `  ${`sluice ${one.name} --help`.padEnd(31)}  ${one.summary}\n`).join("");
+    print(`sluice ${version}: PostgreSQL into Delta tables\n\n${own}${runtimeUsage}`);
+    return name === undefined ? usageError : 0;
+  }
+  // It reads process.argv itself, and ends the process.
+  await import("../../runtime/main.js");
+  return null;
+}
+
+main(process.argv.slice(2)).then(
+  (code) => {
+    if (code !== null) process.exitCode = code;
+  },
+  (thrown: unknown) => {
+    process.stderr.write(`${describeError(thrown)}\n`);
+    process.exitCode = thrown instanceof SluiceError && !isTransient(thrown.kind) ? exitNeedsHelp : 1;
+  },
+);

@@ -1,0 +1,12 @@
+/** What `sluice --help` says of the runtime's commands, without a heading. */
+export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WAL into staging, until SIGTERM
+  sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
+  sluice status --config FILE [--json]
+                                   what the process of a configuration file says of itself
+  sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
+                                   what the applier has done by table, the newest first (20)
+  sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
+                                   new snapshots of tables, whose rows of now stay readable until then
+  sluice supervise FILE            runs the process of a configuration file, again after a crash
+  sluice --version
+`;
