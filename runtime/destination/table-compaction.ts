@@ -131,7 +131,7 @@ async function moveRows(
   const query = await liveRowsQuery(session, working, [fileIndex], columns);
   await working.load(fileIndex);
   await working.insert(`${query} WHERE f.file_row_number BETWEEN ${first} AND ${end - 1}${order}`, columns);
-  const moved = Uint32Array.from({ length: end - first }, (_, at) => first + at);
+  const moved = new Uint32Array(end - first).map((_, at) => first + at);
   working.delete(fileIndex, moved);
   return moved.length / records;
 }

@@ -2,7 +2,7 @@ import { mkdir, rm } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
-import { addRows, newRowSet, type RowSet, rowsWithout } from "./delta/deletion-vector";
+import { addRows, newRowSet, type RowSet, rowNumbers, rowsWithout } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { failed, flush } from "./delta/delta-log";
 import { sameFile } from "./delta/delta-snapshot";
@@ -235,7 +235,7 @@ export class WorkingTable {
     const file = this.files[fileIndex];
     if (file.deleted === null && !file.add?.deletionVector) return new Uint32Array();
     await this.load(fileIndex);
-    return Uint32Array.from(this.loaded(fileIndex));
+    return rowNumbers(this.loaded(fileIndex));
   }
 
   hasDeletedRows(fileIndex: number): boolean {
@@ -289,7 +289,7 @@ export class WorkingTable {
   private async committedVector({ deletionVector }: AddFile): Promise<Uint32Array<ArrayBuffer>> {
     if (!deletionVector) return new Uint32Array();
     const rows = await readDeletionVector(this.table.path, deletionVector);
-    const numbers = Uint32Array.from(rows);
+    const numbers = rowNumbers(rows);
     rows.dispose();
     return numbers;
   }
