@@ -22,3 +22,26 @@ export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingest
 export { Publication, type PublicationArgs } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type { Inputs, Preflight, ProcessArgs, SecretReference, Source, Table } from "./source";
+export {
+  and,
+  between,
+  type Catalog,
+  type Condition,
+  eq,
+  ge,
+  gt,
+  isNotNull,
+  isNull,
+  le,
+  like,
+  lt,
+  ne,
+  not,
+  oneOf,
+  or,
+  type Row,
+  type TypedTable,
+  type TypedTableOptions,
+  table,
+  tableOptions,
+} from "./typed";

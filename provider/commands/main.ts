@@ -2,10 +2,11 @@
 import { describeError, isTransient, SluiceError } from "../../runtime/errors";
 import { runtimeUsage } from "../../runtime/usage";
 import { version } from "../../runtime/version";
+import { codegen } from "./codegen";
 import { type Command, print } from "./command";
 
 /** Administration of the source; all else is the runtime's. */
-const commands: readonly Command[] = [];
+const commands: readonly Command[] = [codegen];
 
 const usageError = 64;
 /** as the runtime's: a second try changes nothing */
