@@ -35,10 +35,10 @@ async function main(): Promise<number> {
   switch (command) {
     case "gateway":
     case "applier": {
-      if (values.config === undefined) throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
-      const config = readConfig(values.config);
+      const path = configPath(command, values.config);
+      const config = readConfig(path);
       if (config.role !== command) {
-        throw new SluiceError("config", `${values.config} configures a ${config.role}, not a ${command}`);
+        throw new SluiceError("config", `${path} configures a ${config.role}, not a ${command}`);
       }
       await run(config);
       return 0;
@@ -46,14 +46,18 @@ async function main(): Promise<number> {
     case "status":
     case "runs":
     case "resync": {
-      if (values.config === undefined) throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
+      const path = configPath(command, values.config);
       const tables = [...(values.table ?? []), ...positionals.slice(1)];
       const limit = Number(values.limit ?? 20);
       if (!Number.isInteger(limit) || limit < 1) throw new SluiceError("config", "--limit is a number from 1");
       const acceptLoss = values["accept-history-loss"] === true;
       const options = { all: values.all === true, acceptLoss, limit, asJson: values.json === true };
-      await operate(command, readConfig(values.config), tables, options);
+      await operate(command, readConfig(path), tables, options);
       return 0;
+    }
+    case "health": {
+      const { printHealth } = await import("./commands/health.js");
+      return printHealth(readConfig(configPath(command, values.config)), values.json === true);
     }
     case "supervise": {
       if (positionals[1] === undefined) throw new SluiceError("config", "sluice supervise: FILE is missing");
@@ -64,6 +68,13 @@ async function main(): Promise<number> {
       process.stdout.write(usage);
       return values.help === true ? 0 : 64;
   }
+}
+
+/** In a container the variable names the file, so that `docker exec … sluice status` needs no option. */
+function configPath(command: string, given: string | undefined): string {
+  const path = given ?? process.env.SLUICE_CONFIG;
+  if (path !== undefined) return path;
+  throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
 }
 
 async function operate(

@@ -3,6 +3,8 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
   sluice applier --config FILE     staging into Delta tables, until SIGTERM (or once)
   sluice status --config FILE [--json]
                                    what the process of a configuration file says of itself
+  sluice health --config FILE [--json]
+                                   whether it answers; exits with 0 or 1
   sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
                                    what the applier has done by table, the newest first (20)
   sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
