@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import type { Inputs, Preflight, Source } from "./source";
+import { guardedSecrets, type Inputs, type Preflight, type Source } from "./source";
 
 export interface ConnectionArgs extends Inputs<Source> {
   /** Default `preview`. */
@@ -36,6 +36,15 @@ export class Connection extends pulumi.dynamic.Resource {
       findings: undefined,
       changeCost: undefined,
     };
-    super(provider, name, { ...outputs, ...args }, options, moduleName, "Connection");
+    const secrets = guardedSecrets(args);
+    super(provider, name, { ...outputs, ...args, ...secrets }, options, moduleName, "Connection");
+    // The provider's own has no secret values: an engine keeps secret by a property's name.
+    this.source = pulumi.all([this.source, secrets]).apply(([source, values]) => withSecrets(source, values));
   }
+}
+
+/** References are in the source already. */
+function withSecrets(source: Source, secrets: Pick<Source, "password" | "sslKey">): Source {
+  const values = Object.entries(secrets).filter(([, secret]) => typeof secret === "string");
+  return values.length === 0 ? source : { ...source, ...Object.fromEntries(values) };
 }

@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import type { ProcessArgs, Source, Table } from "./source";
+import { guardedSource, type ProcessArgs, type Source, type Table } from "./source";
 
 export interface SnapshotArgs {
   /** Connections that copy, over all tables and their ranges; default 2. */
@@ -149,6 +149,6 @@ export class Gateway extends pulumi.dynamic.Resource {
       statusPath: undefined,
       changeCost: undefined,
     };
-    super(provider, name, { ...outputs, ...args }, options, moduleName, "Gateway");
+    super(provider, name, { ...outputs, ...args, source: guardedSource(args.source) }, options, moduleName, "Gateway");
   }
 }

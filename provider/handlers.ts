@@ -3,9 +3,10 @@ import { localDeployment } from "./deploy/local";
 import { connection } from "./lifecycle/connection";
 import { gatewayLifecycle } from "./lifecycle/gateway";
 import { ingestionPipelineLifecycle } from "./lifecycle/ingestion-pipeline";
-import type { Lifecycle, Properties } from "./lifecycle/lifecycle";
+import type { CheckResult, Lifecycle, Properties } from "./lifecycle/lifecycle";
 import { publication } from "./lifecycle/publication";
 import { replicationSlot } from "./lifecycle/replication-slot";
+import { withoutSecretValue } from "./lifecycle/secret-failure";
 
 export type Kind = "Connection" | "Publication" | "ReplicationSlot" | "Gateway" | "IngestionPipeline";
 export type Method = keyof Lifecycle;
@@ -44,7 +45,7 @@ function call(lifecycle: Lifecycle, method: Method, args: readonly unknown[]): u
   const properties = (index: number) => (args[index] ?? {}) as Properties;
   switch (method) {
     case "check":
-      return lifecycle.check(properties(0), properties(1));
+      return check(lifecycle, properties(0), properties(1));
     case "diff":
       return lifecycle.diff(text(0), properties(1), properties(2));
     case "create":
@@ -56,6 +57,11 @@ function call(lifecycle: Lifecycle, method: Method, args: readonly unknown[]): u
     case "delete":
       return lifecycle.delete(text(0), properties(1));
   }
+}
+
+async function check(lifecycle: Lifecycle, olds: Properties, news: Properties): Promise<CheckResult> {
+  const { inputs, failures } = await lifecycle.check(olds, news);
+  return { inputs, failures: failures.map((failure) => withoutSecretValue(failure, news)) };
 }
 
 /** `__provider` and the like are the engine's. */

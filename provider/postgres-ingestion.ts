@@ -96,15 +96,18 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     super("sluice:index:PostgresIngestion", name, {}, options);
     const { preflight, stateDir } = args;
     const child = { parent: this };
-    const given = pulumi.output(args.source) as pulumi.Output<Source>;
-    const setting = <K extends keyof Source>(key: K) => given.apply((source) => source[key] as NonNullable<Source[K]>);
-
+    const setting = settingsOf(args.source);
     const shared = {
       database: setting("database"),
       user: setting("user"),
       password: setting("password"),
       sslMode: setting("sslMode"),
       sslRootCertFile: setting("sslRootCertFile"),
+      sslRootCert: setting("sslRootCert"),
+      sslServerName: setting("sslServerName"),
+      sslCertFile: setting("sslCertFile"),
+      sslCert: setting("sslCert"),
+      sslKey: setting("sslKey"),
       connectTimeoutMs: setting("connectTimeoutMs"),
       preflight,
     };
@@ -181,4 +184,14 @@ export class PostgresIngestion extends pulumi.ComponentResource {
       destinationPath: this.destinationPath,
     });
   }
+}
+
+/** Each by itself where they are given so: else a secret among them would make secrets of all. */
+function settingsOf(source: PostgresIngestionArgs["source"]) {
+  return <K extends keyof Source>(key: K): pulumi.Input<NonNullable<Source[K]>> => {
+    if (pulumi.Output.isInstance(source) || source instanceof Promise) {
+      return (pulumi.output(source) as pulumi.Output<Source>).apply((all) => all[key] as NonNullable<Source[K]>);
+    }
+    return (source as Inputs<Source>)[key] as pulumi.Input<NonNullable<Source[K]>>;
+  };
 }

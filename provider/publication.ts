@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import type { Preflight, Source, Table } from "./source";
+import { guardedSource, type Preflight, type Source, type Table } from "./source";
 
 export interface PublicationArgs {
   /** `connection.source`. Another database replaces. */
@@ -41,6 +41,13 @@ export class Publication extends pulumi.dynamic.Resource {
 
   constructor(name: string, args: PublicationArgs, options?: pulumi.CustomResourceOptions) {
     const outputs = { publicationName: undefined, pipelineId: undefined, changeCost: undefined };
-    super(provider, name, { ...outputs, ...args }, options, moduleName, "Publication");
+    super(
+      provider,
+      name,
+      { ...outputs, ...args, source: guardedSource(args.source) },
+      options,
+      moduleName,
+      "Publication",
+    );
   }
 }

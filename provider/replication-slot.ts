@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import type { Preflight, Source } from "./source";
+import { guardedSource, type Preflight, type Source } from "./source";
 
 export interface ReplicationSlotArgs {
   /** `connection.source`. Another database replaces. */
@@ -54,6 +54,13 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
       lost: undefined,
       changeCost: undefined,
     };
-    super(provider, name, { ...outputs, ...args }, options, moduleName, "ReplicationSlot");
+    super(
+      provider,
+      name,
+      { ...outputs, ...args, source: guardedSource(args.source) },
+      options,
+      moduleName,
+      "ReplicationSlot",
+    );
   }
 }

@@ -1,4 +1,4 @@
-import type * as pulumi from "@pulumi/pulumi";
+import * as pulumi from "@pulumi/pulumi";
 import type { SecretReference } from "../runtime/secret-reference";
 
 export type { SecretReference };
@@ -17,14 +17,29 @@ export interface Source {
   /** Role with `REPLICATION` that owns the tables, or is a member of their owner. */
   user: string;
   /**
-   * Where the password is found, never the password: `{ env: "NAME" }` or `{ file: "/path" }`. It is read where it is
-   * used, so that it is in no state, file, log or process argument, and its rotation is no change.
+   * Where the password is found: `{ env: "NAME" }` or `{ file: "/path" }`. It is read where it is used, so that it is in no
+   * state, file, log or process argument, and its rotation is no change: the gateway reads it at each connection. Or a
+   * value, `pulumi.secret(…)`: it is in the state, encrypted, and in a file of the gateway's folder for this user alone.
    */
-  password?: SecretReference;
-  /** Default `disable`; `require` encrypts, `verify-full` checks the server's certificate and host name too. */
-  sslMode?: "disable" | "require" | "verify-full";
-  /** PEM file of the certificate authority, for `verify-full`; default: those of Node. */
+  password?: SecretReference | string;
+  /**
+   * As libpq's: `disable`; `require` encrypts and checks nothing; `verify-ca` checks who has signed the server's
+   * certificate; `verify-full` also that it is of this host. Default `verify-full`, and `disable` on the loopback
+   * interface.
+   */
+  sslMode?: "disable" | "require" | "verify-ca" | "verify-full";
+  /** PEM file of the certificate authorities, for `verify-ca` and `verify-full`; default: those of Node. */
   sslRootCertFile?: string;
+  /** The same as text. */
+  sslRootCert?: string;
+  /** The name that the server's certificate has, where it isn't `host`: of a tunnel, or an address. */
+  sslServerName?: string;
+  /** PEM file of the client's certificate, where the server asks for one. */
+  sslCertFile?: string;
+  /** The same as text. */
+  sslCert?: string;
+  /** The client certificate's private key, PEM without a passphrase; given as a password is. */
+  sslKey?: SecretReference | string;
   /** Milliseconds; default 10,000. */
   connectTimeoutMs?: number;
   /**
@@ -37,6 +52,27 @@ export interface Source {
    * The slot is made there, the publication on the primary. It excludes `failoverHosts`.
    */
   standby?: "refuse" | "allow";
+}
+
+/** Secret when it is a value. */
+const guarded = (secret: pulumi.Input<SecretReference | string | undefined>) =>
+  pulumi.output(secret).apply((value) => (typeof value === "string" ? pulumi.secret(value) : value));
+
+/** The settings of secrets, never in plain in a state. */
+export function guardedSecrets<T extends Partial<Inputs<Source>>>(settings: T) {
+  const { password, sslKey } = settings;
+  return {
+    ...(password === undefined ? {} : { password: guarded(password) }),
+    ...(sslKey === undefined ? {} : { sslKey: guarded(sslKey) }),
+  } as Pick<Inputs<Source>, "password" | "sslKey">;
+}
+
+/** A source as a whole, secret when a secret in it is a value. */
+export function guardedSource(source: pulumi.Input<Source>): pulumi.Output<Source> {
+  return pulumi.output(source).apply((settings) => {
+    const isSecret = typeof settings.password === "string" || typeof settings.sslKey === "string";
+    return isSecret ? pulumi.secret(settings) : settings;
+  }) as pulumi.Output<Source>;
 }
 
 /** A table: `"schema.name"`, or `{ schema, name }` where a name has a dot. Names are case-sensitive. */

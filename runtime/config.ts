@@ -1,44 +1,9 @@
 import { z } from "zod";
 import { scheduleProblem } from "./schedule";
-import { secretReferenceSchema } from "./secret-reference";
+import { type SourceConfig, sourceSchema } from "./source-config";
 import { onRemoveSchema, tableOptionsListSchema } from "./table-options";
 
-/** How to reach the source. The password is a reference, never a value. */
-export const sourceSchema = z.strictObject({
-  host: z.string().min(1),
-  /** default 5432 */
-  port: z.int().min(1).max(65535).default(5432),
-  database: z.string().min(1),
-  user: z.string().min(1),
-  password: secretReferenceSchema.optional(),
-  /** default `disable`; `require` encrypts, `verify-full` checks certificate and host name too */
-  sslMode: z.enum(["disable", "require", "verify-full"]).default("disable"),
-  /** PEM file of the certificate authority, for `verify-full` */
-  sslRootCertFile: z.string().optional(),
-  /** default 10,000 */
-  connectTimeoutMs: z.int().min(100).max(300_000).default(10_000),
-  /**
-   * further servers of the same cluster, in the order in which they are tried when `host` doesn't answer or isn't the
-   * primary: after a failover the one that was promoted is found (as libpq's list of hosts with
-   * target_session_attrs=read-write)
-   */
-  failoverHosts: z
-    .array(z.strictObject({ host: z.string().min(1), port: z.int().min(1).max(65535).default(5432) }))
-    .max(32)
-    .optional(),
-  /**
-   * a server in recovery: default `refuse`, it is waited with until it is promoted; `allow`: WAL and rows are read from
-   * the standby (PostgreSQL 16 and newer), where the slot is too. It excludes `failoverHosts`
-   */
-  standby: z.enum(["refuse", "allow"]).optional(),
-});
-export type SourceConfig = z.infer<typeof sourceSchema>;
-
-/** A slot that a standby has is on that server alone. Null when the settings agree with each other. */
-export function sourceConflict(source: { standby?: unknown; failoverHosts?: unknown }): string | null {
-  if (source.standby !== "allow" || source.failoverHosts === undefined) return null;
-  return 'standby: "allow" excludes failoverHosts: the slot is on the one server that host names';
-}
+export { type SourceConfig, sourceSchema };
 
 /** Where a measure becomes a warning, and critical. */
 const threshold = (warning: number, critical: number) =>
@@ -87,10 +52,7 @@ export type TypeOptions = z.infer<typeof typeOptionsSchema>;
 export const gatewayConfigSchema = z.strictObject({
   ...common,
   role: z.literal("gateway"),
-  source: sourceSchema.superRefine((source, context) => {
-    const message = sourceConflict(source);
-    if (message !== null) context.addIssue({ code: "custom", path: ["standby"], message });
-  }),
+  source: sourceSchema,
   publication: z.string().min(1),
   slot: z.string().min(1),
   /** the staging log's folder, absolute */

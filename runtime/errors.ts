@@ -5,7 +5,8 @@
 export type ErrorKind =
   | "config" // an input or configuration file is wrong
   | "authentication" // the source refuses user or password
-  | "unreachable" // host, port, DNS, TLS, or the server is starting or stopping
+  | "tls" // one side's certificate doesn't hold for the other, or one of them has no TLS
+  | "unreachable" // host, port, DNS, or the server is starting or stopping
   | "permission" // the role lacks a privilege
   | "source-setting" // a server setting forbids logical replication
   | "missing-object" // a table, slot, publication or database does not exist
@@ -74,6 +75,7 @@ export function isTransient(kind: ErrorKind): boolean {
       return true;
     case "config":
     case "authentication":
+    case "tls":
     case "permission":
     case "source-setting":
     case "missing-object":

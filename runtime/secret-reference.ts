@@ -13,8 +13,9 @@ export const secretReferenceSchema = z.union([
 ]);
 export type SecretReference = z.infer<typeof secretReferenceSchema>;
 
-/** @throws SluiceError `config` when the variable is unset or the file can't be read. */
-export function resolveSecret(reference: SecretReference, what: string): string {
+/** A secret that is given as a value is itself. @throws SluiceError `config` when the variable is unset or the file can't be read. */
+export function resolveSecret(reference: SecretReference | string, what: string): string {
+  if (typeof reference === "string") return reference;
   if ("env" in reference) {
     const value = process.env[reference.env];
     if (value === undefined) {

@@ -7,6 +7,11 @@ export interface ProcessSpec {
   config: RuntimeConfigInput;
   /** names of environment variables that hold secrets it needs; nothing else of ours is passed on */
   secretVariables: string[];
+  /**
+   * files of `directory` that hold secrets: name, ending with `.secret`, to content. For this user alone; a process reads
+   * them at each connection, so another content needs no restart
+   */
+  secretFiles: Record<string, string>;
   /** how long it may take until it is healthy */
   startTimeoutMs: number;
   /** how long it may take to flush and end */

@@ -1,5 +1,15 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
@@ -27,6 +37,7 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
     async apply(spec) {
       const wanted = renderConfiguration(spec.config);
       const found = await inspectLocal(spec.directory);
+      if (found.kind !== "absent") writeSecrets(spec);
       const settled = found.kind === "running" || found.kind === "finished";
       if (settled && found.configuration === wanted) return;
       await stopLocal(spec.directory, spec.stopTimeoutMs);
@@ -58,6 +69,21 @@ function packagedMainPath(): string {
 /** All that a process gets of our environment, besides its secrets. */
 const passedVariables = ["PATH", "HOME", "LANG", "TZ"];
 
+/** Written anew as a whole, and only where they differ; those of before go. */
+function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
+  for (const [name, content] of Object.entries(secretFiles)) {
+    const path = join(directory, name);
+    if (readText(path) === content && (statSync(path).mode & 0o777) === 0o600) continue;
+    const temporary = `${path}.tmp`;
+    rmSync(temporary, { force: true });
+    writeFileSync(temporary, content, { mode: 0o600 });
+    renameSync(temporary, path);
+  }
+  for (const name of readdirSync(directory)) {
+    if (name.endsWith(".secret") && !(name in secretFiles)) rmSync(join(directory, name));
+  }
+}
+
 function start(spec: ProcessSpec, configuration: string, mainPath: string): void {
   const file = (name: string) => join(spec.directory, name);
   try {
@@ -65,6 +91,7 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string): void
     for (const stale of [processFiles.status, processFiles.started, processFiles.supervisor]) {
       rmSync(file(stale), { force: true });
     }
+    writeSecrets(spec);
     writeFileSync(file("config.json.tmp"), configuration, { mode: 0o600 });
     renameSync(file("config.json.tmp"), file(processFiles.configuration));
   } catch (cause) {

@@ -1,37 +1,39 @@
 import { z } from "zod";
-import { type SourceConfig, sourceConflict, sourceSchema } from "../../runtime/config";
+import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
-import { secretReferenceSchema } from "../../runtime/secret-reference";
+import { sourceProblems } from "../../runtime/source-config";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { type Finding, findProblems, readSourceFacts, readSystemIdentifier } from "../postgres/preflight";
 import { tellCost } from "./change-cost";
 import { changesOf, compare, type Effects, same, withDrift } from "./comparison";
-import { checkInputs, sourceFailure } from "./input-check";
-import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { checkInputs, ownSource, sourceFailure } from "./input-check";
+import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
+import { sourceInputShape, sslModeOf, withoutPlainSecrets } from "./source-input";
 import { containsUnknown } from "./unknown-value";
 
-const passwordReference = z.custom((value) => secretReferenceSchema.safeParse(value).success, {
-  error:
-    'a password is given as a reference, never as a value\n  remedy: Use { env: "PGPASSWORD" } or { file: "/path/to/password" }; it is read where it is used.',
-});
-
 export const shape = {
-  ...sourceSchema.shape,
-  password: passwordReference.optional(),
+  ...sourceInputShape,
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
-const sourceKeys = Object.keys(sourceSchema.shape);
+const sourceKeys = Object.keys(sourceInputShape);
 
-/** Pure: inputs with defaults and `source`, the settings as one object for the other resources. */
+/**
+ * Pure: inputs with defaults and `source`, the settings as one object for the other resources. An engine keeps secret
+ * what has the name of a secret input: `source` hasn't, and lacks secrets that are values.
+ */
 export function checkConnection(news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
-  inputs.source = pick(inputs, sourceKeys);
-  const conflict = sourceConflict(inputs);
-  if (conflict !== null) failures.push({ property: "standby", reason: conflict });
-  return { inputs, failures: failures.map(withoutValue) };
+  inputs.sslMode ??= sslModeOf(inputs);
+  inputs.source = withoutPlainSecrets(pick(inputs, sourceKeys));
+  for (const { property, message } of sourceProblems(inputs)) failures.push({ property, reason: message });
+  return { inputs, failures };
 }
+
+/** With all secrets: for our own sessions only. */
+const sourceOf = (inputs: Properties) =>
+  ({ ...(inputs.source as SourceConfig), ...pick(inputs, ["password", "sslKey"]) }) as SourceConfig;
 
 /** Another database is another connection; another host or user may lead to the same one: `update` verifies it. */
 export const connectionEffects: Effects = {
@@ -44,12 +46,6 @@ export const connectionEffects: Effects = {
 /** Pure. */
 export function diffConnection(olds: Properties, news: Properties): DiffResult {
   return withDrift(compare(connectionEffects, olds, news), olds);
-}
-
-/** The CLI prints the value of the property that a failure names: here it may be a password. */
-function withoutValue(failure: CheckFailure): CheckFailure {
-  if (failure.property !== "password") return failure;
-  return { property: "", reason: `password: ${failure.reason}` };
 }
 
 async function inspect(source: SourceConfig, needsSlot: boolean, check: boolean) {
@@ -65,8 +61,7 @@ const errorsOf = (findings: Finding[]) => findings.filter((finding) => finding.s
 const describe = (finding: Finding) => `${finding.message}\n  remedy: ${finding.remedy}`;
 
 async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properties> {
-  const source = inputs.source as SourceConfig;
-  const { facts, systemIdentifier, findings } = await inspect(source, needsSlot, false);
+  const { facts, systemIdentifier, findings } = await inspect(sourceOf(inputs), needsSlot, false);
   const errors = errorsOf(findings);
   if (errors.length > 0) {
     throw new SluiceError("source-setting", `the source can't be replicated: ${errors.map(describe).join("\n")}`);
@@ -86,7 +81,7 @@ export const connection: Lifecycle = {
   async check(olds, news) {
     const result = checkConnection(news);
     const { inputs, failures } = result;
-    const source = inputs.source as SourceConfig;
+    const source = sourceOf(inputs);
     const server = `${source.host}:${source.port}`;
     const existing = olds.source !== undefined;
     if (existing) {
@@ -104,8 +99,7 @@ export const connection: Lifecycle = {
         else printOnce(`warning: ${server}: ${finding.message}. ${finding.remedy}`);
       }
     } catch (error) {
-      const at = { host: "host", database: "database", user: "user", password: "password" };
-      failures.push(sourceFailure(error, at));
+      failures.push(sourceFailure(error, ownSource));
     }
     return result;
   },
@@ -118,7 +112,7 @@ export const connection: Lifecycle = {
   },
 
   async read(id, props) {
-    const source = props.source as SourceConfig;
+    const source = sourceOf(props);
     try {
       const { facts, systemIdentifier, findings } = await inspect(source, false, false);
       const drift = errorsOf(findings).map(describe);

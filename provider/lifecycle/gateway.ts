@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { gatewayConfigSchema, type SourceConfig, sourceSchema, type TypeOptions } from "../../runtime/config";
+import { gatewayConfigSchema, type SourceConfig, type TypeOptions } from "../../runtime/config";
 import type { Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
 import { withCheck } from "../postgres/admin-session";
@@ -13,6 +13,7 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
 import { isOwn, rememberOwn } from "./own-names";
+import { runtimeSource, secretVariables, sourceInputSchema, withoutPlainSecrets } from "./source-input";
 import {
   deploymentFolder,
   inspectStaging,
@@ -23,16 +24,7 @@ import {
   type StagingOwner,
   stagingTaken,
 } from "./staging-folder";
-import {
-  applyOrRestore,
-  checkPlace,
-  clearLeftover,
-  portableSource,
-  processDrift,
-  processShape,
-  secretVariables,
-  undone,
-} from "./supervised-process";
+import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
@@ -40,7 +32,7 @@ export const shape = {
   ...processShape,
   /** default: the slot's name */
   deploymentId: processShape.deploymentId.optional(),
-  source: sourceSchema,
+  source: sourceInputSchema,
   publicationName: identifierSchema,
   slotName: slotNameSchema,
   /** tells the slot from the one that had its name before: a new slot needs a new staging */
@@ -111,6 +103,14 @@ export function diffGateway(olds: Properties, news: Properties): DiffResult {
   return withDrift(compare(gatewayEffects, withOptions(olds), news), olds);
 }
 
+/** Pure. Another value of a secret is a file that the process reads at its next connection. */
+export function gatewayChanges(olds: Properties, news: Properties): Change[] {
+  const sources = [olds.source, news.source].map((source) => withoutPlainSecrets((source ?? {}) as Properties));
+  return changesOf(gatewayEffects, withOptions(olds), news).map((change) =>
+    change.input === "source" && same(sources[0], sources[1]) ? { ...change, effect: "inPlace" } : change,
+  );
+}
+
 /** Sizes of the tables that these changes copy again; undefined where the source isn't asked, or doesn't tell. */
 async function copiesAtCheck(changes: readonly Change[], olds: Properties, inputs: Properties) {
   const known = pick(inputs, ["source", "publicationName"]);
@@ -138,8 +138,9 @@ async function copiesAtCheck(changes: readonly Change[], olds: Properties, input
 
 /** The process as these inputs want it. */
 export function gatewaySpec(inputs: Properties): ProcessSpec {
-  const source = portableSource(inputs.source as SourceConfig);
   const directory = join(folderOf(inputs), "gateway");
+  const given = inputs.source as SourceConfig;
+  const { source, secretFiles } = runtimeSource(given, directory);
   return {
     directory,
     config: {
@@ -166,7 +167,8 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
         "health",
       ]),
     },
-    secretVariables: secretVariables(source),
+    secretVariables: secretVariables(given),
+    secretFiles,
     startTimeoutMs: inputs.startTimeoutMs as number,
     stopTimeoutMs: inputs.stopTimeoutMs as number,
   };
@@ -192,7 +194,7 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       if (known(olds.stagingPath)) rememberOwn("staging", olds.stagingPath);
       const keys = Object.keys(shape);
       if (failures.length === 0) {
-        const changes = existing ? changesOf(gatewayEffects, withOptions(olds), inputs) : [];
+        const changes = existing ? gatewayChanges(olds, inputs) : [];
         const copies = await copiesAtCheck(changes, olds, inputs);
         tellCost("Gateway", inputs.deploymentId, existing ? olds : null, inputs, changes, copies);
       }
@@ -253,7 +255,10 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
   };
 }
 
-function isSameSlot(config: { source: SourceConfig; slot: string }, inputs: Properties): boolean {
+function isSameSlot(
+  config: { source: Pick<SourceConfig, "host" | "port" | "database">; slot: string },
+  inputs: Properties,
+): boolean {
   const { host, port, database } = inputs.source as SourceConfig;
   const { source, slot } = config;
   return source.host === host && source.port === port && source.database === database && slot === inputs.slotName;

@@ -123,6 +123,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       ...pick(inputs, ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"]),
     },
     secretVariables: [],
+    secretFiles: {},
     startTimeoutMs: inputs.startTimeoutMs as number,
     stopTimeoutMs: inputs.stopTimeoutMs as number,
   };

@@ -68,6 +68,8 @@ export function sourceFailure(error: unknown, propertyOf: SourceProperties): Che
       return { property: propertyOf.password, reason };
     case "config":
       return { property: propertyOf.password, reason };
+    case "tls":
+      return { property: propertyOf.sslMode, reason };
     case "missing-object":
       return { property: propertyOf.database, reason };
     case "permission":
@@ -82,11 +84,21 @@ export interface SourceProperties {
   database: string;
   user: string;
   password: string;
+  sslMode: string;
 }
+
+export const ownSource: SourceProperties = {
+  host: "host",
+  database: "database",
+  user: "user",
+  password: "password",
+  sslMode: "sslMode",
+};
 
 export const nestedSource: SourceProperties = {
   host: "source",
   database: "source.database",
   user: "source.user",
   password: "source.password",
+  sslMode: "source.sslMode",
 };

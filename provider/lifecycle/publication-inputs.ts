@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { sourceSchema } from "../../runtime/config";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import type { TableName } from "../postgres/table-inspection";
 import { addedTables } from "./change-cost";
@@ -7,11 +6,12 @@ import { type Change, changesOf, compare, type Effects, withDrift } from "./comp
 import { checkInputs } from "./input-check";
 import type { CheckResult, DiffResult, Properties } from "./lifecycle";
 import { identifierSchema, newPipelineId, pipelineIdSchema } from "./names";
+import { sourceInputSchema } from "./source-input";
 import { tableNameSchema } from "./table-name";
 import { containsUnknown } from "./unknown-value";
 
 export const shape = {
-  source: sourceSchema,
+  source: sourceInputSchema,
   tables: z
     .array(tableNameSchema)
     .min(1, { error: "at least one table is needed" })

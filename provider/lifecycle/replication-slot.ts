@@ -1,7 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { z } from "zod";
-import { type SourceConfig, sourceSchema } from "../../runtime/config";
+import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { findSlotShortage, isInRecovery, readDatabaseOid, readSourceFacts } from "../postgres/preflight";
@@ -23,10 +23,11 @@ import {
   slotNameSchema,
 } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
+import { sourceInputSchema } from "./source-input";
 import { containsUnknown } from "./unknown-value";
 
 export const shape = {
-  source: sourceSchema,
+  source: sourceInputSchema,
   publicationName: identifierSchema,
   pipelineId: pipelineIdSchema,
   slotName: slotNameSchema.optional(),

@@ -1,6 +1,5 @@
-import { resolve } from "node:path";
 import { z } from "zod";
-import { runtimeConfigSchema, type SourceConfig } from "../../runtime/config";
+import { runtimeConfigSchema } from "../../runtime/config";
 import { describeError, SluiceError } from "../../runtime/errors";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "../deploy/deployment";
 import type { CheckFailure, Properties } from "./lifecycle";
@@ -129,18 +128,4 @@ export async function undone(error: unknown, remove: () => Promise<void>): Promi
 
 function internal(error: unknown): SluiceError {
   return new SluiceError("internal", describeError(error));
-}
-
-/** Paths in it hold wherever the process runs. */
-export function portableSource(source: SourceConfig): SourceConfig {
-  const { password, sslRootCertFile } = source;
-  return {
-    ...source,
-    ...(password !== undefined && "file" in password ? { password: { file: resolve(password.file) } } : {}),
-    ...(sslRootCertFile === undefined ? {} : { sslRootCertFile: resolve(sslRootCertFile) }),
-  };
-}
-
-export function secretVariables(source: SourceConfig): string[] {
-  return source.password !== undefined && "env" in source.password ? [source.password.env] : [];
 }

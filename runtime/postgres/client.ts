@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { Client, type ClientConfig } from "pg";
 import type { SourceConfig } from "../config";
@@ -7,6 +6,7 @@ import { resolveSecret } from "../secret-reference";
 import { pinnedSessionSettings, pinSession, sessionOptions } from "./session-settings";
 import { sqlStateOf, toSourceError, withConnectionState } from "./source-error";
 import { SourceSocket } from "./source-socket";
+import { TlsSocket, tlsOptions } from "./tls";
 
 export { toSourceError } from "./source-error";
 
@@ -29,7 +29,7 @@ export interface ConnectOptions {
 
 /** Settings for `pg`, with the password resolved: keep the result in memory only (secret). */
 export function clientConfig(source: SourceConfig, options: ConnectOptions = {}): ClientConfig {
-  const ssl = tls(source);
+  const ssl = tlsOptions(source);
   return {
     host: source.host,
     port: source.port,
@@ -38,27 +38,13 @@ export function clientConfig(source: SourceConfig, options: ConnectOptions = {})
     password: source.password === undefined ? undefined : resolveSecret(source.password, "password of the source"),
     ssl,
     // Under TLS data comes from the decryption, in memory of its own.
-    stream: ssl === false ? () => new SourceSocket() : undefined,
+    stream: () => (ssl === false ? new SourceSocket() : new TlsSocket()),
     application_name: options.applicationName ?? "sluice",
     connectionTimeoutMillis: source.connectTimeoutMs,
     statement_timeout: options.statementTimeoutMs ?? 0,
     keepAlive: true,
     options: sessionOptions(),
   };
-}
-
-function tls(source: SourceConfig): ClientConfig["ssl"] {
-  switch (source.sslMode) {
-    case "disable":
-      return false;
-    case "require":
-      return { rejectUnauthorized: false };
-    case "verify-full":
-      return {
-        rejectUnauthorized: true,
-        ca: source.sslRootCertFile === undefined ? undefined : readFileSync(source.sslRootCertFile, "utf8"),
-      };
-  }
 }
 
 /** The state of a client's socket; a session that the server has ended is gone before its socket is. */

@@ -1,11 +1,8 @@
 import { type ErrorKind, SluiceError } from "../errors";
+import { defaultSslMode, type SourceConfig } from "../source-config";
+import { tlsRefusedCode } from "./tls";
 
-interface Target {
-  host: string;
-  port: number;
-  database: string;
-  user: string;
-}
+type Target = Pick<SourceConfig, "host" | "port" | "database" | "user"> & Partial<SourceConfig>;
 
 /**
  * What a PostgreSQL or socket error means, by SQLSTATE (PostgreSQL documentation, appendix A) or the system's error
@@ -59,10 +56,19 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
   const host = source === undefined ? "the server" : `${source.host}:${source.port}`;
   switch (code) {
     case "28P01":
-    case "28000":
       return {
         kind: "authentication",
         remedy: "Check user and password, and that pg_hba.conf admits this host, user and database.",
+      };
+    case "28000":
+      return {
+        kind: "authentication",
+        remedy: `Check that pg_hba.conf admits this host, user and database${byTls(source)}.`,
+      };
+    case tlsRefusedCode:
+      return {
+        kind: "tls",
+        remedy: `Run ALTER SYSTEM SET ssl = on, with a certificate, and SELECT pg_reload_conf(); or, where nobody can listen to or change what goes to ${host}, set sslMode: "disable".`,
       };
     case "3D000":
       return { kind: "missing-object", remedy: "Create the database, or correct its name." };
@@ -122,6 +128,57 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
     case "08P01":
       return { kind: "unreachable" };
     default:
-      return { kind: "internal" };
+      return (code === undefined ? undefined : tlsMeaning(code, host)) ?? { kind: "internal" };
   }
+}
+
+/** What else pg_hba.conf may ask for: TLS (hostssl), a client certificate (cert, clientcert). */
+function byTls(source: Target | undefined): string {
+  if (source === undefined) return "";
+  const mode = source.sslMode ?? defaultSslMode(source);
+  if (mode === "disable") return '; where it asks for TLS, set sslMode: "verify-full"';
+  if (source.sslKey === undefined) return "; where it asks for a client certificate, give sslCertFile and sslKey";
+  return "; the client certificate is to be signed by an authority in the server's ssl_ca_file, with the user as its common name";
+}
+
+/** Node's and OpenSSL's codes of TLS (Node documentation, "TLS: X509 certificate error codes"). */
+function tlsMeaning(code: string, host: string): { kind: ErrorKind; remedy: string } | undefined {
+  switch (code) {
+    case "DEPTH_ZERO_SELF_SIGNED_CERT":
+    case "SELF_SIGNED_CERT_IN_CHAIN":
+    case "UNABLE_TO_VERIFY_LEAF_SIGNATURE":
+    case "UNABLE_TO_GET_ISSUER_CERT":
+    case "UNABLE_TO_GET_ISSUER_CERT_LOCALLY":
+    case "CERT_UNTRUSTED":
+    case "INVALID_CA":
+    case "CERT_SIGNATURE_FAILURE":
+      return {
+        kind: "tls",
+        remedy: `Give the authority that has signed the certificate of ${host} (a self-signed one: itself): sslRootCertFile: "/path/to/ca.pem", or sslRootCert with the PEM text. Where nobody can change what goes there, sslMode: "require" encrypts without a check.`,
+      };
+    case "CERT_HAS_EXPIRED":
+    case "CERT_NOT_YET_VALID":
+      return {
+        kind: "tls",
+        remedy: `Renew the certificate of ${host} or of its authority, then SELECT pg_reload_conf(); else correct the clock of this machine.`,
+      };
+    case "ERR_TLS_CERT_ALTNAME_INVALID":
+      return {
+        kind: "tls",
+        remedy: `Use a host name that the certificate has, or name it by sslServerName; a certificate for ${host} has it as a subject alternative name.`,
+      };
+  }
+  if (/^ERR_SSL_.*ALERT/.test(code)) {
+    return {
+      kind: "tls",
+      remedy: `${host} refuses the client's certificate: sslCert and sslKey are to be valid, and signed by an authority in the server's ssl_ca_file.`,
+    };
+  }
+  if (/^ERR_(SSL|TLS|OSSL|CRYPTO)_/.test(code) || /^(CERT|CRL|UNABLE_TO)_/.test(code)) {
+    return {
+      kind: "tls",
+      remedy: "Check the certificates of both sides; sslKey is a PEM key without a passphrase that belongs to sslCert.",
+    };
+  }
+  return undefined;
 }

@@ -42,6 +42,7 @@ function spec(conduct: StubConduct, more: { port?: number; startTimeoutMs?: numb
       destination: { kind: "local", path: join(folder, "lake") },
     },
     secretVariables: ["SLUICE_TEST_SECRET"],
+    secretFiles: {},
     startTimeoutMs: more.startTimeoutMs ?? 20_000,
     stopTimeoutMs: 3_000,
   };

@@ -1,10 +1,11 @@
-// Contract: check tells, read-only, all that stands against replicating from a source, each with its remedy, and takes a
-// password as a reference only; read finds settings that were changed; update refuses to go over to another database
+// Contract: check tells, read-only, all that stands against replicating from a source, each with its remedy; a
+// password that is a value is in nothing that has another name than its input; read finds settings that were changed; update refuses to go over to another database
 // unnoticed.
 // Invariant 6: no secret leaves the place it was given to.
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { dispatch } from "../../../provider/handlers";
 import { checkConnection, connection, diffConnection } from "../../../provider/lifecycle/connection";
-import type { Properties } from "../../../provider/lifecycle/lifecycle";
+import type { CheckResult, Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 import { findProblems, type SourceFacts } from "../../../provider/postgres/preflight";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
@@ -93,11 +94,27 @@ describe("check", () => {
     expect(inputs.source).toEqual({ ...server.source(), sslMode: "disable", connectTimeoutMs: 10_000 });
   });
 
-  it("takes a password as a reference only, and never repeats it", async () => {
-    const failures = await failuresOf({ password: "canary-5511" });
+  it("takes a password as a value too, and never repeats it", async () => {
+    const given = { ...server.source(), password: server.password } as unknown as Properties;
+    const { inputs, failures } = await connection.check({}, given);
+    expect(failures).toEqual([]);
+    expect(inputs.source).not.toHaveProperty("password");
+    expect(JSON.stringify({ ...inputs, password: undefined })).not.toContain(server.password);
+    const { outs } = await connection.create(inputs);
+    expect(JSON.stringify({ ...outs, password: undefined })).not.toContain(server.password);
+
+    const wrong = { ...given, password: "canary-5511" };
+    const result = (await dispatch("Connection", "check", [{}, wrong])) as CheckResult;
     // At no property: the CLI would print its value.
-    expect(failures).toEqual([{ property: "", reason: expect.stringMatching(/^password: .* never as a value/) }]);
-    expect(JSON.stringify(failures)).not.toContain("canary-5511");
+    expect(result.failures).toEqual([
+      { property: "", reason: expect.stringMatching(/^password: .*authentication failed[\s\S]*remedy/) },
+    ]);
+    expect(JSON.stringify(result.failures)).not.toContain("canary-5511");
+    const { failures: unfit } = (await dispatch("Publication", "check", [
+      {},
+      { source: { ...wrong, sslKey: 5511 }, tables: ["public.a"], preflight: "up" },
+    ])) as CheckResult;
+    expect(unfit).toEqual([{ property: "", reason: expect.stringMatching(/^source\.sslKey: a secret is/) }]);
   });
 
   it.each<[string, () => Properties, string, RegExp]>([

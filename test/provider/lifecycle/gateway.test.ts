@@ -100,7 +100,7 @@ describe("check", () => {
 
   it("refuses what has another shape, with the input's path", async () => {
     const failures = await failuresOf({
-      source: { host: "db", database: "shop", user: "sluice", password: "canary-77" },
+      source: { host: "db", database: "shop", user: "sluice", password: { value: "canary-77" } },
       stateDir: "relative",
       httpPort: 70_000,
       batch: { rowsMax: 0 },
