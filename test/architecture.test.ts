@@ -10,6 +10,7 @@ const contracts = [
   "config",
   "status",
   "secret-reference",
+  "source-config",
   "version",
   "usage",
   "failpoint",

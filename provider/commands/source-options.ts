@@ -62,7 +62,12 @@ function environmentPassword(): SecretReference | undefined {
 }
 
 /** libpq's names of TLS parameters (PostgreSQL documentation, section 32.1.2), and ours. */
-const parameters: Record<string, string> = { sslmode: "sslMode", sslrootcert: "sslRootCertFile" };
+const parameters: Record<string, string> = {
+  sslmode: "sslMode",
+  sslrootcert: "sslRootCertFile",
+  sslcert: "sslCertFile",
+  sslkey: "sslKey",
+};
 
 function parseSourceUrl(command: string, text: string): Record<string, unknown> {
   let url: URL;
@@ -84,13 +89,12 @@ function parseSourceUrl(command: string, text: string): Record<string, unknown> 
   }
   const unknown = names.find((name) => !(name in parameters));
   if (unknown !== undefined) {
-    throw wrong(
-      command,
-      "--from has a parameter that isn't known",
-      `Use ${Object.keys(parameters).join(" and ")} only.`,
-    );
+    throw wrong(command, "--from has a parameter that isn't known", `Use ${Object.keys(parameters).join(", ")} only.`);
   }
-  const settings = names.map((name) => [parameters[name], url.searchParams.get(name)]);
+  const settings = names.map((name) => {
+    const value = url.searchParams.get(name);
+    return [parameters[name], name === "sslkey" ? { file: value } : value];
+  });
   try {
     return {
       host: decodeURIComponent(url.hostname.replace(/^\[(.*)\]$/, "$1")),
