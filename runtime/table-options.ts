@@ -55,7 +55,8 @@ export const tableOptionsShape = {
   changeDataFeed: z.boolean().default(false),
   /**
    * What a change does that rows of before can't follow: default `refuse`, a failure of the preview. With `refresh` the
-   * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds.
+   * table is kept as it is until its new snapshot (`sluice resync`), which replaces all that it holds; so does one whose
+   * columns have types that don't hold the values of before, as they were changed at the source.
    */
   onChange: z.enum(["refuse", "refresh"]).default("refuse"),
 };

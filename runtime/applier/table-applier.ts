@@ -268,6 +268,7 @@ export class TableApplier {
       target: (schemaId) => this.state.targets.target(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),
       lost: this.state.lost,
+      loseHistory: (error) => this.damage.acceptTypeChange(error),
     };
   }
 

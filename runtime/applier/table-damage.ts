@@ -1,5 +1,6 @@
 import type { PlanState } from "../destination/apply-plan";
 import { checkFile, type FileDamage, findDamaged, findMissing } from "../destination/damaged-files";
+import type { TypeChangeError } from "../destination/schema-evolution";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { forgetHistoryLoss, historyLossAcceptedAtMs } from "../staging/history-loss";
@@ -14,6 +15,8 @@ const searchMsMax = 30_000;
 export class TableDamage {
   /** no damaged file was found behind the trouble that goes on */
   private isSearchVain = false;
+  /** the next commit takes what was accepted */
+  private hasUsedAcceptance = false;
 
   constructor(private readonly state: TableState) {}
 
@@ -65,14 +68,36 @@ export class TableDamage {
 
   /** A new snapshot is there, but what is damaged has more than it. @throws SluiceError `destination` until it may go */
   async requireAcceptance(what: string, loss: string): Promise<void> {
-    const { known, label, context, tableId } = this.state;
-    const { quarantinedAt } = known;
-    const acceptedAtMs = await historyLossAcceptedAtMs(context.records.store, context.id, tableId);
-    // What was accepted before the damage was known was something else.
-    if (quarantinedAt !== undefined && acceptedAtMs !== null && acceptedAtMs >= Date.parse(quarantinedAt)) return;
+    const { label } = this.state;
+    if (await this.isAccepted()) return;
     throw new SluiceError("destination", `${label}: ${what}; a new snapshot is staged, but doesn't hold its history`, {
       remedy: `Restore what is damaged. Or run ${resync(label)} --accept-history-loss: ${loss}.`,
     });
+  }
+
+  private async isAccepted(): Promise<boolean> {
+    const { known, context, tableId } = this.state;
+    const { quarantinedAt } = known;
+    const acceptedAtMs = await historyLossAcceptedAtMs(context.records.store, context.id, tableId);
+    // What was accepted before the damage was known was something else.
+    return quarantinedAt !== undefined && acceptedAtMs !== null && acceptedAtMs >= Date.parse(quarantinedAt);
+  }
+
+  /**
+   * A new snapshot's types don't hold what the table's history has: it begins anew, by its option or somebody's word.
+   * @throws SluiceError `unsupported` until it may
+   */
+  async acceptTypeChange({ message, change }: TypeChangeError): Promise<void> {
+    const { label, targets, known } = this.state;
+    if (targets.options(known).onChange !== "refresh") {
+      if (!(await this.isAccepted())) {
+        throw new SluiceError("unsupported", message, {
+          remedy: `Run ${resync(label)} --accept-history-loss, or give the table onChange: "refresh": it begins anew with the rows of now, and its history is lost. Until then it stays as it is.`,
+        });
+      }
+      this.hasUsedAcceptance = true;
+    }
+    log("warning", "history-lost", { table: label, reason: change });
   }
 
   async forgetAcceptance(): Promise<void> {
@@ -83,7 +108,8 @@ export class TableDamage {
   /** The table is whole: after a batch that healed it, too. */
   async forget(): Promise<void> {
     const { state } = this;
-    if (state.lost.size > 0) await this.forgetAcceptance();
+    if (state.lost.size > 0 || this.hasUsedAcceptance) await this.forgetAcceptance();
+    this.hasUsedAcceptance = false;
     const { damagedFile: _whole, ...known } = state.known;
     state.known = known;
     state.lost = new Set();

@@ -2,7 +2,7 @@ import { failpoint } from "../failpoint";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { liveRowsQuery } from "./live-rows";
 import { name, presentColumns } from "./parquet-file";
-import { compareSchemas } from "./schema-evolution";
+import { compareSchemas, type SchemaChange, TypeChangeError } from "./schema-evolution";
 import { type TargetTable, targetColumns } from "./target-table";
 import type { WorkingTable } from "./working-table";
 
@@ -10,7 +10,7 @@ import type { WorkingTable } from "./working-table";
  * Gives the table a schema. Files are written anew only where a type became wider or a new column has a value in rows
  * of before; names, order, keys and dropped columns are metadata alone.
  * @param fillPath Parquet with one row: values of new columns in rows of before
- * @throws SluiceError `unsupported` when a column's new type doesn't hold all values of its old one
+ * @throws TypeChangeError when a column's new type doesn't hold all values of its old one
  */
 export async function followSchema(
   session: DuckDbSession,
@@ -19,7 +19,7 @@ export async function followSchema(
   fillPath: string | null,
 ): Promise<void> {
   const columns = targetColumns(target);
-  const { widened, added } = compareSchemas(working.types, { ...target.schema, columns });
+  const { widened, added } = schemaChange(working, target);
   const values = fillPath === null ? new Map<string, string>() : await fillValues(session, target, added, fillPath);
   working.setTarget(target);
   if (values.size === 0 && widened.length === 0) return;
@@ -28,6 +28,23 @@ export async function followSchema(
     const query = await liveRowsQuery(session, working, [index], columns, values);
     await working.rewrite([index], query, columns);
     failpoint("applier.after-rewritten-file");
+  }
+}
+
+/** @throws TypeChangeError */
+function schemaChange(working: WorkingTable, target: TargetTable): SchemaChange {
+  const { schema, name } = target.source;
+  return compareSchemas(working.types, { ...target.schema, schema, name, columns: targetColumns(target) });
+}
+
+/** Why the table's rows can't have the target's types; null when they can. */
+export function unfollowedChange(working: WorkingTable, target: TargetTable): TypeChangeError | null {
+  try {
+    schemaChange(working, target);
+    return null;
+  } catch (error) {
+    if (error instanceof TypeChangeError) return error;
+    throw error;
   }
 }
 

@@ -1,4 +1,4 @@
-import type { TableSchema } from "../change/table-schema";
+import { type DeltaType, elementTypeOf, type TableSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
 
 /** What rows written under one schema need in order to be read under the next. Pure. */
@@ -9,9 +9,22 @@ export interface SchemaChange {
   added: string[];
 }
 
+/** Values of before can't become values of a column's type of now. */
+export class TypeChangeError extends SluiceError {
+  constructor(
+    label: string,
+    /** of the column: its name, and both types */
+    readonly change: string,
+  ) {
+    super("unsupported", `table ${label}: ${change}, which doesn't hold the values of before`, {
+      remedy: `Take a new snapshot of the table: sluice resync --config FILE --table ${label}`,
+    });
+  }
+}
+
 /**
  * `before`: types by physical name. A dropped column, a renamed one and another key need nothing of the files.
- * @throws SluiceError `unsupported` when a column's new type doesn't hold all values of its old one
+ * @throws TypeChangeError when a column's new type doesn't hold all values of its old one
  */
 export function compareSchemas(before: ReadonlyMap<string, string>, schema: TableSchema): SchemaChange {
   const change: SchemaChange = { widened: [], added: [] };
@@ -20,10 +33,9 @@ export function compareSchemas(before: ReadonlyMap<string, string>, schema: Tabl
     if (old === undefined) change.added.push(physicalName);
     else if (isWidening(old, deltaType)) change.widened.push(physicalName);
     else if (old !== deltaType) {
-      throw new SluiceError(
-        "unsupported",
-        `table ${schema.schema}.${schema.name}: column ${name} changed from ${old} to ${deltaType}`,
-        { remedy: "Take a new snapshot of the table: drop it from the publication, and add it again." },
+      throw new TypeChangeError(
+        `${schema.schema}.${schema.name}`,
+        `column ${name} changed from ${old} to ${deltaType}`,
       );
     }
   }
@@ -33,10 +45,17 @@ export function compareSchemas(before: ReadonlyMap<string, string>, schema: Tabl
 /** Decimal digits before the point that hold every value. */
 const wholeDigits: Record<string, number> = { short: 5, integer: 10, long: 19 };
 const wholeTypes = ["short", "integer", "long"];
+/** Types whose values have one text, which DuckDB writes as PostgreSQL does. */
+const writtenAlike = /^(short|integer|long|decimal\(.*\)|boolean|date|timestamp_ntz)$/;
 
-/** Whether every value of `from` is one of `to`, another type. */
+/** Whether every value of `from` is one of `to`, another type: a wider one, or its text; of arrays element by element. */
 export function isWidening(from: string, to: string): boolean {
   if (from === to) return false;
+  const [element, otherElement] = [from, to].map((type) => elementTypeOf(type as DeltaType));
+  if (element !== null || otherElement !== null) {
+    return element !== null && otherElement !== null && isWidening(element, otherElement);
+  }
+  if (to === "string") return writtenAlike.test(from);
   if (from === "float") return to === "double";
   const target = parseDecimal(to);
   if (wholeTypes.includes(from)) {

@@ -16,7 +16,8 @@ import { applyKeylessChanges } from "./keyless-changes";
 import { liveRowsQuery } from "./live-rows";
 import { name } from "./parquet-file";
 import { applyVersions } from "./scd2-changes";
-import { followSchema } from "./schema-apply";
+import { followSchema, unfollowedChange } from "./schema-apply";
+import type { TypeChangeError } from "./schema-evolution";
 import { applySoftDeletes } from "./soft-delete";
 import { stagedChanges } from "./staged-changes";
 import { refreshTable, truncateTable } from "./table-refresh";
@@ -40,6 +41,8 @@ export interface ApplyContext {
   stagedPath: (file: StagedFile) => Promise<string>;
   /** files of the table, as its log names them, that are damaged: their rows go */
   lost: ReadonlySet<string>;
+  /** Resolves when the table may lose what it held before a snapshot, whose types don't hold it; else rejects. */
+  loseHistory: (error: TypeChangeError) => Promise<void>;
 }
 
 /**
@@ -177,17 +180,16 @@ async function replaceContent(
   context: ApplyContext,
 ): Promise<void> {
   const target = await context.target(step.schemaId);
-  const goesOn =
-    working.stored !== null && compareOptions(working.stored.options, target.stored.options).kind !== "refresh";
+  const keepsRows = target.mode !== "scd1" && (await canGoOn(working, target, context));
   const staged: { file: StagedFile; path: string }[] = [];
   for (const file of step.files) if (file.rows > 0) staged.push({ file, path: await context.stagedPath(file) });
   const paths = staged.map(({ path }) => path);
-  if (target.mode !== "scd1" && goesOn) await followSchema(context.session, working, target, null);
+  if (keepsRows) await followSchema(context.session, working, target, null);
   else {
     working.clear();
     working.setTarget(target);
   }
-  if ((target.mode !== "scd1" && goesOn) || target.mode === "append" || target.mode === "scd2") {
+  if (keepsRows || target.mode === "append" || target.mode === "scd2") {
     return refreshTable(context.session, working, target, paths, step.point);
   }
   if (!target.isWhole) {
@@ -200,6 +202,16 @@ async function replaceContent(
     const joined = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
     await working.join(path, joined, file.rows, file.bytes);
   }
+}
+
+/** Whether the rows of before can be rows of the target. @throws SluiceError when they can't, and mustn't be lost */
+async function canGoOn(working: WorkingTable, target: TargetTable, context: ApplyContext): Promise<boolean> {
+  const { stored } = working;
+  if (stored === null || compareOptions(stored.options, target.stored.options).kind === "refresh") return false;
+  const change = unfollowedChange(working, target);
+  if (change === null) return true;
+  await context.loseHistory(change);
+  return false;
 }
 
 /**

@@ -3,7 +3,7 @@ import type { ObjectStore } from "./object-store";
 
 /**
  * `requests/history-loss/<applier>/<oid>.json`: somebody accepts that a table that is damaged now loses what its history
- * has in what is damaged. It stays until that is done, and is void for later damage.
+ * has in what is damaged, or that one whose types have changed loses its history. It stays until that is done, and is void for later damage.
  */
 const acceptanceSchema = z.strictObject({
   version: z.literal(1),

@@ -1,4 +1,4 @@
-// Contract: only columns whose type holds every value of the old one are widened; all else is refused with the remedy.
+// Contract: only columns whose type holds every value of the old one, or its text, are widened; all else is refused with the remedy.
 import { describe, expect, it } from "vitest";
 import { compareSchemas, isWidening } from "../../../runtime/destination/schema-evolution";
 import { tableSchema } from "../applier/staged-log";
@@ -14,6 +14,10 @@ describe("isWidening", () => {
     ["short", "decimal(5,0)"],
     ["integer", "decimal(12,2)"],
     ["long", "decimal(38,18)"],
+    ["integer", "string"],
+    ["decimal(38,18)", "string"],
+    ["array<integer>", "array<long>"],
+    ["array<date>", "array<string>"],
   ])("%s to %s holds every value", (from, to) => expect(isWidening(from, to)).toBe(true));
 
   it.each([
@@ -21,7 +25,12 @@ describe("isWidening", () => {
     ["long", "integer"],
     ["double", "float"],
     ["integer", "double"],
-    ["integer", "string"],
+    ["string", "integer"],
+    ["double", "string"],
+    ["binary", "string"],
+    ["array<integer>", "string"],
+    ["string", "array<string>"],
+    ["array<long>", "array<integer>"],
     ["decimal(10,2)", "decimal(11,4)"],
     ["decimal(10,2)", "decimal(10,1)"],
     ["integer", "decimal(11,2)"],
