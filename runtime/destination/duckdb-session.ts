@@ -62,9 +62,12 @@ export class DuckDbSession extends DuckDbQueries {
       autoload_known_extensions: "false",
     });
     const [connection, beside] = [await instance.connect(), await instance.connect()];
-    // Settings of extensions can't be given above. Files are immutable, so their footers are read once.
+    // Settings of extensions can't be given above. Files are immutable, so their footers are read once; the system's cache
+    // has the rest: one in this process would grow with every staged file, each of which is read once.
     for (const each of [connection, beside]) {
-      await each.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true");
+      await each.run(
+        "SET TimeZone = 'UTC'; SET parquet_metadata_cache = true; SET enable_external_file_cache = false",
+      );
     }
     return new DuckDbSession(instance, connection, new DuckDbQueries(beside), options.temporaryPath);
   }
