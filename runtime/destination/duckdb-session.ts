@@ -65,9 +65,7 @@ export class DuckDbSession extends DuckDbQueries {
     // Settings of extensions can't be given above. Files are immutable, so their footers are read once; the system's cache
     // has the rest: one in this process would grow with every staged file, each of which is read once.
     for (const each of [connection, beside]) {
-      await each.run(
-        "SET TimeZone = 'UTC'; SET parquet_metadata_cache = true; SET enable_external_file_cache = false",
-      );
+      await each.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true; SET enable_external_file_cache = false");
     }
     return new DuckDbSession(instance, connection, new DuckDbQueries(beside), options.temporaryPath);
   }
