@@ -1,9 +1,26 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
+import type { Flavour } from "./postgres/flavour";
+import type { UncappedSlotWal } from "./postgres/preflight";
 import { guardedSecrets, type Inputs, type Preflight, type Source } from "./source";
 
 export interface ConnectionArgs extends Inputs<Source> {
+  /**
+   * Who runs the server: `vanilla` (PostgreSQL of your own), `rds`, `aurora`, `azure` (flexible server), `cloudsql`,
+   * `alloydb`. Default: what its roles and settings tell. It decides which privilege replicates, and what a remedy says.
+   */
+  flavour?: pulumi.Input<Flavour>;
+  /**
+   * A server with `max_slot_wal_keep_size = -1`, whose disk an abandoned slot can fill: `warn` (the default), `error` at
+   * preview and update, `ignore`.
+   */
+  uncappedSlotWal?: pulumi.Input<UncappedSlotWal>;
+  /**
+   * Transactions that have been open for longer, in milliseconds, are warned of before a slot is created, which waits for
+   * their end; default 30,000.
+   */
+  longTransactionMs?: pulumi.Input<number>;
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
 }

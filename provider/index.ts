@@ -18,6 +18,8 @@ export {
   type TriggerArgs,
 } from "./ingestion-pipeline";
 export type { ChangeCost, Copies } from "./lifecycle/change-cost";
+export type { Flavour } from "./postgres/flavour";
+export type { UncappedSlotWal } from "./postgres/preflight";
 export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
 export { Publication, type PublicationArgs } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { Connection } from "./connection";
+import { Connection, type ConnectionArgs } from "./connection";
 import {
   type BatchArgs,
   Gateway,
@@ -47,6 +47,8 @@ export interface PostgresIngestionArgs {
   failover?: pulumi.Input<boolean>;
   /** When source and machine are looked at; default `preview`. */
   preflight?: pulumi.Input<Preflight>;
+  /** What the preflight of the source goes by. */
+  connection?: Pick<ConnectionArgs, "flavour" | "uncappedSlotWal" | "longTransactionMs">;
   /** Settings of the gateway: each restarts it in place, but `stagingPath`, which replaces it. */
   gateway?: {
     httpPort?: pulumi.Input<number>;
@@ -110,6 +112,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
       sslKey: setting("sslKey"),
       connectTimeoutMs: setting("connectTimeoutMs"),
       preflight,
+      ...args.connection,
     };
     const primary = { host: setting("host"), port: setting("port"), failoverHosts: setting("failoverHosts") };
     this.connection = new Connection(name, { ...shared, ...primary, standby: setting("standby") }, child);

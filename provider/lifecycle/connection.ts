@@ -1,19 +1,26 @@
+import type { Client } from "pg";
 import { z } from "zod";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { sourceProblems } from "../../runtime/source-config";
 import { withAdmin, withCheck } from "../postgres/admin-session";
-import { type Finding, findProblems, readSourceFacts, readSystemIdentifier } from "../postgres/preflight";
+import { flavours } from "../postgres/flavour";
+import { findLongTransactions, readOpenTransactions } from "../postgres/open-transactions";
+import { type Finding, findProblems, readSystemIdentifier } from "../postgres/preflight";
+import { readSourceFacts } from "../postgres/source-facts";
 import { tellCost } from "./change-cost";
 import { changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { checkInputs, ownSource, sourceFailure } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { sourceInputShape, sslModeOf, withoutPlainSecrets } from "./source-input";
-import { containsUnknown } from "./unknown-value";
+import { containsUnknown, isUnknown } from "./unknown-value";
 
 export const shape = {
   ...sourceInputShape,
+  flavour: z.enum(flavours).optional(),
+  uncappedSlotWal: z.enum(["warn", "error", "ignore"]).optional(),
+  longTransactionMs: z.int().min(0).max(86_400_000).optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
@@ -40,6 +47,9 @@ export const connectionEffects: Effects = {
   ...Object.fromEntries(sourceKeys.map((key) => [key, "inPlace"] as const)),
   database: "newSlot",
   connectTimeoutMs: "none",
+  flavour: "none",
+  uncappedSlotWal: "none",
+  longTransactionMs: "none",
   preflight: "none",
 };
 
@@ -48,20 +58,40 @@ export function diffConnection(olds: Properties, news: Properties): DiffResult {
   return withDrift(compare(connectionEffects, olds, news), olds);
 }
 
-async function inspect(source: SourceConfig, needsSlot: boolean, check: boolean) {
-  const options = { needsSlot, allowStandby: source.standby === "allow" };
-  const session = check ? withCheck : withAdmin;
-  return session(source, "preflight of the source", async (client) => {
-    const facts = await readSourceFacts(client);
-    return { facts, systemIdentifier: await readSystemIdentifier(client), findings: findProblems(facts, options) };
-  });
+const policyKeys = ["flavour", "uncappedSlotWal", "longTransactionMs"] as const;
+type Policy = z.infer<z.ZodObject<Pick<typeof shape, (typeof policyKeys)[number]>>>;
+
+const longTransactionMsDefault = 30_000;
+
+async function inspect(inputs: Properties, needsSlot: boolean, check: boolean) {
+  const source = sourceOf(inputs);
+  const policy: Policy = Object.fromEntries(
+    policyKeys.map((key) => [key, isUnknown(inputs[key]) ? undefined : inputs[key]]),
+  );
+  const { flavour, uncappedSlotWal, longTransactionMs } = policy;
+  const options = { needsSlot, allowStandby: source.standby === "allow", uncappedSlotWal };
+  const doing = "preflight of the source";
+  const work = async (client: Client, at: (what: string) => void) => {
+    at("reading settings and privileges");
+    const facts = await readSourceFacts(client, flavour);
+    const systemIdentifier = await readSystemIdentifier(client);
+    const findings = findProblems(facts, options);
+    // On a standby a slot waits for the primary's.
+    if (needsSlot && !facts.inRecovery) {
+      at("looking for open transactions");
+      const ageMsMin = longTransactionMs ?? longTransactionMsDefault;
+      findings.push(...findLongTransactions(await readOpenTransactions(client), { ageMsMin, user: facts.user }));
+    }
+    return { facts, systemIdentifier, findings };
+  };
+  return check ? withCheck(source, doing, work) : withAdmin(source, doing, (client) => work(client, () => {}));
 }
 
 const errorsOf = (findings: Finding[]) => findings.filter((finding) => finding.severity === "error");
 const describe = (finding: Finding) => `${finding.message}\n  remedy: ${finding.remedy}`;
 
 async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properties> {
-  const { facts, systemIdentifier, findings } = await inspect(sourceOf(inputs), needsSlot, false);
+  const { facts, systemIdentifier, findings } = await inspect(inputs, needsSlot, false);
   const errors = errorsOf(findings);
   if (errors.length > 0) {
     throw new SluiceError("source-setting", `the source can't be replicated: ${errors.map(describe).join("\n")}`);
@@ -72,7 +102,10 @@ async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properti
     databaseOid: facts.databaseOid,
     // empty where our role may not read it
     systemIdentifier: systemIdentifier ?? "",
-    findings: findings.map((finding) => `${finding.severity}: ${finding.message}; ${finding.remedy}`),
+    // Notes are of the moment.
+    findings: findings
+      .filter(({ severity }) => severity !== "note")
+      .map((finding) => `${finding.severity}: ${finding.message}; ${finding.remedy}`),
     drift: [],
   };
 }
@@ -93,12 +126,17 @@ export const connection: Lifecycle = {
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
     try {
       const needsSlot = !existing && !isOwn("server", server);
-      const { findings } = await inspect(source, needsSlot, true);
+      const { findings } = await inspect(inputs, needsSlot, true);
       for (const finding of findings) {
         if (finding.severity === "error") failures.push({ property: finding.property, reason: describe(finding) });
-        else printOnce(`warning: ${server}: ${finding.message}. ${finding.remedy}`);
+        else printOnce(`${finding.severity}: ${server}: ${finding.message}. ${finding.remedy}`);
       }
     } catch (error) {
+      if (error instanceof SluiceError && error.kind === "timeout") {
+        // It answers, only late: an update has more time.
+        printOnce(`warning: ${server}: ${error.message}. ${error.remedy ?? ""}`);
+        return result;
+      }
       failures.push(sourceFailure(error, ownSource));
     }
     return result;
@@ -114,7 +152,7 @@ export const connection: Lifecycle = {
   async read(id, props) {
     const source = sourceOf(props);
     try {
-      const { facts, systemIdentifier, findings } = await inspect(source, false, false);
+      const { facts, systemIdentifier, findings } = await inspect(props, false, false);
       const drift = errorsOf(findings).map(describe);
       if ((systemIdentifier ?? "") !== props.systemIdentifier || facts.databaseOid !== props.databaseOid) {
         drift.push(otherServer(source).describe());

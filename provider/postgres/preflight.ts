@@ -2,39 +2,22 @@ import type { Client } from "pg";
 import { SluiceError } from "../../runtime/errors";
 import { encodingProblem } from "../../runtime/postgres/encoding";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
+import {
+  asAdministrator,
+  type Flavour,
+  flavourNames,
+  logicalRemedy,
+  replicatesByMembership,
+  replicationGrant,
+  settingRemedy,
+} from "./flavour";
+import type { SourceFacts } from "./source-facts";
 
-/** What a source says of itself and of our role; one read-only query. */
-export interface SourceFacts {
-  /** `server_version_num`, as 180004 */
-  versionNumber: number;
-  /** `server_version`, as `18.4` */
-  version: string;
-  database: string;
-  /** server_encoding */
-  encoding: string;
-  databaseOid: number;
-  user: string;
-  walLevel: string;
-  slotsMax: number;
-  slotsUsed: number;
-  walSendersMax: number;
-  walSendersUsed: number;
-  inRecovery: boolean;
-  /** of a standby: whether the primary's vacuum spares what is read on it */
-  hotStandbyFeedback: boolean;
-  /** of a standby: the physical slot through which it streams; empty without one */
-  primarySlotName: string;
-  /** MB; -1 is no limit; null before PostgreSQL 13 */
-  slotWalKeepMegabytes: number | null;
-  superuser: boolean;
-  replication: boolean;
-  /** member of RDS's `rds_replication` */
-  rdsReplication: boolean;
-  createOnDatabase: boolean;
-}
+/** What is made of a server that keeps WAL for an abandoned slot without limit. */
+export type UncappedSlotWal = "warn" | "error" | "ignore";
 
 export interface Finding {
-  severity: "error" | "warning";
+  severity: "error" | "warning" | "note";
   /** input that it is reported at */
   property: "host" | "user" | "database";
   message: string;
@@ -46,6 +29,8 @@ export interface FindingOptions {
   needsSlot: boolean;
   /** a server in recovery is read from */
   allowStandby: boolean;
+  /** default `warn` */
+  uncappedSlotWal?: UncappedSlotWal;
 }
 
 /** Pure: what stands against replicating from such a source, worst first. */
@@ -61,19 +46,12 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
   const encoding = encodingProblem(facts.encoding);
   if (encoding !== null) error("database", encoding.message, encoding.remedy);
   if (facts.walLevel !== "logical") {
-    error(
-      "host",
-      `wal_level is ${facts.walLevel}, not logical`,
-      "Run ALTER SYSTEM SET wal_level = 'logical' and restart PostgreSQL (RDS and Aurora: set rds.logical_replication = 1 in the parameter group; Cloud SQL: the flag cloudsql.logical_decoding; Azure: wal_level in the server parameters).",
-    );
+    error("host", `wal_level is ${facts.walLevel}, not logical`, logicalRemedy(facts.flavour, facts.logicalSwitchedOn));
   }
   if (facts.inRecovery) findings.push(...findStandbyProblems(facts, options.allowStandby));
-  if (!facts.superuser && !facts.replication && !facts.rdsReplication) {
-    error(
-      "user",
-      `role ${user} may not replicate`,
-      `Run ALTER ROLE ${user} WITH REPLICATION (RDS and Aurora: GRANT rds_replication TO ${user}).`,
-    );
+  if (!mayReplicate(facts)) {
+    const grant = replicationGrant(facts.flavour, facts.user);
+    error("user", `role ${user} may not replicate`, `Run ${grant} ${asAdministrator(facts.flavour)}.`);
   }
   // On a standby nothing is published.
   if (!facts.createOnDatabase && !facts.inRecovery) {
@@ -84,16 +62,31 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
     );
   }
   if (options.needsSlot) findings.push(...findSlotShortage(facts));
-  if (facts.slotWalKeepMegabytes === -1) {
+  const policy = options.uncappedSlotWal ?? "warn";
+  if (facts.slotWalKeepMegabytes === -1 && policy !== "ignore") {
     findings.push({
-      severity: "warning",
+      severity: policy === "error" ? "error" : "warning",
       property: "host",
       message: "max_slot_wal_keep_size is -1: a slot that nobody reads can fill the disk",
-      remedy:
-        "Run ALTER SYSTEM SET max_slot_wal_keep_size = '50GB' (or what the disk can spare); SELECT pg_reload_conf().",
+      remedy: slotWalRemedy(facts.flavour),
     });
   }
-  return findings;
+  return findings.sort((a, b) => severities.indexOf(a.severity) - severities.indexOf(b.severity));
+}
+
+const severities: readonly Finding["severity"][] = ["error", "warning", "note"];
+
+function mayReplicate({ flavour, superuser, replication, rdsReplication }: SourceFacts): boolean {
+  return superuser || replication || (replicatesByMembership(flavour) && rdsReplication);
+}
+
+function slotWalRemedy(flavour: Flavour): string {
+  if (flavour === "azure") {
+    return `${flavourNames.azure} lets nobody change it: let the storage grow by itself, watch the gateway's slot alerts, and say uncappedSlotWal: "ignore" here.`;
+  }
+  const setting = { name: "max_slot_wal_keep_size", restart: false, hint: "or what the disk can spare" };
+  // A parameter group and a flag take MB without a unit.
+  return settingRemedy(flavour, { ...setting, value: flavour === "vanilla" ? "50GB" : "51200" });
 }
 
 /** Pure: what stands against reading from a standby. */
@@ -127,7 +120,7 @@ function findStandbyProblems(facts: SourceFacts, isAllowed: boolean): Finding[] 
       finding(
         "error",
         "hot_standby_feedback is off: the primary's vacuum would remove catalog rows that the slot on the standby needs, and with them the slot",
-        "Run ALTER SYSTEM SET hot_standby_feedback = on; SELECT pg_reload_conf() on the standby.",
+        `On the standby: ${settingRemedy(facts.flavour, { name: "hot_standby_feedback", value: "on", restart: false })}`,
       ),
     ];
   }
@@ -156,74 +149,41 @@ export async function isInRecovery(client: Client): Promise<boolean> {
 
 /** Pure: what stands against one more slot and its consumer. */
 export function findSlotShortage(
-  facts: Pick<SourceFacts, "slotsUsed" | "slotsMax" | "walSendersUsed" | "walSendersMax">,
+  facts: Pick<SourceFacts, "flavour" | "slotsUsed" | "slotsMax" | "walSendersUsed" | "walSendersMax">,
 ): Finding[] {
+  const { flavour, slotsUsed, slotsMax, walSendersUsed, walSendersMax } = facts;
+  const raise = (name: string, max: number) =>
+    settingRemedy(flavour, { name, value: String(max + 10), restart: true }).replace(/^[A-Z]/, (first) =>
+      first.toLowerCase(),
+    );
+  const shortage = (message: string, free: string, name: string, max: number): Finding => ({
+    severity: "error",
+    property: "host",
+    message,
+    remedy: `${free}, or ${raise(name, max)}`,
+  });
   const findings: Finding[] = [];
-  if (facts.slotsUsed >= facts.slotsMax) {
-    findings.push({
-      severity: "error",
-      property: "host",
-      message: `no free replication slot: ${facts.slotsUsed} of max_replication_slots = ${facts.slotsMax} are in use`,
-      remedy:
-        "Drop an unused one (SELECT slot_name, active FROM pg_replication_slots; SELECT pg_drop_replication_slot('…')), or raise max_replication_slots and restart PostgreSQL.",
-    });
+  if (slotsUsed >= slotsMax) {
+    findings.push(
+      shortage(
+        `no free replication slot: ${slotsUsed} of max_replication_slots = ${slotsMax} are in use`,
+        "Drop an unused one (sluice slots lists them; SELECT pg_drop_replication_slot('…'))",
+        "max_replication_slots",
+        slotsMax,
+      ),
+    );
   }
-  if (facts.walSendersUsed >= facts.walSendersMax) {
-    findings.push({
-      severity: "error",
-      property: "host",
-      message: `no free walsender: ${facts.walSendersUsed} of max_wal_senders = ${facts.walSendersMax} are in use`,
-      remedy:
-        "Stop an unused consumer (SELECT pid, application_name FROM pg_stat_replication), or raise max_wal_senders and restart PostgreSQL.",
-    });
+  if (walSendersUsed >= walSendersMax) {
+    findings.push(
+      shortage(
+        `no free walsender: ${walSendersUsed} of max_wal_senders = ${walSendersMax} are in use`,
+        "Stop an unused consumer (SELECT pid, application_name FROM pg_stat_replication)",
+        "max_wal_senders",
+        walSendersMax,
+      ),
+    );
   }
   return findings;
-}
-
-export async function readSourceFacts(client: Client): Promise<SourceFacts> {
-  const { rows } = await client.query<Record<string, string | null> & { booleans: boolean[] }>(
-    `SELECT current_setting('server_version_num') AS version_number,
-            current_setting('server_version') AS version,
-            current_database() AS database,
-            current_setting('server_encoding') AS encoding,
-            (SELECT oid::text FROM pg_catalog.pg_database WHERE datname = current_database()) AS database_oid,
-            current_user AS "user",
-            current_setting('wal_level') AS wal_level,
-            current_setting('max_replication_slots') AS slots_max,
-            (SELECT count(*)::text FROM pg_catalog.pg_replication_slots) AS slots_used,
-            current_setting('max_wal_senders') AS wal_senders_max,
-            (SELECT count(*)::text FROM pg_catalog.pg_stat_replication) AS wal_senders_used,
-            (SELECT setting FROM pg_catalog.pg_settings WHERE name = 'max_slot_wal_keep_size') AS slot_wal_keep,
-            current_setting('primary_slot_name') AS primary_slot_name,
-            ARRAY[pg_is_in_recovery(), r.rolsuper, r.rolreplication,
-                  EXISTS (SELECT FROM pg_catalog.pg_roles g
-                           WHERE g.rolname = 'rds_replication' AND pg_has_role(r.oid, g.oid, 'MEMBER')),
-                  has_database_privilege(current_database(), 'CREATE'),
-                  current_setting('hot_standby_feedback')::boolean] AS booleans
-       FROM pg_catalog.pg_roles r WHERE r.rolname = current_user`,
-  );
-  const row = rows[0];
-  return {
-    versionNumber: Number(row.version_number),
-    version: row.version ?? "",
-    database: row.database ?? "",
-    encoding: row.encoding ?? "",
-    databaseOid: Number(row.database_oid),
-    user: row.user ?? "",
-    walLevel: row.wal_level ?? "",
-    slotsMax: Number(row.slots_max),
-    slotsUsed: Number(row.slots_used),
-    walSendersMax: Number(row.wal_senders_max),
-    walSendersUsed: Number(row.wal_senders_used),
-    slotWalKeepMegabytes: row.slot_wal_keep === null ? null : Number(row.slot_wal_keep),
-    inRecovery: row.booleans[0],
-    superuser: row.booleans[1],
-    replication: row.booleans[2],
-    rdsReplication: row.booleans[3],
-    createOnDatabase: row.booleans[4],
-    hotStandbyFeedback: row.booleans[5],
-    primarySlotName: row.primary_slot_name ?? "",
-  };
 }
 
 export async function readDatabaseOid(client: Client): Promise<number> {

@@ -7,7 +7,6 @@ import { dispatch } from "../../../provider/handlers";
 import { checkConnection, connection, diffConnection } from "../../../provider/lifecycle/connection";
 import type { CheckResult, Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
-import { findProblems, type SourceFacts } from "../../../provider/postgres/preflight";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 let server: TestPostgres;
@@ -22,70 +21,6 @@ afterAll(async () => {
 
 const failuresOf = async (more: Properties, olds: Properties = {}) =>
   (await connection.check(olds, { ...server.source(), ...more })).failures;
-
-describe("findProblems", () => {
-  const sound: SourceFacts = {
-    versionNumber: 180_000,
-    version: "18.0",
-    database: "shop",
-    encoding: "UTF8",
-    databaseOid: 5,
-    user: "sluice",
-    walLevel: "logical",
-    slotsMax: 2,
-    slotsUsed: 1,
-    walSendersMax: 2,
-    walSendersUsed: 1,
-    inRecovery: false,
-    slotWalKeepMegabytes: 1_000,
-    superuser: false,
-    replication: true,
-    rdsReplication: false,
-    createOnDatabase: true,
-    hotStandbyFeedback: false,
-    primarySlotName: "",
-  };
-  const standby = { inRecovery: true, hotStandbyFeedback: true, primarySlotName: "s", createOnDatabase: false };
-  const problems = (facts: Partial<SourceFacts>, options = { needsSlot: true, allowStandby: false }) =>
-    findProblems({ ...sound, ...facts }, options).map(({ severity, property, message }) => [
-      severity,
-      property,
-      message,
-    ]);
-
-  it("finds none in a sound source", () => {
-    expect(problems({})).toEqual([]);
-    expect(problems({ replication: false, rdsReplication: true })).toEqual([]);
-    expect(problems({ replication: false, superuser: true })).toEqual([]);
-  });
-
-  it.each<[Partial<SourceFacts>, string, string, RegExp]>([
-    [{ versionNumber: 130_010, version: "13.10" }, "error", "host", /13\.10 is too old/],
-    [{ walLevel: "replica" }, "error", "host", /wal_level is replica/],
-    [{ inRecovery: true }, "error", "host", /standby/],
-    [{ replication: false }, "error", "user", /may not replicate/],
-    [{ createOnDatabase: false }, "error", "user", /may not create publications/],
-    [{ slotsUsed: 2 }, "error", "host", /no free replication slot: 2 of max_replication_slots = 2/],
-    [{ walSendersUsed: 2 }, "error", "host", /no free walsender/],
-    [{ slotWalKeepMegabytes: -1 }, "warning", "host", /can fill the disk/],
-  ])("finds %j", (facts, severity, property, message) => {
-    expect(problems(facts)).toEqual([[severity, property, expect.stringMatching(message)]]);
-  });
-
-  it("asks for no free place when ours exist", () => {
-    expect(problems({ slotsUsed: 2, walSendersUsed: 2 }, { needsSlot: false, allowStandby: false })).toEqual([]);
-  });
-
-  it.each<[Partial<SourceFacts>, string[]]>([
-    [{}, []],
-    [{ hotStandbyFeedback: false }, ["error"]],
-    [{ primarySlotName: "" }, ["warning"]],
-    [{ versionNumber: 150_000 }, ["error"]],
-  ])("of an allowed standby finds, with %j, %j", (facts, severities) => {
-    const found = problems({ ...standby, ...facts }, { needsSlot: true, allowStandby: true });
-    expect(found.map(([severity]) => severity)).toEqual(severities);
-  });
-});
 
 describe("check", () => {
   it("gives the settings as one value, with defaults", async () => {
