@@ -4,9 +4,10 @@ import { runtimeUsage } from "../../runtime/usage";
 import { version } from "../../runtime/version";
 import { codegen } from "./codegen";
 import { type Command, print } from "./command";
+import { costs } from "./costs";
 
 /** Administration of the source; all else is the runtime's. */
-const commands: readonly Command[] = [codegen];
+const commands: readonly Command[] = [codegen, costs];
 
 const usageError = 64;
 /** as the runtime's: a second try changes nothing */
