@@ -21,7 +21,7 @@ export type { ChangeCost, Copies } from "./lifecycle/change-cost";
 export type { Flavour } from "./postgres/flavour";
 export type { UncappedSlotWal } from "./postgres/preflight";
 export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
-export { Publication, type PublicationArgs } from "./publication";
+export { Publication, type PublicationArgs, type PublishedTableArgs, type PublishedTableOutput } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type { Inputs, Preflight, ProcessArgs, SecretReference, Source, Table } from "./source";
 export {

@@ -16,7 +16,7 @@ import {
   type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";
-import { Publication } from "./publication";
+import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
 import type { Inputs, Preflight, Source, Table } from "./source";
 
@@ -29,8 +29,14 @@ export interface PostgresIngestionArgs {
    * slot. See `Source.standby`.
    */
   standby?: pulumi.Input<{ host: string; port?: number }>;
-  /** Tables to carry. One that is added is copied while the others go on; the Delta table of one that leaves stays, or is dropped (`onRemove`). */
-  tables: pulumi.Input<pulumi.Input<Table>[]>;
+  /** Tables to carry, or what of them (`{ table, columns, where, replicaIdentity }`). One that is added is copied while the others go on; the Delta table of one that leaves stays, or is dropped (`onRemove`). */
+  tables?: pulumi.Input<pulumi.Input<Table | PublishedTableArgs>[]>;
+  /** Schemas of which all tables are carried, those to come too. See `PublicationArgs.schemas`. */
+  schemas?: pulumi.Input<pulumi.Input<string>[]>;
+  /** All tables of the database, those to come too. Replaces everything but the connection. See `PublicationArgs`. */
+  allTables?: pulumi.Input<boolean>;
+  /** Further settings of the publication, see `PublicationArgs`. */
+  publication?: Pick<PublicationArgs, "operations" | "viaPartitionRoot" | "generatedColumns" | "adopt" | "onDelete">;
   /** Mode, columns, name or key of tables that aren't copied as they are. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Where the tables are written: `{ kind: "local", path }`, with an absolute path. */
@@ -74,6 +80,20 @@ export interface PostgresIngestionArgs {
     runsKeptMax?: pulumi.Input<number>;
     memoryBytesMax?: pulumi.Input<number>;
   };
+}
+
+/** Of tables that leave, the pipeline tells; which those of a schema are isn't known here. */
+function tableNames(
+  tables: PostgresIngestionArgs["tables"],
+  schemas: PostgresIngestionArgs["schemas"],
+  allTables: PostgresIngestionArgs["allTables"],
+): pulumi.Output<Table[]> {
+  return pulumi.all([pulumi.output(tables), schemas, allTables]).apply(([named, wide, all]) => {
+    if (named === undefined || all === true || (wide ?? []).length > 0) return undefined as unknown as Table[];
+    return (named as (Table | { table: Table })[]).map((table) =>
+      typeof table === "object" && "table" in table ? table.table : table,
+    );
+  });
 }
 
 /** PostgreSQL tables, kept up to date as Delta tables: connection, publication, slot, gateway and pipeline, wired. */
@@ -130,10 +150,20 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const beforeImages = pulumi
       .output(args.tableOptions)
       .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
-    const { tables, captureDdl } = args;
+    const { tables, schemas, allTables, captureDdl } = args;
     this.publication = new Publication(
       name,
-      { source, tables, publicationName: args.publicationName, fullIdentity: beforeImages, captureDdl, preflight },
+      {
+        source,
+        tables,
+        schemas,
+        allTables,
+        publicationName: args.publicationName,
+        fullIdentity: beforeImages,
+        captureDdl,
+        preflight,
+        ...args.publication,
+      },
       child,
     );
     const { publicationName, pipelineId } = this.publication;
@@ -165,7 +195,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         stagingPath,
         stagingIncarnation,
         destination: args.destination,
-        tables,
+        tables: tableNames(tables, schemas, allTables),
         tableOptions: args.tableOptions,
         stateDir,
         preflight,

@@ -1,6 +1,5 @@
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { listNames } from "../name-list";
-import type { TableName } from "../postgres/table-inspection";
 import type { TableSize } from "../postgres/table-size";
 import type { Change, Effect } from "./comparison";
 import type { Properties } from "./lifecycle";
@@ -137,10 +136,4 @@ export function tellCost(
   const subject = typeof name === "string" && !isUnknown(name) ? `${kind} ${name}` : kind;
   inputs.changeCost = cost;
   if (olds !== null || copies !== undefined) printOnce(`${subject}: ${describeCost(cost)}`);
-}
-
-/** Pure: the tables of a publication that another list of tables adds to it. */
-export function addedTables(before: unknown, after: unknown): TableName[] {
-  const known = new Set(Array.isArray(before) ? (before as TableName[]).map(quoteTable) : []);
-  return Array.isArray(after) ? (after as TableName[]).filter((table) => !known.has(quoteTable(table))) : [];
 }

@@ -1,13 +1,38 @@
 import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
+import { byName } from "../postgres/publication-definition";
 import { publishedElsewhere } from "../postgres/publication-statements";
-import { type PreviousIdentity, setIdentity } from "../postgres/replica-identity";
+import { type PreviousIdentity, sameIdentity, setIdentity } from "../postgres/replica-identity";
 import { inspectTables, type TableName } from "../postgres/table-inspection";
+import type { PublicationPlan } from "./publication-plan";
 
-/** Pure: the first identity remembered is the user's own. */
-export function mergeIdentities(olds: PreviousIdentity[] | undefined, changed: PreviousIdentity[]): PreviousIdentity[] {
-  const known = new Set((olds ?? []).map(quoteTable));
-  return [...(olds ?? []), ...changed.filter((table) => !known.has(quoteTable(table)))];
+/**
+ * Sets identities where they don't suffice, and puts back those of before where they would do by now.
+ * @param remembered identities that we changed, with what they were: the first one remembered is the user's own
+ * @returns the same, as it is now
+ */
+export async function setIdentities(
+  client: Client,
+  plan: PublicationPlan,
+  remembered: readonly PreviousIdentity[],
+): Promise<PreviousIdentity[]> {
+  const known = byName(remembered);
+  for (const member of plan.members) {
+    const name = quoteTable(member);
+    const before = known.get(name);
+    const decision = plan.decide(member);
+    if (decision.kind === "set") {
+      await setIdentity(client, member, decision.identity);
+      const previous = before?.previous ?? member.identity;
+      if (sameIdentity(previous, decision.identity)) known.delete(name);
+      else known.set(name, { schema: member.schema, name: member.name, previous });
+    } else if (decision.kind === "right" && before !== undefined && member.owned) {
+      if (plan.decide(member, before.previous).kind !== "right") continue;
+      await setIdentity(client, member, before.previous);
+      known.delete(name);
+    }
+  }
+  return [...known.values()];
 }
 
 /**

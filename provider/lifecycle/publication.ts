@@ -1,3 +1,4 @@
+import type { Client } from "pg";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
@@ -5,29 +6,88 @@ import { inTransaction, withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import {
-  alterPublicationTables,
-  createPublication,
+  alterPublicationSql,
+  createPublicationSql,
   dropPublication,
+  markPublication,
   ownershipMark,
+  type PublicationFacts,
   readPublication,
-  resetPublicationOptions,
+  runStatements,
 } from "../postgres/publication-statements";
-import { type PreviousIdentity, requireIdentities } from "../postgres/replica-identity";
-import { inspectTables, type TableName } from "../postgres/table-inspection";
+import type { PreviousIdentity } from "../postgres/replica-identity";
+import type { RowFilter } from "../postgres/row-filter";
 import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
 import { pick } from "./connection";
-import { mergeIdentities, restoreIdentities } from "./identity-restoration";
+import { restoreIdentities, setIdentities } from "./identity-restoration";
 import { nestedSource, sourceFailure } from "./input-check";
-import type { Lifecycle } from "./lifecycle";
+import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
 import { publicationNameOf } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
-import { findDrift, isOurs, sortedLike, tableChange } from "./publication-drift";
-import { checkPublication, diffPublication, fullIdentityOf, publicationChanges, shape } from "./publication-inputs";
-import { copiedTables, inspectAtCheck, nameTaken, reasonOf, requireTables } from "./publication-preflight";
+import { alterationOf, isOurs } from "./publication-drift";
+import {
+  checkPublication,
+  definitionOf,
+  diffPublication,
+  fullIdentityOf,
+  publicationChanges,
+  shape,
+} from "./publication-inputs";
+import { type PublicationPlan, planPublication } from "./publication-plan";
+import {
+  adoptionChanges,
+  adoptionProblem,
+  failuresOf,
+  inspectAtCheck,
+  keepEqualFilters,
+  nameTaken,
+  requireSound,
+} from "./publication-preflight";
+import { readExisting, refreshPublication } from "./publication-reading";
+import { sourceInputSchema } from "./source-input";
 import { containsUnknown } from "./unknown-value";
+
+const bySchema = (inputs: Properties) => definitionOf(inputs).schemas.length > 0;
+
+/** Pure: what the last create or update knows of the object, beyond its inputs. */
+function outputs(inputs: Properties, name: string, made: PublicationFacts, plan: PublicationPlan): Properties {
+  return {
+    ...inputs,
+    publicationName: name,
+    publicationOid: made.oid,
+    owner: made.owner,
+    intendedOwner: made.owner,
+    rowFilters: plan.filters,
+    drift: [],
+  };
+}
+
+/** In a transaction: alters what differs, and nothing else; marks it as ours. */
+async function alter(
+  client: Client,
+  found: PublicationFacts,
+  plan: PublicationPlan,
+  inputs: Properties,
+  remembered: readonly PreviousIdentity[],
+): Promise<PreviousIdentity[]> {
+  const mark = ownershipMark(inputs.pipelineId as string);
+  const identities = await setIdentities(client, plan, remembered);
+  const alteration = alterationOf(found, plan.definition, plan.filters);
+  await runStatements(client, alterPublicationSql(found.name, alteration, plan.version));
+  if (found.comment !== mark) await markPublication(client, found.name, mark);
+  await setDdlCapture(client, found.name, mark, inputs.captureDdl === true, bySchema(inputs));
+  return restoreIdentities(client, identities, plan.members);
+}
+
+const planOf = (client: Client, inputs: Properties, known?: readonly RowFilter[]) =>
+  planPublication(client, definitionOf(inputs), {
+    user: (inputs.source as SourceConfig).user,
+    fullIdentity: fullIdentityOf(inputs),
+    known,
+  });
 
 export const publication: Lifecycle = {
   async check(olds, news) {
@@ -36,27 +96,35 @@ export const publication: Lifecycle = {
     const existing = olds.pipelineId !== undefined;
     if (typeof olds.publicationName === "string") rememberOwn("publication", olds.publicationName);
     const keys = Object.keys(shape);
-    const unchanged = existing && inputs.publicationName !== undefined && same(pick(olds, keys), pick(inputs, keys));
+    const isUnchanged = () =>
+      existing && inputs.publicationName !== undefined && same(pick(olds, keys), pick(inputs, keys));
     if (failures.length > 0) return result;
-    const changes = existing ? publicationChanges(olds, inputs) : [];
-    const tell = (sizes?: TableSize[]) => {
+    const before = existing ? olds : null;
+    const tell = (sizes?: TableSize[], changes = existing ? publicationChanges(olds, inputs) : [], of = before) => {
       const copies = sizes === undefined || sizes.length === 0 ? undefined : copiesOf(sizes);
-      tellCost("Publication", inputs.publicationName, existing ? olds : null, inputs, changes, copies);
+      tellCost("Publication", inputs.publicationName, of, inputs, changes, copies);
     };
-    if (unchanged || inputs.preflight !== "preview" || containsUnknown(pick(inputs, keys))) {
+    if (isUnchanged() || inputs.preflight !== "preview" || containsUnknown(pick(inputs, keys))) {
       tell();
       return result;
     }
     try {
-      const copied = copiedTables(existing ? olds : null, inputs, changes);
-      const { problems, name, taken, capture, sizes, notes } = await inspectAtCheck(inputs, existing, copied);
-      inputs.publicationName ??= name;
-      tell(sizes);
-      for (const line of notes) printOnce(line);
-      for (const [index, problem] of problems.entries()) {
-        if (problem !== null) failures.push({ property: `tables[${index}]`, reason: reasonOf(problem) });
+      if (existing && !containsUnknown(olds)) await keepEqualFilters(olds, inputs);
+      if (isUnchanged()) {
+        tell();
+        return result;
       }
+      const changes = existing ? publicationChanges(olds, inputs) : [];
+      const { plan, name, taken, adopted, capture, sizes, notes } = await inspectAtCheck(inputs, before, changes);
+      inputs.publicationName ??= name;
+      if (adopted === null) tell(sizes);
+      else tell(sizes, adoptionChanges(adopted, plan), {});
+      for (const line of notes) printOnce(line);
+      failures.push(...failuresOf(plan.problems));
       if (capture !== null) failures.push({ property: "captureDdl", reason: capture });
+      const refusal =
+        adopted === null ? null : adoptionProblem(adopted, plan.definition, (inputs.source as SourceConfig).user);
+      if (refusal !== null) failures.push({ property: "adopt", reason: refusal.describe() });
       if (taken && !isOwn("publication", name)) {
         failures.push({ property: "publicationName", reason: nameTaken(name).describe() });
       }
@@ -71,66 +139,52 @@ export const publication: Lifecycle = {
   /** Everything in one transaction: nothing half-made remains. */
   async create(inputs) {
     const source = inputs.source as SourceConfig;
-    const tables = inputs.tables as TableName[];
     const pipelineId = inputs.pipelineId as string;
     const mark = ownershipMark(pipelineId);
     return withAdmin(source, "creating the publication", async (client) => {
       await requirePrimary(client);
-      const facts = await requireTables(client, tables, source.user);
+      const plan = await planOf(client, inputs);
+      requireSound(plan);
       const databaseOid = await readDatabaseOid(client);
       const name = (inputs.publicationName as string | undefined) ?? publicationNameOf(databaseOid, pipelineId);
       const found = await readPublication(client, { name });
-      if (found !== null && found.comment !== mark) throw nameTaken(name);
+      if (found !== null && found.comment !== mark && inputs.adopt !== true) throw nameTaken(name);
+      const adopted = inputs.adopt === true ? found : null;
+      const refusal = adopted === null ? null : adoptionProblem(adopted, plan.definition, source.user);
+      if (refusal !== null) throw refusal;
+      if (adopted?.comment != null && adopted.comment !== mark) {
+        console.log(
+          `warning: publication ${quoteIdentifier(name)} had the comment "${adopted.comment}", which is replaced`,
+        );
+      }
       const identities = await inTransaction(client, async () => {
+        if (adopted !== null) return alter(client, adopted, plan, inputs, []);
         // One with our mark is left of a create whose result was lost.
         if (found !== null) await dropPublication(client, name);
-        const changed = await requireIdentities(client, facts, fullIdentityOf(inputs));
-        await createPublication(client, name, tables, mark);
-        await setDdlCapture(client, name, mark, inputs.captureDdl === true);
-        return changed;
+        const { definition, version } = plan;
+        await runStatements(client, [createPublicationSql(name, definition.allTables, definition, version)]);
+        const made = (await readPublication(client, { name })) as PublicationFacts;
+        return alter(client, made, plan, inputs, []);
       });
-      const made = await readPublication(client, { name });
-      const outs = {
-        ...inputs,
-        publicationName: name,
-        databaseOid,
-        publicationOid: made?.oid ?? "",
-        identities,
-        drift: [],
-      };
-      return { id: name, outs };
+      const made = (await readPublication(client, { name })) as PublicationFacts;
+      return { id: name, outs: { ...outputs(inputs, name, made, plan), databaseOid, identities } };
     });
   },
 
-  async read(_id, props) {
-    const source = props.source as SourceConfig;
-    const name = props.publicationName as string;
-    return withAdmin(source, "reading the publication", async (client) => {
-      const found = await readPublication(client, { name });
-      if (found === null || !isOurs(found, props)) return { id: "" };
-      const facts = await inspectTables(client, found.tables);
-      const mark = ownershipMark(props.pipelineId as string);
-      const capture = await readDdlCapture(client, name, mark);
-      const captureDrift = props.captureDdl === true ? capture.faults.map((fault) => `DDL capture: ${fault}`) : [];
-      const refreshed = {
-        ...props,
-        tables: sortedLike(
-          found.tables.map(({ schema, name: table }) => ({ schema, name: table })),
-          props.tables as TableName[],
-        ),
-        publicationOid: found.oid,
-        drift: [...findDrift(found, facts, mark, fullIdentityOf(props)), ...captureDrift],
-      };
-      return { id: name, props: refreshed, inputs: pick(refreshed, [...Object.keys(shape), "changeCost"]) };
-    });
+  async read(id, props) {
+    const isOthers = props.pipelineId === undefined;
+    // Of one that is only looked at, the source is as a program gives it.
+    const source = (isOthers ? sourceInputSchema.parse(props.source) : props.source) as SourceConfig;
+    return withAdmin(source, "reading the publication", (client) =>
+      isOthers ? readExisting(client, id, props) : refreshPublication(client, props),
+    );
   },
 
-  /** Tables are added and dropped in place; the gateway sees it by itself. */
+  /** Altered in place, and only what differs; the gateway sees it by itself. */
   async update(_id, olds, news) {
     const source = news.source as SourceConfig;
     const name = olds.publicationName as string;
-    const wanted = news.tables as TableName[];
-    const mark = ownershipMark(olds.pipelineId as string);
+    const inputs = { ...news, publicationName: name, pipelineId: olds.pipelineId };
     return withAdmin(source, `altering publication ${quoteIdentifier(name)}`, async (client) => {
       const found = await readPublication(client, { name });
       if (found === null) {
@@ -139,24 +193,19 @@ export const publication: Lifecycle = {
         });
       }
       if (!isOurs(found, olds)) throw nameTaken(name);
-      const facts = await requireTables(client, wanted, source.user);
+      const plan = await planOf(client, inputs);
+      requireSound(plan);
+      const { intendedOwner } = olds;
       const identities = await inTransaction(client, async () => {
-        const changed = await requireIdentities(client, facts, fullIdentityOf(news));
-        await alterPublicationTables(client, name, tableChange(found, wanted));
-        await resetPublicationOptions(client, name, mark);
-        await setDdlCapture(client, name, mark, news.captureDdl === true);
-        const kept = mergeIdentities(olds.identities as PreviousIdentity[] | undefined, changed);
-        return restoreIdentities(client, kept, wanted);
+        const remembered = (olds.identities as PreviousIdentity[] | undefined) ?? [];
+        const kept = await alter(client, found, plan, inputs, remembered);
+        if (typeof intendedOwner === "string" && found.owner !== intendedOwner) {
+          await client.query(`ALTER PUBLICATION ${quoteIdentifier(name)} OWNER TO ${quoteIdentifier(intendedOwner)}`);
+        }
+        return kept;
       });
-      const outs = {
-        ...pick(olds, ["databaseOid", "publicationOid"]),
-        ...news,
-        publicationName: name,
-        pipelineId: olds.pipelineId,
-        identities,
-        drift: [],
-      };
-      return { outs };
+      const made = (await readPublication(client, { name })) as PublicationFacts;
+      return { outs: { ...pick(olds, ["databaseOid"]), ...outputs(inputs, name, made, plan), identities } };
     });
   },
 
@@ -164,34 +213,38 @@ export const publication: Lifecycle = {
     const source = props.source as SourceConfig;
     const name = props.publicationName as string;
     const mark = ownershipMark(props.pipelineId as string);
+    const isKept = props.onDelete === "keep";
     const capture = props.captureDdl === true ? removeDdlCapture(name) : [];
-    const sql = [...capture, `DROP PUBLICATION IF EXISTS ${quoteIdentifier(name)}`].join("; ");
+    const quoted = quoteIdentifier(name);
+    const sql = [
+      ...capture,
+      isKept ? `COMMENT ON PUBLICATION ${quoted} IS NULL` : `DROP PUBLICATION IF EXISTS ${quoted}`,
+    ].join("; ");
     try {
-      await withAdmin(source, `dropping publication ${quoteIdentifier(name)}`, async (client) => {
+      await withAdmin(source, `dropping publication ${quoted}`, async (client) => {
         const found = await readPublication(client, { name });
         const foreign = found !== null && !isOurs(found, props);
-        if (foreign) {
-          console.log(`warning: publication ${quoteIdentifier(name)} isn't this stack's any more and is left alone`);
-        }
+        if (foreign) console.log(`warning: publication ${quoted} isn't this stack's any more and is left alone`);
         await inTransaction(client, async () => {
           await setDdlCapture(client, name, mark, false);
+          if (isKept) {
+            if (found !== null && !foreign) await markPublication(client, name, null);
+            return;
+          }
           if (!foreign) await dropPublication(client, name);
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
         const left = await readDdlCapture(client, name, mark);
         if (left.ours && left.present.length > 0) {
-          throw new SluiceError(
-            "internal",
-            `${left.present.join(", ")} of publication ${quoteIdentifier(name)} are left`,
-            {
-              remedy: `Run ${removeDdlCapture(name).join("; ")}.`,
-            },
-          );
-        }
-        if (!foreign && (await readPublication(client, { name })) !== null) {
-          throw new SluiceError("internal", `publication ${quoteIdentifier(name)} is still there`, {
-            remedy: `Run ${sql}.`,
+          throw new SluiceError("internal", `${left.present.join(", ")} of publication ${quoted} are left`, {
+            remedy: `Run ${removeDdlCapture(name).join("; ")}.`,
           });
+        }
+        if (isKept) {
+          if (found !== null && !foreign)
+            console.log(`publication ${quoted} stays, with its replica identities (onDelete: "keep")`);
+        } else if (!foreign && (await readPublication(client, { name })) !== null) {
+          throw new SluiceError("internal", `publication ${quoted} is still there`, { remedy: `Run ${sql}.` });
         }
       });
     } catch (error) {

@@ -10,15 +10,16 @@ import { ddlCaptureNames, describeTablesSql } from "../../runtime/postgres/table
  * chapter 40). They never fail the statement that they see: what goes wrong is a WARNING, and a message by which the
  * gateway copies the table again. They run with the rights of whoever runs the statement, under a search_path of
  * their own, and also where session_replication_role is replica.
+ * @param bySchema the publication has schemas, from PostgreSQL 15 on
  */
-export function installDdlCapture(publication: string, mark: string): string[] {
+export function installDdlCapture(publication: string, mark: string, bySchema = false): string[] {
   const names = ddlCaptureNames(publication);
   const schema = quoteIdentifier(names.schema);
   const announce = `${schema}.announce()`;
   return [
     `CREATE SCHEMA ${schema}`,
     `COMMENT ON SCHEMA ${schema} IS ${quoteLiteral(mark)}`,
-    createFunction(announce, publication),
+    createFunction(announce, publication, bySchema),
     `REVOKE ALL ON FUNCTION ${announce} FROM PUBLIC`,
     `CREATE EVENT TRIGGER ${quoteIdentifier(names.end)} ON ddl_command_end
        WHEN TAG IN (${changingTags.map(quoteLiteral).join(", ")}) EXECUTE FUNCTION ${announce}`,
@@ -65,7 +66,7 @@ const textSettings = [
   "standard_conforming_strings",
 ];
 
-function createFunction(name: string, publication: string): string {
+function createFunction(name: string, publication: string, bySchema: boolean): string {
   const names = ddlCaptureNames(publication);
   const settings = textSettings.map((setting) => `SET ${setting} = ${quoteLiteral(pinnedSessionSettings[setting])}`);
   const literal = quoteLiteral(publication);
@@ -120,9 +121,9 @@ BEGIN
     END IF;
   END IF;
   SELECT coalesce(array_agg(c.oid), '{}') INTO changed
-    FROM pg_class c WHERE c.oid = ANY (changed) AND (${publishedSql(literal)});
+    FROM pg_class c WHERE c.oid = ANY (changed) AND (${publishedSql(literal, bySchema)});
   SELECT coalesce(array_agg(c.oid), '{}') INTO looks_different
-    FROM pg_class c WHERE c.oid = ANY (looks_different) AND (${publishedSql(literal)});
+    FROM pg_class c WHERE c.oid = ANY (looks_different) AND (${publishedSql(literal, bySchema)});
   FOR description IN ${describeTablesSql(literal, triggers, "changed")} LOOP
     PERFORM pg_logical_emit_message(true, ${quoteLiteral(ddlMessagePrefix)}, convert_to(json_build_object(
       'kind', 'changed', 'publication', ${literal}, 'plain', plain, 'table', description)::text, 'UTF8'));
@@ -147,11 +148,17 @@ END`;
 }
 
 /** SQL: whether the table c, or one that it is a partition of, is in the publication. */
-function publishedSql(publication: string): string {
+function publishedSql(publication: string, bySchema: boolean): string {
+  const schemas = bySchema
+    ? ` OR EXISTS (
+        SELECT FROM pg_publication_namespace s WHERE s.pnpubid = b.oid AND s.pnnspid IN (
+          SELECT f.relnamespace FROM pg_class f WHERE f.oid = c.oid
+              OR f.oid IN (SELECT x.relid FROM pg_partition_ancestors(c.oid) AS x (relid))))`
+    : "";
   return `c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND EXISTS (
       SELECT FROM pg_publication b WHERE b.pubname = ${publication} AND (b.puballtables OR EXISTS (
         SELECT FROM pg_publication_rel r WHERE r.prpubid = b.oid AND (r.prrelid = c.oid
-            OR r.prrelid IN (SELECT x.relid FROM pg_partition_ancestors(c.oid) AS x (relid))))))`;
+            OR r.prrelid IN (SELECT x.relid FROM pg_partition_ancestors(c.oid) AS x (relid))))${schemas}))`;
 }
 
 export interface DdlCaptureFacts {
@@ -164,7 +171,12 @@ export interface DdlCaptureFacts {
 }
 
 /** What there is of a publication's DDL capture. */
-export async function readDdlCapture(client: Client, publication: string, mark: string): Promise<DdlCaptureFacts> {
+export async function readDdlCapture(
+  client: Client,
+  publication: string,
+  mark: string,
+  bySchema = false,
+): Promise<DdlCaptureFacts> {
   const names = ddlCaptureNames(publication);
   const { rows: schemas } = await client.query<{ comment: string | null; source: string | null }>(
     `SELECT pg_catalog.obj_description(n.oid, 'pg_namespace') AS comment,
@@ -186,7 +198,7 @@ export async function readDdlCapture(client: Client, publication: string, mark: 
   if (schema === undefined) faults.push(`the schema ${quoteIdentifier(names.schema)} is absent`);
   else {
     present.push(`the schema ${quoteIdentifier(names.schema)}`);
-    const body = createFunction("", publication);
+    const body = createFunction("", publication, bySchema);
     if (schema.source === null) faults.push("its function is absent");
     else if (!body.endsWith(` AS ${quoteLiteral(schema.source)}`)) faults.push("its function was changed");
   }
@@ -203,8 +215,14 @@ export async function readDdlCapture(client: Client, publication: string, mark: 
 }
 
 /** Installs it, or repairs what isn't as we leave it; removes what is ours where it isn't wanted. */
-export async function setDdlCapture(client: Client, publication: string, mark: string, wanted: boolean): Promise<void> {
-  const { ours, present, faults } = await readDdlCapture(client, publication, mark);
+export async function setDdlCapture(
+  client: Client,
+  publication: string,
+  mark: string,
+  wanted: boolean,
+  bySchema = false,
+): Promise<void> {
+  const { ours, present, faults } = await readDdlCapture(client, publication, mark, bySchema);
   if (wanted ? faults.length === 0 : present.length === 0 || !ours) return;
   if (!ours) {
     const name = quoteIdentifier(ddlCaptureNames(publication).schema);
@@ -212,7 +230,10 @@ export async function setDdlCapture(client: Client, publication: string, mark: s
       remedy: `Drop or rename it, or choose another publicationName.`,
     });
   }
-  const statements = [...removeDdlCapture(publication), ...(wanted ? installDdlCapture(publication, mark) : [])];
+  const statements = [
+    ...removeDdlCapture(publication),
+    ...(wanted ? installDdlCapture(publication, mark, bySchema) : []),
+  ];
   for (const statement of statements) await client.query(statement);
 }
 

@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
+import { identityOf } from "./publication-members";
 import type { Identity } from "./replica-identity";
 
 export interface TableName {
@@ -65,20 +66,6 @@ export async function inspectTables(client: Client, tables: readonly TableName[]
   });
 }
 
-function identityOf(relreplident: string, indexName: string | null): Identity {
-  switch (relreplident) {
-    case "f":
-      return { kind: "full" };
-    case "n":
-      return { kind: "nothing" };
-    case "i":
-      // The index may have been dropped since: then PostgreSQL treats the identity as nothing.
-      return indexName === null ? { kind: "nothing" } : { kind: "index", index: indexName };
-    default:
-      return { kind: "default" };
-  }
-}
-
 /** Pure: why a table can't be replicated by `user`, or null. */
 export function tableProblem(table: TableName, facts: TableFacts | null, user: string): TableProblem | null {
   const name = quoteTable(table);
@@ -99,12 +86,8 @@ export function tableProblem(table: TableName, facts: TableFacts | null, user: s
   });
   switch (facts.kind) {
     case "r":
-      break;
     case "p":
-      return unsupported(
-        "a partitioned table",
-        "Name its partitions instead; or make a publication by hand, WITH (publish_via_partition_root = true), and give the gateway its name.",
-      );
+      break;
     case "v":
     case "m":
       return unsupported("a view", "Name the tables that it reads.");

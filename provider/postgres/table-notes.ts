@@ -1,8 +1,7 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { listNames } from "../name-list";
-import { satisfies, wantedIdentity } from "./replica-identity";
-import type { TableFacts, TableName, TableProblem } from "./table-inspection";
+import type { TableName, TableProblem } from "./table-inspection";
 
 /** What of a table's rows and columns a preview tells before it is published. */
 export interface TableTraits extends TableName {
@@ -48,15 +47,16 @@ export function rowSecurityProblem(traits: TableTraits, user: string): TableProb
 
 const namedMax = 5;
 
-/** Pure: a line for each kind of note, however many tables there are. */
+/**
+ * Pure: a line for each kind of note, however many tables there are.
+ * @param full tables whose replica identity becomes FULL
+ * @param sendsGenerated stored generated columns are published
+ */
 export function tableNotes(
-  tables: readonly TableFacts[],
+  full: readonly TableName[],
   traits: readonly TableTraits[],
-  fullIdentity: readonly TableName[],
+  sendsGenerated: boolean,
 ): string[] {
-  const full = tables.filter(
-    (table) => wantedIdentity(table, fullIdentity) === "full" && !satisfies(table.identity, "full"),
-  );
   const columnsOf = (key: "generatedColumns" | "unconstrainedNumerics") =>
     traits.flatMap((table) => table[key].map((column) => `${quoteTable(table)}.${quoteIdentifier(column)}`));
   const note = (names: string[], text: string) =>
@@ -64,9 +64,9 @@ export function tableNotes(
   return [
     ...note(
       full.map(quoteTable),
-      "REPLICA IDENTITY FULL is set, as a table without a primary key or with TOASTable columns needs it; its updates and deletes write the whole old row into the WAL",
+      "REPLICA IDENTITY FULL is set, as a table without a primary key or with TOASTable columns needs it, or your options do; its updates and deletes write the whole old row into the WAL",
     ),
-    ...note(columnsOf("generatedColumns"), "generated columns aren't carried"),
+    ...note(sendsGenerated ? [] : columnsOf("generatedColumns"), "generated columns aren't carried"),
     ...note(
       columnsOf("unconstrainedNumerics"),
       'numeric without precision becomes DECIMAL(38, 18), and what doesn\'t fit NULL, which is counted (types: { unconstrainedNumeric: "string" } keeps every value)',

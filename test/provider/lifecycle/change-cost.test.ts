@@ -3,14 +3,7 @@
 // new copies of all. The cost is an output, printed by the check, which no input names and no diff compares.
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { localDeployment } from "../../../provider/deploy/local";
-import {
-  addedTables,
-  type ChangeCost,
-  copiesOf,
-  costOf,
-  dearest,
-  describeCost,
-} from "../../../provider/lifecycle/change-cost";
+import { type ChangeCost, copiesOf, costOf, dearest, describeCost } from "../../../provider/lifecycle/change-cost";
 import { changesOf, compare, type Effect, type Effects } from "../../../provider/lifecycle/comparison";
 import { connectionEffects, shape as connectionShape } from "../../../provider/lifecycle/connection";
 import { gatewayEffects, gatewayLifecycle, shape as gatewayShape } from "../../../provider/lifecycle/gateway";
@@ -21,7 +14,11 @@ import {
 } from "../../../provider/lifecycle/ingestion-pipeline";
 import type { Lifecycle, Properties } from "../../../provider/lifecycle/lifecycle";
 import { publication } from "../../../provider/lifecycle/publication";
-import { publicationEffects, shape as publicationShape } from "../../../provider/lifecycle/publication-inputs";
+import {
+  changedTables,
+  publicationEffects,
+  shape as publicationShape,
+} from "../../../provider/lifecycle/publication-inputs";
 import {
   replicationSlot,
   replicationSlotEffects,
@@ -109,13 +106,24 @@ describe("the cost", () => {
     expect(describeCost(costOf([change]))).toBe("tables: its tables are copied while the others go on");
   });
 
-  it("knows which tables are new", () => {
+  it("knows which tables are new, or published otherwise, whatever the order of their columns", () => {
     const [a, b] = [
       { schema: "public", name: "a" },
       { schema: "public", name: "b" },
     ];
-    expect(addedTables([a], [b, a])).toEqual([b]);
-    expect(addedTables([a, b], [a])).toEqual([]);
+    expect(changedTables([a], [b, a])).toEqual([b]);
+    expect(changedTables([a, b], [a])).toEqual([]);
+    expect(changedTables([{ ...a, columns: ["x", "y"] }], [{ ...a, columns: ["y", "x"] }])).toEqual([]);
+    expect(
+      changedTables(
+        [a, b],
+        [
+          { ...a, columns: ["x"] },
+          { ...b, where: "x > 1" },
+        ],
+      ),
+    ).toHaveLength(2);
+    expect(changedTables([a], [{ ...a, replicaIdentity: "full" }])).toEqual([]);
   });
 });
 
