@@ -57,6 +57,11 @@ export interface TableOptionsArgs {
   /** `false`: files with deleted rows are written anew, for readers that know no deletion vectors; default true. */
   deletionVectors?: boolean;
   /**
+   * `false`: files have the columns' own names, for readers that know no column mapping; a column that is renamed or dropped
+   * makes all files be written anew; default true.
+   */
+  columnMapping?: boolean;
+  /**
    * Each commit also tells the rows that it inserts, updates and deletes: Delta's change data feed; default false. Turned on
    * and off in place.
    */

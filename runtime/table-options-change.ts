@@ -56,6 +56,7 @@ const rules: Record<keyof TableOptions, Rule> = {
   },
   metadataColumns: { effect: "in-place" },
   deletionVectors: { effect: "in-place" },
+  columnMapping: { effect: "refresh", reason: () => "its columnMapping changes" },
   changeDataFeed: { effect: "in-place" },
   beforeImage: { effect: "in-place" },
   // What is done later, to no row of now.

@@ -46,6 +46,11 @@ export const tableOptionsShape = {
   metadataColumns: z.boolean().default(false),
   /** false: files with deleted rows are written anew, for readers that know no deletion vectors; default true */
   deletionVectors: z.boolean().default(true),
+  /**
+   * false: files have the columns' own names, for readers that know no column mapping; a column that is renamed or dropped
+   * makes all files be written anew; default true
+   */
+  columnMapping: z.boolean().default(true),
   /** default: the pipeline's */
   onRemove: onRemoveSchema.optional(),
   /**

@@ -1,6 +1,7 @@
 import { keyColumns } from "../change/table-schema";
 import { afterApply, lacksBeforeImages, type PlanState, schemaAfter, stagedBytes } from "../destination/apply-plan";
 import { applyPlan } from "../destination/table-apply";
+import { tableColumns } from "../destination/table-columns";
 import { clusterNames } from "../destination/target-metadata";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
@@ -160,7 +161,7 @@ export class TableApplier {
     const bytes = await this.maintenance.run(home, state.label, {
       bytesMax,
       mayVacuum,
-      keyNames: () => this.keyNames(),
+      keyNames: () => this.keyNames(home),
       clusterNames: clusterNames(home.delta.snapshot.metaData, this.tableId),
     });
     const cause = await this.damage.causeOf(this.maintenance.takeFailure());
@@ -173,11 +174,16 @@ export class TableApplier {
   }
 
   /** Physical names of the key's columns; [] when it has none. */
-  private async keyNames(): Promise<string[]> {
+  private async keyNames({ delta }: TableHome): Promise<string[]> {
     const { records } = this.context;
     const newest = (await records.read(records.head)).tables[this.tableId];
     if (newest === undefined) return [];
-    return keyColumns(await this.state.targets.schema(newest.schemaId)).map(({ physicalName }) => physicalName);
+    const columns = tableColumns(delta.snapshot.metaData) ?? [];
+    const key = keyColumns(await this.state.targets.schema(newest.schemaId));
+    return key.map(
+      ({ attributeNumber, physicalName }) =>
+        columns.find((column) => column.attributeNumber === attributeNumber)?.physicalName ?? physicalName,
+    );
   }
 
   private async apply({ ready, baseSequence, removed, keepsHistory }: PlanState): Promise<void> {

@@ -35,7 +35,7 @@ export async function writeChangeFeed(
   const areWhole = before.every(({ rows, part }) => part === "all-but" && rows.length === 0);
   if (after.length === 0 && areWhole) return { kind: "derived" };
   const columns = targetColumns(target);
-  if (!areComparable(working.committedTypes, columns)) return { kind: "derived" };
+  if (working.hasOtherNames || !areComparable(working.committedTypes, columns)) return { kind: "derived" };
   const load = async (table: string, files: typeof before) => {
     const rows = await fileRowsQuery(session, files, columns);
     await session.run(`CREATE OR REPLACE TEMP TABLE ${table} AS ${rows}`);
@@ -68,9 +68,9 @@ export function areComparable(before: ReadonlyMap<string, string>, columns: Colu
 function keyedChanges(target: TargetTable, columns: ColumnSchema[]): string {
   const keys = keyNames(target).join(", ");
   const side = (mine: string, others: string, update: string, alone: string) =>
-    `SELECT m.*, CASE WHEN k.has THEN '${update}' ELSE '${alone}' END AS _change_type
+    `SELECT m.*, CASE WHEN k._has THEN '${update}' ELSE '${alone}' END AS _change_type
      FROM (SELECT * FROM ${mine} m ANTI JOIN ${others} o ON ${sameValues(columns, "m", "o")}) m
-     LEFT JOIN (SELECT DISTINCT ${keys}, true AS has FROM ${others}) k ON ${sameKey(target, "m", "k")}`;
+     LEFT JOIN (SELECT DISTINCT ${keys}, true AS _has FROM ${others}) k ON ${sameKey(target, "m", "k")}`;
   return `${side("feed_before", "feed_after", "update_preimage", "delete")}
     UNION ALL ${side("feed_after", "feed_before", "update_postimage", "insert")}`;
 }

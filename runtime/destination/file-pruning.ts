@@ -33,9 +33,10 @@ export async function candidateFiles(
   );
   for (const [index, column] of keyColumns(target.schema).entries()) {
     if (!boundedTypes.test(column.deltaType)) continue;
+    const path = column.physicalName.replaceAll("~", "~0").replaceAll("/", "~1");
     const bound = (end: "min" | "max") =>
-      `TRY_CAST(coalesce(json_extract_string(partition, '/${column.physicalName}'),
-         json_extract_string(stats, '/${end}Values/${column.physicalName}')) AS ${duckDbType(column.deltaType)})`;
+      `TRY_CAST(coalesce(json_extract_string(partition, ${literal(`/${path}`)}),
+         json_extract_string(stats, ${literal(`/${end}Values/${path}`)})) AS ${duckDbType(column.deltaType)})`;
     // Other writers cut timestamps down to milliseconds, the upper bound too.
     const high = column.deltaType.startsWith("timestamp") ? `${bound("max")} + INTERVAL 1 MILLISECOND` : bound("max");
     const key = keyOf(column, index);

@@ -40,7 +40,7 @@ export async function applyKeylessChanges(
   );
   await deleteRows(session, working, schema);
   const columns = targetColumns(target);
-  const inserted = `SELECT ${columns.map(name).join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
+  const inserted = `SELECT ${columns.map((column) => `balances.${name(column)}`).join(", ")} FROM balances, range(_balance) WHERE _balance > 0`;
   await working.insert(inserted, columns);
   await session.run("DROP TABLE balances");
 }

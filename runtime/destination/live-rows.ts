@@ -35,7 +35,8 @@ export interface FileRows extends TableFile {
 
 /**
  * A query of the rows of some files that aren't deleted, with these columns in their types of now; it needs the temporary
- * table `deleted_rows`, made here. `values`: expressions that stand for a column instead of what the files have.
+ * table `deleted_rows`, made here. `values`: expressions that stand for a column instead of what the files have;
+ * `formerNames`: what the files call a column.
  */
 export async function liveRowsQuery(
   session: DuckDbSession,
@@ -43,12 +44,13 @@ export async function liveRowsQuery(
   fileIndexes: number[],
   columns: ColumnSchema[],
   values: ReadonlyMap<string, string> = new Map(),
+  formerNames: ReadonlyMap<string, string | null> = new Map(),
 ): Promise<string> {
   const files: FileRows[] = [];
   for (const index of fileIndexes) {
     files.push({ ...working.file(index), part: "all-but", rows: await working.deletedRows(index) });
   }
-  return partQuery(session, "deleted_rows", files, columns, values);
+  return partQuery(session, "deleted_rows", files, columns, values, formerNames);
 }
 
 /** The rows of files, maybe none; they are to be read before the next such query. */
@@ -78,11 +80,17 @@ async function partQuery(
   files: readonly FileRows[],
   columns: ColumnSchema[],
   values: ReadonlyMap<string, string> = new Map(),
+  formerNames: ReadonlyMap<string, string | null> = new Map(),
 ): Promise<string> {
-  const types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
+  const nameIn = ({ physicalName }: ColumnSchema) => {
+    const former = formerNames.get(physicalName);
+    return former === undefined ? physicalName : former;
+  };
+  const types = new Map(columns.map((column) => [nameIn(column) ?? "", column.deltaType]));
   const { source, present } = await filesRelation(session, files, types);
   const expressions = columns.map((column) => {
-    const read = present.has(column.physicalName) ? `f.${name(column)}` : "NULL";
+    const stored = nameIn(column);
+    const read = stored !== null && present.has(stored) ? `f.${quoteIdentifier(stored)}` : "NULL";
     return `(${values.get(column.physicalName) ?? read})::${duckDbType(column.deltaType)} AS ${name(column)}`;
   });
   const query = `SELECT ${expressions.join(", ")} FROM ${source} f`;

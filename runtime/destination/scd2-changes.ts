@@ -37,26 +37,26 @@ export async function applyVersions(
     `CREATE OR REPLACE TEMP TABLE spans AS
      WITH lives AS (
        SELECT _position, _commit_time, ${keys}, count(*) FILTER (${ended}) OVER
-         (PARTITION BY ${keys} ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS life FROM latest),
+         (PARTITION BY ${keys} ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS _life FROM latest),
      timed AS (
        SELECT _position, ${ownKeys}, greatest(c.valid_from,
-         max(_commit_time) OVER (PARTITION BY ${ownKeys}, life ORDER BY _position)) AS begins
+         max(_commit_time) OVER (PARTITION BY ${ownKeys}, _life ORDER BY _position)) AS _begins
        FROM lives e LEFT JOIN (SELECT ${keys}, max(valid_from) AS valid_from FROM closed GROUP BY ${keys}) c
-         ON life = 0 AND ${sameKey(target, "e", "c")})
-     SELECT *, lead(begins) OVER later AS ends, row_number() OVER later AS number
+         ON _life = 0 AND ${sameKey(target, "e", "c")})
+     SELECT *, lead(_begins) OVER later AS _ends, row_number() OVER later AS _number
      FROM timed WINDOW later AS (PARTITION BY ${keys} ORDER BY _position)`,
   );
   const columns = targetColumns(target);
   const ordinal = hasOrdinals ? "e._ordinal" : "NULL::BIGINT";
   const versions = version(target, "e", {
-    valid_from: "s.begins",
-    valid_to: "s.ends",
-    is_current: "s.ends IS NULL",
+    valid_from: "s._begins",
+    valid_to: "s._ends",
+    is_current: "s._ends IS NULL",
     _ordinal: ordinal,
   });
-  const former = version(target, "c", { valid_to: "s.begins", is_current: "false" });
+  const former = version(target, "c", { valid_to: "s._begins", is_current: "false" });
   await working.insert(
-    `SELECT ${former} FROM closed c JOIN spans s ON s.number = 1 AND ${sameKey(target, "c", "s")}
+    `SELECT ${former} FROM closed c JOIN spans s ON s._number = 1 AND ${sameKey(target, "c", "s")}
      UNION ALL
      SELECT ${versions} FROM latest e JOIN spans s USING (_position) WHERE e._op IN (${changeOp.insert}, ${changeOp.update})`,
     columns,

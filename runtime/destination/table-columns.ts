@@ -1,6 +1,6 @@
 import type { ColumnSchema } from "../change/table-schema";
 import type { MetaData } from "./delta/actions";
-import { fromSchemaType } from "./delta/table-metadata";
+import { fromSchemaType, ownerProperties } from "./delta/table-metadata";
 
 /** The columns of a Delta table by its own log; null when one has a type that isn't written here. */
 export function tableColumns(metaData: MetaData | null): ColumnSchema[] | null {
@@ -11,8 +11,8 @@ export function tableColumns(metaData: MetaData | null): ColumnSchema[] | null {
   const columns: ColumnSchema[] = [];
   for (const { name, type, metadata } of fields) {
     const deltaType = fromSchemaType(type);
-    const id = metadata["delta.columnMapping.id"];
-    const physicalName = metadata["delta.columnMapping.physicalName"];
+    const id = metadata["delta.columnMapping.id"] ?? metadata[ownerProperties.column];
+    const physicalName = metadata["delta.columnMapping.physicalName"] ?? name;
     if (deltaType === null || typeof id !== "number" || typeof physicalName !== "string") return null;
     columns.push({
       attributeNumber: id,

@@ -36,10 +36,12 @@ function schemaString(target: TargetTable): string {
       name: column.name,
       type: toSchemaType(column.deltaType),
       nullable: true,
-      metadata: {
-        "delta.columnMapping.id": column.attributeNumber,
-        "delta.columnMapping.physicalName": column.physicalName,
-      },
+      metadata: target.stored.options.columnMapping
+        ? {
+            "delta.columnMapping.id": column.attributeNumber,
+            "delta.columnMapping.physicalName": column.physicalName,
+          }
+        : { [ownerProperties.column]: column.attributeNumber },
     })),
   });
 }
@@ -54,7 +56,12 @@ export function buildMetaData(
   const maxIds = [previous, identity].map((each) =>
     Number(each?.configuration["delta.columnMapping.maxColumnId"] ?? 0),
   );
-  const { deletionVectors, changeDataFeed } = target.stored.options;
+  const { deletionVectors, changeDataFeed, columnMapping } = target.stored.options;
+  const {
+    "delta.columnMapping.mode": _mode,
+    "delta.columnMapping.maxColumnId": _max,
+    ...others
+  } = previous?.configuration ?? {};
   // Absent means false; a table that never had a feed isn't given another metaData.
   const hadFeed = previous?.configuration["delta.enableChangeDataFeed"] !== undefined;
   const maxId = Math.max(...maxIds, ...targetColumns(target).map((column) => column.attributeNumber));
@@ -66,9 +73,10 @@ export function buildMetaData(
     schemaString: schemaString(target),
     partitionColumns: target.partition.map(({ name }) => name),
     configuration: {
-      ...previous?.configuration,
-      "delta.columnMapping.mode": "name",
-      "delta.columnMapping.maxColumnId": String(maxId),
+      ...others,
+      ...(columnMapping
+        ? { "delta.columnMapping.mode": "name", "delta.columnMapping.maxColumnId": String(maxId) }
+        : {}),
       "delta.enableDeletionVectors": String(deletionVectors),
       ...(changeDataFeed || hadFeed ? { "delta.enableChangeDataFeed": String(changeDataFeed) } : {}),
       [ownerProperties.source]: sourceName(target.source),

@@ -17,8 +17,10 @@ export interface TargetTable {
   partition: ColumnSchema[];
   /** columns of ours after those of the source */
   meta: ColumnSchema[];
-  /** SQL over a staged row that gives a column, by physical name, where it isn't the staged value */
+  /** SQL over a staged row that gives a column, by physical name, where it isn't the staged value under that name */
   expressions: ReadonlyMap<string, string>;
+  /** names that columns have in staged files, by physical name */
+  stagedNames: ReadonlyMap<string, string>;
   /** staged files of a snapshot can be files of the table as they are */
   isWhole: boolean;
   stored: StoredOptions;
@@ -46,6 +48,12 @@ type MetaName = keyof typeof metaTypes;
 
 /** What readers add to a row of the feed (protocol, "Change Data Files"). */
 const feedNames = ["_change_type", "_commit_version", "_commit_timestamp"];
+
+/** Delta takes them in no name of a table without column mapping. */
+const namelessCharacters = /[ ,;{}()\n\t=]/;
+/** What queries of ours call columns beside those of the table, and DuckDB's row numbers. */
+const queryNames =
+  /^(_(op|position|source|unchanged|commit_lsn|ordinal|commit_time|row|known|found|order|life|begins|ends|number|before|moved|starts|segment|previous|has|value|balance|change_type)|_(value|key|sign)\d+|file_index|file_row_number|rowid)$/i;
 
 /** Beyond the attribute numbers of PostgreSQL, of which there are 1,600. */
 const firstMetaId = 10_001;
@@ -106,6 +114,7 @@ export function targetTable(
   for (const list of [options.key, options.partitionBy, options.clusterBy]) numbers(list);
   const key = (options.key ?? []).map((each) => meant[each][0]);
   const expressions = new Map<string, string>();
+  const stagedNames = new Map<string, string>();
   const columns: ColumnSchema[] = [];
   for (const column of schema.columns) {
     const { attributeNumber } = column;
@@ -123,13 +132,17 @@ export function targetTable(
         'Choose another column, or the gateway\'s types.arrays "text".',
       );
     }
-    if (isHashed) expressions.set(column.physicalName, `sha256(${textOf(column)})`);
-    columns.push({ ...column, keyOrdinal, ...(isHashed ? { deltaType: "string" } : {}) });
+    const physicalName = options.columnMapping ? column.physicalName : column.name;
+    stagedNames.set(physicalName, column.physicalName);
+    if (isHashed) expressions.set(physicalName, `sha256(${textOf(column)})`);
+    else if (physicalName !== column.physicalName) expressions.set(physicalName, name(column));
+    columns.push({ ...column, physicalName, keyOrdinal, ...(isHashed ? { deltaType: "string" } : {}) });
   }
   const meta = metaNames(options).map(metaColumn);
   const target = { ...schema, ...placeOf(schema, options), columns };
   checkKey(schema, target, options);
   checkNames(label, columns, meta, options.changeDataFeed);
+  if (!options.columnMapping) checkOwnNames(label, columns);
   const chosen = (list: "partitionBy" | "clusterBy") => chosenColumns(label, columns, list, options[list] ?? [], meant);
   const partition = chosen("partitionBy");
   checkPartition(label, columns, partition);
@@ -146,6 +159,7 @@ export function targetTable(
     partition,
     meta,
     expressions,
+    stagedNames,
     isWhole: expressions.size === 0 && partition.length === 0 && columns.length === schema.columns.length,
     stored: { options, columns: meant },
   };
@@ -187,6 +201,22 @@ function checkNames(label: string, columns: ColumnSchema[], meta: ColumnSchema[]
       `table ${label} has a column ${quoteIdentifier(own)}, which is a name of Delta's change data feed`,
       "Exclude that column, rename it, or leave changeDataFeed out.",
     );
+  }
+}
+
+/** Names of columns that files have as they are. */
+function checkOwnNames(label: string, columns: ColumnSchema[]): void {
+  const seen = new Set<string>();
+  for (const { name: own } of columns) {
+    const lower = own.toLowerCase();
+    if (!namelessCharacters.test(own) && !queryNames.test(own) && !seen.has(lower)) seen.add(lower);
+    else {
+      const why = seen.has(lower) ? "which differs from another's by case only" : "which files can't have as it is";
+      throw misfit(
+        `table ${label}: column ${quoteIdentifier(own)} has a name ${why}`,
+        "Rename or exclude the column, or leave columnMapping: false out.",
+      );
+    }
   }
 }
 

@@ -92,26 +92,26 @@ async function chainRows(session: DuckDbSession, keys: string[]): Promise<void> 
     `CREATE OR REPLACE TEMP TABLE segments AS
      WITH linked AS (
        SELECT _position, _op, ${keys.join(", ")},
-         lag(_op) OVER (PARTITION BY ${keys.join(", ")} ORDER BY _position) AS before,
+         lag(_op) OVER (PARTITION BY ${keys.join(", ")} ORDER BY _position) AS _before,
          coalesce(lag(_op) OVER positions = ${deleteOldKey} AND lag(_commit_lsn) OVER positions = _commit_lsn
-           AND lag(_ordinal) OVER positions = _ordinal - 1, false) AS moved
+           AND lag(_ordinal) OVER positions = _ordinal - 1, false) AS _moved
        FROM changes WINDOW positions AS (ORDER BY _position)),
      started AS (
-       SELECT *, moved OR _op = ${insert} OR before IS NULL OR before IN (${deleted}, ${deleteOldKey}) AS starts FROM linked)
-     SELECT _position, moved, max(CASE WHEN starts THEN _position END) OVER
-       (PARTITION BY ${keys.join(", ")} ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS segment
+       SELECT *, _moved OR _op = ${insert} OR _before IS NULL OR _before IN (${deleted}, ${deleteOldKey}) AS _starts FROM linked)
+     SELECT _position, _moved, max(CASE WHEN _starts THEN _position END) OVER
+       (PARTITION BY ${keys.join(", ")} ORDER BY _position ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS _segment
      FROM started`,
   );
   await session.run(
     `CREATE OR REPLACE TEMP TABLE chained AS
      WITH RECURSIVE links AS (
-       SELECT s.segment, p.segment AS previous FROM segments s JOIN segments p ON p._position = s._position - 1
-       WHERE s.moved),
+       SELECT s._segment, p._segment AS _previous FROM segments s JOIN segments p ON p._position = s._position - 1
+       WHERE s._moved),
      roots AS (
-       SELECT DISTINCT segment, segment AS _row FROM segments WHERE segment NOT IN (SELECT segment FROM links)
+       SELECT DISTINCT _segment, _segment AS _row FROM segments WHERE _segment NOT IN (SELECT _segment FROM links)
        UNION ALL
-       SELECT links.segment, roots._row FROM links JOIN roots ON links.previous = roots.segment)
-     SELECT _position, _row FROM segments JOIN roots USING (segment)`,
+       SELECT links._segment, roots._row FROM links JOIN roots ON links._previous = roots._segment)
+     SELECT _position, _row FROM segments JOIN roots USING (_segment)`,
   );
   await session.run("DROP TABLE segments");
 }

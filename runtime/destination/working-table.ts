@@ -15,6 +15,7 @@ import type { FileRows } from "./live-rows";
 import { name, withoutPartition } from "./parquet-file";
 import type { TableFile } from "./partition";
 import { type FileTarget, logPath, type WrittenFile, writeTableFiles } from "./partitioned-files";
+import { tableColumns } from "./table-columns";
 import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 
 /** A Parquet file of the table as a batch sees it. */
@@ -48,6 +49,10 @@ export class WorkingTable {
   private columns: ColumnSchema[] = [];
   /** by which rows are in files apart, in order */
   private partition: ColumnSchema[] = [];
+  /** physical names of these columns by attribute number */
+  names: ReadonlyMap<number, string>;
+  /** files were written anew as columns have other names */
+  hasOtherNames = false;
   /** options that rows were made by; null when there are none of this source table */
   stored: StoredOptions | null = null;
 
@@ -60,6 +65,7 @@ export class WorkingTable {
     private readonly session: DuckDbSession,
   ) {
     this.types = columnTypes(source.snapshot.metaData);
+    this.names = namesOf(tableColumns(source.snapshot.metaData) ?? []);
     this.committedTypes = columnTypes(table.snapshot.metaData);
   }
 
@@ -117,6 +123,7 @@ export class WorkingTable {
     this.columns = columns;
     this.partition = partition;
     this.types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
+    this.names = namesOf(columns);
   }
 
   /** Of each of `paths`, as the log has them; null where it has none. */
@@ -175,9 +182,14 @@ export class WorkingTable {
   }
 
   /** The rows of a query are those of some files of one partition from now on, which go. Positions in `paths` change. */
-  async rewrite(fileIndexes: number[], query: string, columns: ColumnSchema[]): Promise<void> {
+  async rewrite(
+    fileIndexes: number[],
+    query: string,
+    columns: ColumnSchema[],
+    formerNames: ReadonlyMap<string, string | null> = new Map(),
+  ): Promise<void> {
     const replaced = new Set(fileIndexes.map((index) => this.files[index]));
-    const files = await this.writeOfOne([...replaced], query, columns);
+    const files = await this.writeOfOne([...replaced], query, columns, formerNames);
     this.files = this.files.filter((each) => !replaced.has(each));
     this.files.splice(Math.min(...fileIndexes), 0, ...files);
     for (const each of replaced) {
@@ -196,8 +208,15 @@ export class WorkingTable {
   }
 
   /** The same for rows of files of one partition, in their order. */
-  private async writeOfOne(of: WorkingFile[], query: string, columns: ColumnSchema[]): Promise<WorkingFile[]> {
-    if (this.partition.length === 0) return this.write(query, columns);
+  private async writeOfOne(
+    of: WorkingFile[],
+    query: string,
+    columns: ColumnSchema[],
+    formerNames: ReadonlyMap<string, string | null>,
+  ): Promise<WorkingFile[]> {
+    // Folders are named by partition columns; some readers believe them.
+    const isRenamed = this.partition.some(({ physicalName }) => formerNames.has(physicalName));
+    if (this.partition.length === 0 || isRenamed) return this.write(query, columns);
     const [{ partitionValues, path }] = of;
     const stored = withoutPartition(columns, this.partition);
     const place = { ...this.fileTarget(relative(this.folder, dirname(path)), "part"), partition: [] };
@@ -345,6 +364,9 @@ export class WorkingTable {
     return deleted;
   }
 }
+
+const namesOf = (columns: ColumnSchema[]): Map<number, string> =>
+  new Map(columns.map(({ attributeNumber, physicalName }) => [attributeNumber, physicalName]));
 
 function newFile(written: WrittenFile): WorkingFile {
   return { ...written, add: null, active: null, deleted: null, changed: false };

@@ -35,6 +35,7 @@ export class ApplierTables {
     const given: (Partial<NamedTableOptions> & { name: string })[] = [
       ...modes.map((mode) => ({ name: `t_${mode}`, mode })),
       { name: "rewritten", deletionVectors: false },
+      { name: "unmapped", columnMapping: false },
       { name: "fed", changeDataFeed: true },
       { name: "parted", partitionBy: ["name"], clusterBy: ["amount"] },
       { name: "keyless" },
@@ -56,7 +57,7 @@ export class ApplierTables {
 
   /** Tables that a rival may write to too. */
   static get shared(): string[] {
-    return [...modes.map((mode) => `t_${mode}`), "rewritten", "fed", "parted", "keyless", "a", "b", "c"];
+    return [...modes.map((mode) => `t_${mode}`), "rewritten", "unmapped", "fed", "parted", "keyless", "a", "b", "c"];
   }
 
   async start(): Promise<void> {

@@ -37,6 +37,14 @@ const likeOrders = ["orders", "rewritten", "kept", "history", "versions", "keyle
 /** One of some regions with odd names, or NULL, by a number. */
 const region = (number: string) => `(ARRAY['eu', 'a/b=ü %2F', ' ', '''"{}?*[x]#', NULL])[${number} % 5 + 1]`;
 
+/** Tables that readers without column mapping and deletion vectors read. */
+const plain = ["plain", "plain_parts"];
+const plainColumns = `id int PRIMARY KEY, name text, amount numeric(12,2), day date, at timestamptz, flag bool,
+  ratio double precision, payload bytea, numbers int[]`;
+const plainRows = (from: number, to: number) => `SELECT i, 'ü ' || i, i * 1.25, date '2024-02-28' + i % 3,
+  timestamptz '1999-12-31 23:00:00.000001+02' + i * interval '1 hour', i % 2 = 0, i / 3.0, decode(lpad(to_hex(i), 8, '0'), 'hex'),
+  CASE WHEN i % 5 > 0 THEN ARRAY[i, NULL] END FROM generate_series(${from}, ${to}) i`;
+
 export const tableSetSetup = `
   ${typeDefinitions}
   DROP TABLE known;
@@ -51,6 +59,7 @@ export const tableSetSetup = `
   INSERT INTO "Größe und ""Ort"" %20" SELECT i, 'ü ' || i, i / 7.0 FROM generate_series(1, 50) i;
   CREATE TABLE parted (region text, day date, amount numeric(12,2), name text, id int PRIMARY KEY);
   INSERT INTO parted SELECT ${region("i")}, date '2024-02-28' + i % 3, i % 2 / 4.0, 'n' || i, i FROM generate_series(1, 200) i;
+  ${plain.map((name) => `CREATE TABLE ${name} (${plainColumns}); INSERT INTO ${name} ${plainRows(1, 200)};`).join("\n")}
   CREATE TABLE empty (id int PRIMARY KEY, name text);
 `;
 
@@ -59,6 +68,10 @@ export const tableSetOptions: NamedTableOptions[] = [
   { name: "kept", mode: "softDelete", metadataColumns: true },
   { name: "history", mode: "append" },
   { name: "versions", mode: "scd2" },
+  ...plain.map((name) => ({
+    ...{ name, columnMapping: false, deletionVectors: false, changeDataFeed: true },
+    ...(name === "plain" ? {} : { partitionBy: ["day"] }),
+  })),
   { name: "parted", partitionBy: ["region", "day", "amount"], changeDataFeed: true },
 ].map((options) => ({
   ...defaultTableOptions,
@@ -103,6 +116,18 @@ export function tableSetBatches(): string[][] {
   batches[9].push("UPDATE evolved SET quantity = 'new' WHERE id % 40 = 0");
   batches[10].push("ALTER TABLE evolved ALTER added TYPE bigint");
   batches[11].push("ALTER TABLE old_name RENAME TO new_name");
+  for (const name of plain) {
+    batches[5].push(
+      `UPDATE ${name} SET name = 'b', day = day + 1 WHERE id % 7 = 0`,
+      `DELETE FROM ${name} WHERE id % 11 = 0`,
+    );
+    batches[8].push(
+      `ALTER TABLE ${name} RENAME COLUMN name TO label`,
+      `ALTER TABLE ${name} RENAME COLUMN day TO date`,
+      `ALTER TABLE ${name} DROP COLUMN flag, ADD COLUMN name text DEFAULT 'new'`,
+    );
+    batches[9].push(`UPDATE ${name} SET name = label WHERE id % 5 = 0`, `DELETE FROM ${name} WHERE id % 13 = 0`);
+  }
   // Keys that move.
   batches[12].push(
     "UPDATE orders SET id = id + 1000000 WHERE id % 211 = 5",
@@ -126,4 +151,9 @@ export const tableSetLast = [
   "UPDATE parted SET name = 'same partition' WHERE id % 9 = 3",
   "UPDATE parted SET id = id + 5000 WHERE id % 9 = 4",
   "INSERT INTO parted VALUES (NULL, NULL, NULL, NULL, 2000)",
+  ...plain.flatMap((name) => [
+    `UPDATE ${name} SET label = 'last' WHERE id % 9 = 1`,
+    `DELETE FROM ${name} WHERE id % 9 = 2`,
+    `INSERT INTO ${name} (id, label) VALUES (1000, NULL)`,
+  ]),
 ].map((statement) => statement.replace("old_name", "new_name"));

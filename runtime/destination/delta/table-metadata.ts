@@ -2,12 +2,16 @@ import { type ColumnSchema, type DeltaType, deltaTypeSchema, elementTypeOf } fro
 import type { TableOptions } from "../../table-options";
 import type { MetaData, Protocol } from "./actions";
 
-/** Table properties that say whose table it is (the source's by name and oid, the staging log's), and by which options. */
+/**
+ * Table properties that say whose table it is (the source's by name and oid, the staging log's), and by which options;
+ * `column`: of a column without column mapping, its attribute number.
+ */
 export const ownerProperties = {
   source: "sluice.source",
   table: "sluice.table",
   log: "sluice.log",
   options: "sluice.options",
+  column: "sluice.column",
 } as const;
 
 /** A type as Delta's schema has it: a text, of an array an object (protocol, "Schema Serialization Format"). */
@@ -37,27 +41,33 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
   );
 }
 
-/** Keeps features that the table has already, here or at its former place. */
+/**
+ * Keeps features that the table has already, here or at its former place. What needs none has the protocol's first
+ * reader version.
+ */
 export function buildProtocol(
   columns: ColumnSchema[],
-  { deletionVectors, changeDataFeed }: Pick<TableOptions, "deletionVectors" | "changeDataFeed">,
+  {
+    deletionVectors,
+    changeDataFeed,
+    columnMapping,
+  }: Pick<TableOptions, "deletionVectors" | "changeDataFeed" | "columnMapping">,
   ...previous: (Protocol | null)[]
 ): Protocol {
-  const needed = ["columnMapping", ...(deletionVectors ? ["deletionVectors"] : [])];
+  const needed = [...(columnMapping ? ["columnMapping"] : []), ...(deletionVectors ? ["deletionVectors"] : [])];
   if (columns.some(({ deltaType }) => (elementTypeOf(deltaType) ?? deltaType) === "timestamp_ntz"))
     needed.push("timestampNtz");
   const join = (of: (protocol: Protocol | null) => string[] | null | undefined, ...own: string[]) =>
     [...new Set([...previous.flatMap((protocol) => of(protocol) ?? []), ...own])].sort();
-  return {
-    minReaderVersion: 3,
-    minWriterVersion: 7,
-    readerFeatures: join((protocol) => protocol?.readerFeatures, ...needed),
-    writerFeatures: join(
-      (protocol) => protocol?.writerFeatures,
-      ...needed,
-      ...(changeDataFeed ? ["changeDataFeed"] : []),
-    ),
-  };
+  const readerFeatures = join((protocol) => protocol?.readerFeatures, ...needed);
+  const writerFeatures = join(
+    (protocol) => protocol?.writerFeatures,
+    ...needed,
+    ...(changeDataFeed ? ["changeDataFeed"] : []),
+  );
+  if (readerFeatures.length > 0) return { minReaderVersion: 3, minWriterVersion: 7, readerFeatures, writerFeatures };
+  if (writerFeatures.length > 0) return { minReaderVersion: 1, minWriterVersion: 7, writerFeatures };
+  return { minReaderVersion: 1, minWriterVersion: 2 };
 }
 
 /** Whether both say the same; the order of features means nothing. */

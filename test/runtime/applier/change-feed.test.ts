@@ -93,7 +93,7 @@ describe("the feed of random histories", () => {
           const columns = { name: "string", amount: "double" };
           const tables = [
             { options: options("keyed"), hasKey: true },
-            { options: options("rewritten", { deletionVectors: false }), hasKey: true },
+            { options: options("rewritten", { deletionVectors: false, columnMapping: false }), hasKey: true },
             { options: options("soft", { mode: "softDelete" }), hasKey: true },
             { options: options("parts", { partitionBy: ["name"] }), hasKey: true },
             { options: options("versions", { mode: "scd2", partitionBy: ["id"] }), hasKey: true },

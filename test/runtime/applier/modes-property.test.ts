@@ -44,7 +44,15 @@ describe("a table of each mode", () => {
         const tables = options.map((given, index): NamedTableOptions => {
           // Half of them are partitioned, by a column that updates change.
           const partition = index % 2 === sequence.length % 2 ? { partitionBy: ["name"] } : {};
-          return { ...defaultTableOptions, schema: "public", name: `t${index + 1}`, ...given, ...partition };
+          const columnMapping = (index + sequence.length) % 3 > 0;
+          return {
+            ...defaultTableOptions,
+            schema: "public",
+            name: `t${index + 1}`,
+            ...given,
+            ...partition,
+            columnMapping,
+          };
         });
         const apply = () =>
           runApplier(log.config({ tables, maintenance: eagerMaintenance }), {

@@ -109,6 +109,14 @@ export class SchemaModel {
         return;
       case "rename": {
         const renamed = columns[pick % columns.length];
+        const other = columns[value % columns.length];
+        if (value % 3 === 0 && other !== renamed) {
+          const swapped = new Map([
+            [renamed, other.name],
+            [other, renamed.name],
+          ]);
+          return this.change({ columns: columns.map((each) => ({ ...each, name: swapped.get(each) ?? each.name })) });
+        }
         const next = `n${value % 50}`;
         if (columns.some((each) => each.name === next)) return;
         return this.change({ columns: columns.map((each) => (each === renamed ? { ...each, name: next } : each)) });

@@ -1,11 +1,12 @@
 // Contract: whatever a table's schema goes through (columns added, dropped, renamed, made wider, another key or none, a
-// name that others take), in whatever records and whenever it is applied, its place holds the source's rows, read back
+// name that others take), with column mapping or without, in whatever records and whenever it is applied, its place holds the source's rows, read back
 // by an independent reader (invariants 3 and 4).
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
+import { defaultTableOptions, type NamedTableOptions } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
 import { replayStaging } from "../../support/staging-replay";
 import { eagerMaintenance } from "./eager-maintenance";
@@ -39,9 +40,13 @@ const steps = fc.array(
   { minLength: 20, maxLength: 80 },
 );
 
-async function expectEqual(log: StagedLog, models: SchemaModel[]): Promise<void> {
+/** With or without column mapping, wherever a table is. */
+const tablesOf = (columnMapping: boolean): NamedTableOptions[] =>
+  ["a", "b", "c"].map((name) => ({ ...defaultTableOptions, schema: "public", name, columnMapping }));
+
+async function expectEqual(log: StagedLog, models: SchemaModel[], tables: NamedTableOptions[]): Promise<void> {
   const maintenance = eagerMaintenance;
-  await runApplier(log.config({ maintenance }), { signal: new AbortController().signal, version: "0.0.0" });
+  await runApplier(log.config({ maintenance, tables }), { signal: new AbortController().signal, version: "0.0.0" });
   for (const { schema, visible, isBehind } of models) {
     // The name that a table had before its unfinished snapshot may be another's by now.
     const isTaken = models.some(
@@ -60,7 +65,7 @@ async function expectEqual(log: StagedLog, models: SchemaModel[]): Promise<void>
 describe("a table whose schema changes", () => {
   it("equals the source at every applied commit, wherever its name is", async () => {
     await fc.assert(
-      fc.asyncProperty(steps, async (sequence) => {
+      fc.asyncProperty(steps, fc.boolean(), async (sequence, columnMapping) => {
         const log = await StagedLog.open();
         try {
           const models: SchemaModel[] = [];
@@ -70,12 +75,12 @@ describe("a table whose schema changes", () => {
           for (const { table, ...step } of sequence) {
             if (step.kind === "apply") {
               for (const model of models) await model.commit();
-              await expectEqual(log, models);
+              await expectEqual(log, models, tablesOf(columnMapping));
             } else await models[table].step(step);
           }
           for (const model of models) await model.step({ kind: "end", pick: 0, value: 0 });
           for (const model of models) await model.commit();
-          await expectEqual(log, models);
+          await expectEqual(log, models, tablesOf(columnMapping));
           const replayed = await replayStaging(log.config().stagingPath);
           for (const { schema, rows } of models) {
             const texts = replayed.get(`public.${schema.name}`)?.rows.map(namedRowText).sort();

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
+import { targetTable } from "../../../runtime/destination/target-table";
 import type { ApplierStatus } from "../../../runtime/status";
 import {
   defaultTableOptions,
@@ -194,6 +195,30 @@ describe("deletionVectors: false", () => {
   });
 });
 
+describe("columnMapping: false", () => {
+  it("has the columns' own names in files and log, and needs the first reader version only", async () => {
+    const plain = { name: "people", columnMapping: false, deletionVectors: false };
+    await log.snapshot(people, [person, { ...person, id: "2" }]);
+    await log.changes(people, [{ op: 2, row: { id: "2" } }]);
+    await log.commit();
+    await apply(plain);
+    const path = pathOf("public", "people");
+    const text = readFileSync(join(path, "_delta_log", `${"0".repeat(20)}.json`), "utf8");
+    expect(text).toContain('{"protocol":{"minReaderVersion":1,"minWriterVersion":2}}');
+    expect(text).not.toContain("columnMapping.");
+    expect((await openDelta(path)).columns.every(({ name, physicalName }) => name === physicalName)).toBe(true);
+    expect((await readDeltaRows(path)).map(({ id }) => id)).toEqual([1n]);
+  });
+
+  it("refuses names that files can't have", async () => {
+    for (const name of ["a b", "x;", "ID", "_position", "rowid"]) {
+      const schema = { ...people, columns: people.columns.map((each, at) => (at === 1 ? { ...each, name } : each)) };
+      expect(() => targetTable(schema, { ...defaultTableOptions, columnMapping: false })).toThrow("has a name");
+      expect(() => targetTable(schema, defaultTableOptions)).not.toThrow();
+    }
+  });
+});
+
 describe("a change of options", () => {
   it("goes on in place where rows of before can, else asks for a new snapshot", async () => {
     await log.snapshot(people, [person]);
@@ -306,6 +331,10 @@ describe("a change of options", () => {
       [{ metadataColumns: true }, {}, "in-place"],
     ],
     deletionVectors: [[{}, { deletionVectors: false }, "in-place"]],
+    columnMapping: [
+      [{}, { columnMapping: false }, "refresh"],
+      [{ columnMapping: false }, {}, "refresh"],
+    ],
     changeDataFeed: [[{}, { changeDataFeed: true }, "in-place"]],
     beforeImage: [[{ mode: "append" }, { mode: "append", beforeImage: true }, "in-place"]],
     onRemove: [[{}, { onRemove: "drop" }, "none"]],
