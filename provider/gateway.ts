@@ -138,6 +138,10 @@ export class Gateway extends pulumi.dynamic.Resource {
   declare readonly incarnation: pulumi.Output<string>;
   /** File with the status document. */
   declare readonly statusPath: pulumi.Output<string>;
+  /** `healthy`, or what `refresh` found: `dead`, `failed`, `absent`. */
+  declare readonly processState: pulumi.Output<string>;
+  /** Version of Sluice that it runs: this package's, or what `refresh` found. */
+  declare readonly runtimeVersion: pulumi.Output<string>;
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
 
@@ -147,6 +151,8 @@ export class Gateway extends pulumi.dynamic.Resource {
       stagingPath: undefined,
       incarnation: undefined,
       statusPath: undefined,
+      processState: undefined,
+      runtimeVersion: undefined,
       changeCost: undefined,
     };
     super(provider, name, { ...outputs, ...args, source: guardedSource(args.source) }, options, moduleName, "Gateway");

@@ -130,13 +130,23 @@ const provider = new StoredProvider("IngestionPipeline");
 export class IngestionPipeline extends pulumi.dynamic.Resource {
   /** File with the status document. */
   declare readonly statusPath: pulumi.Output<string>;
+  /** `healthy`, or what `refresh` found: `dead`, `failed`, `absent`. */
+  declare readonly processState: pulumi.Output<string>;
+  /** Version of Sluice that it runs: this package's, or what `refresh` found. */
+  declare readonly runtimeVersion: pulumi.Output<string>;
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
   /** The destination's `path`. */
   declare readonly destinationPath: pulumi.Output<string>;
 
   constructor(name: string, args: IngestionPipelineArgs, options?: pulumi.CustomResourceOptions) {
-    const outputs = { statusPath: undefined, destinationPath: undefined, changeCost: undefined };
+    const outputs = {
+      statusPath: undefined,
+      processState: undefined,
+      runtimeVersion: undefined,
+      destinationPath: undefined,
+      changeCost: undefined,
+    };
     super(provider, name, { ...outputs, ...args }, options, moduleName, "IngestionPipeline");
   }
 }

@@ -18,18 +18,27 @@ export interface ProcessSpec {
   stopTimeoutMs: number;
 }
 
+/** What a process was started with. */
+export interface Settings {
+  configuration: string;
+  /** secret files of its folder that others can't read, name to SHA-256; undefined where they can't be looked at */
+  secrets?: Record<string, string>;
+  /** of the runtime, by its status document; undefined where there is none */
+  version?: string;
+}
+
 /** What is there now. */
 export type Inspection =
   | { kind: "absent" }
-  | { kind: "running"; configuration: string }
+  | ({ kind: "running" } & Settings)
   /** it ended by itself with code 0: a triggered run that is done */
-  | { kind: "finished"; configuration: string }
-  | { kind: "failed"; configuration: string; message: string; remedy?: string }
-  | { kind: "dead"; configuration: string };
+  | ({ kind: "finished" } & Settings)
+  | ({ kind: "failed"; message: string; remedy?: string } & Settings)
+  | ({ kind: "dead" } & Settings);
 
 /** Where processes of the runtime live. Each verb is idempotent and throws SluiceError. */
 export interface Deployment {
-  /** Makes it run as specified and waits until it is healthy; one that already does is left alone. */
+  /** Makes it run as specified and waits until it is healthy; one that already does, in this version, is left alone. */
   apply(spec: ProcessSpec): Promise<void>;
   inspect(directory: string): Promise<Inspection>;
   /** Stops it, verifies that it is gone, and removes its folder. */

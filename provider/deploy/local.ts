@@ -22,8 +22,9 @@ import {
   waitUntilGone,
 } from "../../runtime/process-identity";
 import { configExitCode, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
+import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
-import { lastLogLines, lastStop, processFiles, readJson, readStatus, readText } from "./process-files";
+import { digestOf, lastLogLines, lastStop, processFiles, readJson, readStatus, readText } from "./process-files";
 
 export interface LocalOptions {
   /** the runtime's entry; default: that of this package */
@@ -39,7 +40,7 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
       const found = await inspectLocal(spec.directory);
       if (found.kind !== "absent") writeSecrets(spec);
       const settled = found.kind === "running" || found.kind === "finished";
-      if (settled && found.configuration === wanted) return;
+      if (settled && found.configuration === wanted && (found.version ?? version) === version) return;
       await stopLocal(spec.directory, spec.stopTimeoutMs);
       start(spec, wanted, mainPath);
       await waitUntilHealthy(spec);
@@ -119,6 +120,17 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string): void
   }
 }
 
+function readSecretDigests(directory: string): Record<string, string> {
+  const digests: Record<string, string> = {};
+  for (const name of readdirSync(directory).filter((one) => one.endsWith(".secret"))) {
+    const path = join(directory, name);
+    const content = readText(path);
+    if (content === null) continue;
+    digests[name] = (statSync(path).mode & 0o077) === 0 ? digestOf(content) : "";
+  }
+  return digests;
+}
+
 interface Processes {
   supervisor: ProcessIdentity | null;
   state: SupervisorState | null;
@@ -133,14 +145,16 @@ async function inspectLocal(directory: string): Promise<Inspection> {
   const configuration = readText(join(directory, processFiles.configuration));
   if (configuration === null) return { kind: "absent" };
   const { supervisor, state } = readProcesses(directory);
+  const status = readStatus(directory);
+  const settings = { configuration, secrets: readSecretDigests(directory), version: status?.version };
   if (supervisor === null || !isAlive(supervisor)) {
-    return { kind: state?.finished === true ? "finished" : "dead", configuration };
+    return { kind: state?.finished === true ? "finished" : "dead", ...settings };
   }
-  const failure = readStatus(directory)?.state;
+  const failure = status?.state;
   if (failure?.kind === "failed") {
-    return { kind: "failed", configuration, message: failure.message, remedy: failure.remedy };
+    return { kind: "failed", ...settings, message: failure.message, remedy: failure.remedy };
   }
-  return { kind: "running", configuration };
+  return { kind: "running", ...settings };
 }
 
 /** Ends supervisor and child, never a process that merely has their pid. */

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
@@ -65,4 +66,9 @@ export function lastStop(directory: string, role: string): string | null {
     }
   }
   return null;
+}
+
+/** Of a secret file, by which it is compared. */
+export function digestOf(content: string): string {
+  return createHash("sha256").update(content).digest("hex");
 }

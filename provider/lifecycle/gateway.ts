@@ -13,6 +13,7 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
 import { isOwn, rememberOwn } from "./own-names";
+import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { runtimeSource, secretVariables, sourceInputSchema, withoutPlainSecrets } from "./source-input";
 import {
   deploymentFolder,
@@ -136,6 +137,21 @@ async function copiesAtCheck(changes: readonly Change[], olds: Properties, input
   }
 }
 
+/** Inputs that are parts of the configuration by their names. */
+const configKeys = [
+  "batch",
+  "spool",
+  "snapshot",
+  "types",
+  "beforeImages",
+  "schemaChanges",
+  "pollMs",
+  "silenceMsMax",
+  "onSlotLost",
+  "heartbeatMs",
+  "health",
+];
+
 /** The process as these inputs want it. */
 export function gatewaySpec(inputs: Properties): ProcessSpec {
   const directory = join(folderOf(inputs), "gateway");
@@ -153,19 +169,7 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
       publication: inputs.publicationName as string,
       slot: inputs.slotName as string,
       stagingPath: inputs.stagingPath as string,
-      ...pick(inputs, [
-        "batch",
-        "spool",
-        "snapshot",
-        "types",
-        "beforeImages",
-        "schemaChanges",
-        "pollMs",
-        "silenceMsMax",
-        "onSlotLost",
-        "heartbeatMs",
-        "health",
-      ]),
+      ...pick(inputs, configKeys),
     },
     secretVariables: secretVariables(given),
     secretFiles,
@@ -182,7 +186,7 @@ const ownerOf = (inputs: Properties): StagingOwner => ({
 });
 
 function outputs(inputs: Properties): Properties {
-  return { ...inputs, statusPath: gatewaySpec(inputs).config.statusPath, drift: [] };
+  return { ...inputs, statusPath: gatewaySpec(inputs).config.statusPath, ...soundProcess, drift: [] };
 }
 
 export function gatewayLifecycle(deployment: Deployment): Lifecycle {
@@ -191,6 +195,7 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       const result = checkGatewayInputs(olds, news);
       const { inputs, failures } = result;
       const existing = olds.incarnation !== undefined;
+      tellVersion("Gateway", olds);
       if (known(olds.stagingPath)) rememberOwn("staging", olds.stagingPath);
       const keys = Object.keys(shape);
       if (failures.length === 0) {
@@ -235,11 +240,13 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       // Without its staging a gateway has nothing to go on from: it is made anew, with new snapshots.
       if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
       const spec = gatewaySpec(props);
-      const drift = processDrift(await deployment.inspect(spec.directory), spec);
+      const found = await deployment.inspect(spec.directory);
+      const { settings, facts } = processProperties(found, props, configKeys);
+      const now = { ...props, ...settings };
       return {
         id,
-        props: { ...props, drift },
-        inputs: pick(props, [...Object.keys(shape), "incarnation", "changeCost"]),
+        props: { ...now, ...facts, drift: processDrift(found, spec) },
+        inputs: pick(now, [...Object.keys(shape), "incarnation", "changeCost"]),
       };
     },
 

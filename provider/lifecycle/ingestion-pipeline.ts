@@ -9,6 +9,7 @@ import { pick } from "./connection";
 import { checkInputs } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { absolutePathSchema } from "./local-place";
+import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
@@ -106,6 +107,9 @@ function tellPipelineCost(olds: Properties | null, inputs: Properties): void {
 const refreshing = (change: Change): Change =>
   change.input === "tableOptions" ? { ...change, effect: "resnapshot" } : change;
 
+/** Inputs that are parts of the configuration by their names. */
+const configKeys = ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"];
+
 /** The process as these inputs want it. */
 export function applierSpec(inputs: Properties): ProcessSpec {
   const directory = join(folderOf(inputs), "applier");
@@ -120,7 +124,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
       tables: namedOptions(inputs.tableOptions),
-      ...pick(inputs, ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"]),
+      ...pick(inputs, configKeys),
     },
     secretVariables: [],
     secretFiles: {},
@@ -133,7 +137,8 @@ const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as str
 
 function outputs(inputs: Properties): Properties {
   const { statusPath } = applierSpec(inputs).config;
-  return { ...inputs, statusPath, destinationPath: (inputs.destination as Destination).path, drift: [] };
+  const destinationPath = (inputs.destination as Destination).path;
+  return { ...inputs, statusPath, destinationPath, ...soundProcess, drift: [] };
 }
 
 export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
@@ -145,6 +150,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);
       const keys = Object.keys(shape);
       const existing = olds.stagingIncarnation !== undefined;
+      tellVersion("IngestionPipeline", olds);
       if (failures.length === 0) tellPipelineCost(existing ? olds : null, inputs);
       const unchanged = existing && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;
@@ -176,8 +182,14 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
 
     async read(id, props) {
       const spec = applierSpec(props);
-      const drift = processDrift(await deployment.inspect(spec.directory), spec);
-      return { id, props: { ...props, drift }, inputs: pick(props, [...Object.keys(shape), "changeCost"]) };
+      const found = await deployment.inspect(spec.directory);
+      const { settings, facts } = processProperties(found, props, configKeys);
+      const now = { ...props, ...settings };
+      return {
+        id,
+        props: { ...now, ...facts, drift: processDrift(found, spec) },
+        inputs: pick(now, [...Object.keys(shape), "changeCost"]),
+      };
     },
 
     async update(_id, olds, news) {

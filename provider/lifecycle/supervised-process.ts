@@ -5,6 +5,7 @@ import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration
 import type { CheckFailure, Properties } from "./lifecycle";
 import { absolutePathSchema, folderProblem, isPortTaken } from "./local-place";
 import { isOwn, rememberOwn } from "./own-names";
+import { settingsDrift } from "./process-drift";
 import { isUnknown } from "./unknown-value";
 
 /** Inputs that both processes have. */
@@ -60,8 +61,7 @@ export function processDrift(found: Inspection, spec: ProcessSpec): string[] {
       return [`the ${role} has failed: ${found.message}`];
     case "running":
     case "finished":
-      if (found.configuration === renderConfiguration(spec.config)) return [];
-      return [`the ${role}'s configuration was changed by hand, or by another version of Sluice`];
+      return settingsDrift(found, spec);
   }
 }
 

@@ -3,7 +3,17 @@
 // database or folder and updates for settings; create leaves nothing half-made; read reports what died; update puts the
 // process back when its new settings don't work; delete removes process and staging, never a folder that isn't ours.
 // Invariant 5: after delete no process of ours remains.
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -215,9 +225,88 @@ describe("create, read, update and delete", () => {
       const { props: now } = await gateway.read("healthy", outs);
       return now !== undefined && (now.drift as string[]).length > 0 && now;
     });
-    expect(props.drift).toEqual(["the gateway isn't running"]);
+    expect(props).toMatchObject({ drift: ["the gateway isn't running"], processState: "dead" });
     const repaired = await gateway.update("healthy", props, await checked({}, props));
     expect((await gateway.read("healthy", repaired.outs)).props?.drift).toEqual([]);
+  });
+
+  it("a configuration that was changed by hand is told by setting, and an update repairs it", async () => {
+    const outs = await created();
+    const path = join(gatewaySpec(outs).directory, processFiles.configuration);
+    const written = JSON.parse(readFileSync(path, "utf8"));
+    const byHand = {
+      ...written,
+      pollMs: 700,
+      batch: { ...written.batch, rowsMax: 7 },
+      source: { ...written.source, password: "canary-by-hand" },
+    };
+    writeFileSync(path, JSON.stringify(byHand));
+    const broken = await gateway.read("healthy", outs);
+    expect(broken.props?.drift).toEqual([
+      expect.stringMatching(/changed by hand, or by another version of Sluice: .*source\.password/),
+    ]);
+    expect(JSON.stringify(broken)).not.toContain("canary-by-hand");
+
+    writeFileSync(path, JSON.stringify({ ...byHand, source: written.source }));
+    const { props, inputs } = await gateway.read("healthy", outs);
+    expect(props).toMatchObject({
+      processState: "healthy",
+      pollMs: 700,
+      batch: { rowsMax: 7 },
+      drift: [expect.stringMatching(/: (pollMs, batch\.rowsMax|batch\.rowsMax, pollMs)$/)],
+    });
+    expect(inputs).toMatchObject({ pollMs: 700, batch: { rowsMax: 7 } });
+    const news = await checked({}, inputs);
+    expect(gateway.diff("healthy", props!, news)).toMatchObject({ changes: true, replaces: [] });
+    const child = childOf(outs);
+    const repaired = await gateway.update("healthy", props!, news);
+    expect(childOf(outs)).not.toEqual(child);
+    expect(readFileSync(path, "utf8")).toBe(`${JSON.stringify(written, null, 2)}\n`);
+    expect(await gateway.read("healthy", repaired.outs)).toMatchObject({ props: { ...outs, changeCost: {} } });
+  });
+
+  it("another version of the runtime is told, and an update starts it anew", async () => {
+    const outs = await created();
+    const { statusPath } = gatewaySpec(outs).config;
+    writeFileSync(statusPath, JSON.stringify({ ...JSON.parse(readFileSync(statusPath, "utf8")), version: "0.0.9" }));
+    const { props } = await gateway.read("healthy", outs);
+    expect(props).toMatchObject({
+      runtimeVersion: "0.0.9",
+      drift: [expect.stringMatching(/runs version 0\.0\.9 of Sluice, and this is \d/)],
+    });
+    const child = childOf(outs);
+    const repaired = await gateway.update("healthy", props!, await checked({}, outs));
+    expect(childOf(outs)).not.toEqual(child);
+    expect(await gateway.read("healthy", repaired.outs)).toMatchObject({ props: outs });
+  });
+
+  it("a secret that is a value is a file for this user alone, whose loss is told and repaired without a restart", async () => {
+    const source = { host: "db", database: "shop", user: "sluice", password: "canary-88" };
+    const outs = await created({ source });
+    const { directory, config } = gatewaySpec(outs);
+    const path = join(directory, "password.secret");
+    const look = async () => (await gateway.read("healthy", outs)).props?.drift;
+    expect(config).toMatchObject({ source: { password: { file: path } } });
+    expect(readFileSync(path, "utf8")).toBe("canary-88");
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(await look()).toEqual([]);
+    const child = childOf(outs);
+    for (const damage of [
+      () => rmSync(path),
+      () => chmodSync(path, 0o644),
+      () => writeFileSync(path, "another"),
+      () => writeFileSync(join(directory, "old.secret"), "left over", { mode: 0o600 }),
+    ]) {
+      damage();
+      expect(await look()).toEqual([expect.stringMatching(/^the gateway's secret file \w+\.secret is /)]);
+      await gateway.update("healthy", outs, await checked({ source }, outs));
+      expect(await look()).toEqual([]);
+    }
+    const rotated = await checked({ source: { ...source, password: "canary-99" } }, outs);
+    expect(rotated.changeCost).toMatchObject({ kind: "inPlace", because: ["source"] });
+    await gateway.update("healthy", outs, rotated);
+    expect(readFileSync(path, "utf8")).toBe("canary-99");
+    expect(childOf(outs)).toEqual(child);
   });
 
   it("a lost staging is a lost gateway, which is made anew", async () => {
