@@ -195,7 +195,6 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       const result = checkGatewayInputs(olds, news);
       const { inputs, failures } = result;
       const existing = olds.incarnation !== undefined;
-      tellVersion("Gateway", olds);
       if (known(olds.stagingPath)) rememberOwn("staging", olds.stagingPath);
       const keys = Object.keys(shape);
       if (failures.length === 0) {
@@ -220,7 +219,10 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       return result;
     },
 
-    diff: (_id, olds, news) => diffGateway(olds, news),
+    diff(_id, olds, news) {
+      tellVersion("Gateway", olds);
+      return diffGateway(olds, news);
+    },
 
     async create(inputs) {
       const spec = gatewaySpec(inputs);

@@ -150,7 +150,6 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);
       const keys = Object.keys(shape);
       const existing = olds.stagingIncarnation !== undefined;
-      tellVersion("IngestionPipeline", olds);
       if (failures.length === 0) tellPipelineCost(existing ? olds : null, inputs);
       const unchanged = existing && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;
@@ -163,7 +162,10 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
       return result;
     },
 
-    diff: (_id, olds, news) => diffIngestionPipeline(olds, news),
+    diff(_id, olds, news) {
+      tellVersion("IngestionPipeline", olds);
+      return diffIngestionPipeline(olds, news);
+    },
 
     async create(inputs) {
       const spec = applierSpec(inputs);

@@ -76,7 +76,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** A package that was renewed leaves processes alone: at a check they are told of. */
+/** A package that was renewed leaves processes alone: a preview tells of them. */
 export function tellVersion(kind: string, olds: Properties): void {
   if (typeof olds.runtimeVersion !== "string" || olds.runtimeVersion === version) return;
   printOnce(

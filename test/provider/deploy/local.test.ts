@@ -109,8 +109,8 @@ describe("apply", () => {
   });
 
   it("fails after its deadline, and says what the process waits for", async () => {
-    const { text } = await failure(deployment.apply(spec("waiting", { startTimeoutMs: 600 })));
-    expect(text).toMatch(/not healthy after 600 ms: the moon is not full/);
+    const { text } = await failure(deployment.apply(spec("waiting", { startTimeoutMs: 2_500 })));
+    expect(text).toMatch(/not healthy after 2500 ms: the moon is not full/);
   });
 
   it("fails at once when its port is taken", async () => {
