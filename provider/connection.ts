@@ -16,6 +16,8 @@ export interface ConnectionArgs extends Inputs<Source> {
    * preview and update, `ignore`.
    */
   uncappedSlotWal?: pulumi.Input<UncappedSlotWal>;
+  /** `false`: no Publication goes by this Connection, and the role needs no CREATE on the database; default true. */
+  createsPublications?: pulumi.Input<boolean>;
   /**
    * Transactions that have been open for longer, in milliseconds, are warned of before a slot is created, which waits for
    * their end; default 30,000.

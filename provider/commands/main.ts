@@ -5,9 +5,10 @@ import { version } from "../../runtime/version";
 import { codegen } from "./codegen";
 import { type Command, print } from "./command";
 import { costs } from "./costs";
+import { grants } from "./grants";
 
 /** Administration of the source; all else is the runtime's. */
-const commands: readonly Command[] = [codegen, costs];
+const commands: readonly Command[] = [codegen, costs, grants];
 
 const usageError = 64;
 /** as the runtime's: a second try changes nothing */

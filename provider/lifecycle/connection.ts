@@ -20,6 +20,7 @@ export const shape = {
   ...sourceInputShape,
   flavour: z.enum(flavours).optional(),
   uncappedSlotWal: z.enum(["warn", "error", "ignore"]).optional(),
+  createsPublications: z.boolean().optional(),
   longTransactionMs: z.int().min(0).max(86_400_000).optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
@@ -49,6 +50,7 @@ export const connectionEffects: Effects = {
   connectTimeoutMs: "none",
   flavour: "none",
   uncappedSlotWal: "none",
+  createsPublications: "none",
   longTransactionMs: "none",
   preflight: "none",
 };
@@ -58,7 +60,7 @@ export function diffConnection(olds: Properties, news: Properties): DiffResult {
   return withDrift(compare(connectionEffects, olds, news), olds);
 }
 
-const policyKeys = ["flavour", "uncappedSlotWal", "longTransactionMs"] as const;
+const policyKeys = ["flavour", "uncappedSlotWal", "createsPublications", "longTransactionMs"] as const;
 type Policy = z.infer<z.ZodObject<Pick<typeof shape, (typeof policyKeys)[number]>>>;
 
 const longTransactionMsDefault = 30_000;
@@ -68,8 +70,8 @@ async function inspect(inputs: Properties, needsSlot: boolean, check: boolean) {
   const policy: Policy = Object.fromEntries(
     policyKeys.map((key) => [key, isUnknown(inputs[key]) ? undefined : inputs[key]]),
   );
-  const { flavour, uncappedSlotWal, longTransactionMs } = policy;
-  const options = { needsSlot, allowStandby: source.standby === "allow", uncappedSlotWal };
+  const { flavour, uncappedSlotWal, createsPublications, longTransactionMs } = policy;
+  const options = { needsSlot, allowStandby: source.standby === "allow", createsPublications, uncappedSlotWal };
   const doing = "preflight of the source";
   const work = async (client: Client, at: (what: string) => void) => {
     at("reading settings and privileges");

@@ -29,6 +29,8 @@ export interface FindingOptions {
   needsSlot: boolean;
   /** a server in recovery is read from */
   allowStandby: boolean;
+  /** the stack makes its publication; default true */
+  createsPublications?: boolean;
   /** default `warn` */
   uncappedSlotWal?: UncappedSlotWal;
 }
@@ -54,7 +56,7 @@ export function findProblems(facts: SourceFacts, options: FindingOptions): Findi
     error("user", `role ${user} may not replicate`, `Run ${grant} ${asAdministrator(facts.flavour)}.`);
   }
   // On a standby nothing is published.
-  if (!facts.createOnDatabase && !facts.inRecovery) {
+  if (!facts.createOnDatabase && !facts.inRecovery && options.createsPublications !== false) {
     error(
       "user",
       `role ${user} may not create publications in database ${quoteIdentifier(facts.database)}`,
