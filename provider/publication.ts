@@ -88,6 +88,7 @@ export class Publication extends pulumi.dynamic.Resource {
   declare readonly publicationName: pulumi.Output<string>;
   /** Names this publication's slot too: a new one at each new publication. */
   declare readonly pipelineId: pulumi.Output<string>;
+  /** As the server has them, in the order in which they were given. */
   declare readonly tables: pulumi.Output<PublishedTableOutput[] | undefined>;
   /** The role that owns it. */
   declare readonly owner: pulumi.Output<string>;
