@@ -105,6 +105,8 @@ export class ParquetFile {
   private readonly groups: RowGroup[] = [];
   private compressing: Promise<void>[] = [];
   private compressingBytes = 0;
+  /** what is known of all pages; null while there may be more */
+  private described: RowGroupDescription[] | null = null;
 
   constructor(private readonly columns: readonly ParquetColumn[]) {
     this.leaves = columns.map(({ type }) => leafTypeOf(type));
@@ -112,6 +114,7 @@ export class ParquetFile {
 
   /** Compresses the rows; their buffers may be used again after it. One call at a time. */
   async append({ columns, rows, bytes }: SealedRows): Promise<void> {
+    this.described = null;
     for (let first = 0; first < rows; ) {
       const group = this.openGroup();
       const count = Math.min(rows - first, groupRowsMax - group.rows);
@@ -158,8 +161,9 @@ export class ParquetFile {
   }
 
   private describe(): RowGroupDescription[] {
+    if (this.described !== null) return this.described;
     let offset = magic.length;
-    return this.groups.map(({ rows, chunks }) => ({
+    this.described = this.groups.map(({ rows, chunks }) => ({
       rows,
       chunks: chunks.map((chunk) => {
         const description = chunk.describe(offset);
@@ -167,6 +171,7 @@ export class ParquetFile {
         return description;
       }),
     }));
+    return this.described;
   }
 
   private openGroup(): RowGroup {

@@ -11,6 +11,14 @@ export async function presentColumns(session: DuckDbQueries, paths: string[]): P
   return new Set(rows.map((row) => row.column_name));
 }
 
+/** By its footer. */
+export async function countRecords(path: string, session: DuckDbQueries): Promise<number> {
+  const [{ rows }] = await session.rows<{ rows: bigint }>(
+    `SELECT num_rows AS rows FROM parquet_file_metadata(${literal(path)})`,
+  );
+  return Number(rows);
+}
+
 /** Writes the rows of a query, which gives these columns (and maybe others), into a Parquet file; returns their number. */
 export async function writeParquet(
   session: DuckDbQueries,

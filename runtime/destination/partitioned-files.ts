@@ -85,6 +85,17 @@ async function writeSplit(
   }
 }
 
+/** Makes the folder of a table, and those above it that aren't there, durably. */
+export async function makeTableFolder(path: string): Promise<void> {
+  try {
+    const made = await mkdir(path, { recursive: true });
+    if (made === undefined) return;
+    for (let folder = path; folder.length >= made.length; folder = dirname(folder)) await flush(dirname(folder));
+  } catch (error) {
+    throw failed(path, "made", error);
+  }
+}
+
 /** Makes a folder of the table, durably. */
 export async function makeFolders(table: string, folder: string): Promise<void> {
   try {

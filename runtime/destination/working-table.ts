@@ -1,37 +1,22 @@
-import { mkdir, rm } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
-import { type Action, type AddFile, type DeletionVectorDescriptor, recordCount } from "./delta/actions";
-import { addRows, newRowSet, type RowSet, rowNumbers, rowsWithout } from "./delta/deletion-vector";
+import { type Action, recordCount } from "./delta/actions";
+import { addRows, newRowSet, type RowSet, rowNumbers } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
-import { failed, flush } from "./delta/delta-log";
-import { sameFile } from "./delta/delta-snapshot";
+import { flush } from "./delta/delta-log";
 import type { DeltaTable } from "./delta/delta-table";
 import { linkFile, linkOrCopy } from "./delta/file-link";
-import { readFileStatistics, withTightBounds } from "./delta/file-statistics";
+import { readFileStatistics } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
-import { type DuckDbQueries, type DuckDbSession, literal } from "./duckdb-session";
+import type { DuckDbQueries, DuckDbSession } from "./duckdb-session";
 import type { FileRows } from "./live-rows";
-import { name, withoutPartition } from "./parquet-file";
+import { countRecords, name, withoutPartition } from "./parquet-file";
 import type { TableFile } from "./partition";
-import { type FileTarget, logPath, type WrittenFile, writeTableFiles } from "./partitioned-files";
+import { type FileTarget, makeTableFolder, writeTableFiles } from "./partitioned-files";
 import { tableColumns } from "./table-columns";
 import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
-
-/** A Parquet file of the table as a batch sees it. */
-interface WorkingFile extends TableFile {
-  /** rows, deleted ones included */
-  records: number;
-  bytes: number;
-  /** as a log has it; null for a file of this batch */
-  add: AddFile | null;
-  /** what this table's log has under its path; other than `add` for a file that comes from the table's former place */
-  active: AddFile | null;
-  /** deleted rows: null until they're looked at */
-  deleted: RowSet | null;
-  /** whether `deleted` is more than the log has */
-  changed: boolean;
-}
+import { addAction, changedRows, loggedFile, newFile, planActions, type WorkingFile } from "./working-file";
 
 /**
  * The table's content while a batch is applied: the committed files, those added, and the rows deleted in either.
@@ -85,7 +70,7 @@ export class WorkingTable {
     lost: ReadonlySet<string> = new Set(),
   ): Promise<WorkingTable> {
     const working = new WorkingTable(table, source, session);
-    if (!table.exists) await makeFolder(table.path);
+    if (!table.exists) await makeTableFolder(table.path);
     const { files } = table.snapshot;
     for (const add of source.snapshot.files.values()) {
       if (lost.has(add.path)) continue;
@@ -93,23 +78,11 @@ export class WorkingTable {
       const path = table.filePath(add);
       const records = recordCount(add) ?? (await countRecords(path, session));
       const active = files.get(add.path) ?? null;
-      const { partitionValues, size: bytes } = add;
-      working.files.push({ path, partitionValues, records, bytes, add, active, deleted: null, changed: false });
+      working.files.push(loggedFile(path, add, active, records));
     }
     for (const active of files.values()) {
       if (source.snapshot.files.has(active.path) && !lost.has(active.path)) continue;
-      const path = table.filePath(active);
-      const { partitionValues, size: bytes } = active;
-      working.dropped.push({
-        path,
-        partitionValues,
-        records: 0,
-        bytes,
-        add: active,
-        active,
-        deleted: null,
-        changed: false,
-      });
+      working.dropped.push(loggedFile(table.filePath(active), active, active, 0));
     }
     return working;
   }
@@ -285,32 +258,8 @@ export class WorkingTable {
    * What the batch takes away from the table's newest version, and what it adds to it: rows that are only written anew are
    * in both.
    */
-  async changedRows(): Promise<{ before: FileRows[]; after: FileRows[] }> {
-    const [before, after]: FileRows[][] = [[], []];
-    for (const { path, partitionValues, active } of this.dropped) {
-      if (active === null) continue;
-      before.push({ path, partitionValues, part: "all-but", rows: await this.committedVector(active) });
-    }
-    for (const [index, { path, partitionValues, active, changed, deleted }] of this.files.entries()) {
-      if (active === null) {
-        after.push({ path, partitionValues, part: "all-but", rows: await this.deletedRows(index) });
-      } else if (changed) {
-        const known = active.deletionVector
-          ? await readDeletionVector(this.folder, active.deletionVector)
-          : newRowSet();
-        before.push({ path, partitionValues, part: "only", rows: rowsWithout(deleted as RowSet, known) });
-        known.dispose();
-      }
-    }
-    return { before, after };
-  }
-
-  private async committedVector({ deletionVector }: AddFile): Promise<Uint32Array<ArrayBuffer>> {
-    if (!deletionVector) return new Uint32Array();
-    const rows = await readDeletionVector(this.table.path, deletionVector);
-    const numbers = rowNumbers(rows);
-    rows.dispose();
-    return numbers;
+  changedRows(): Promise<{ before: FileRows[]; after: FileRows[] }> {
+    return changedRows(this.folder, this.files, this.dropped);
   }
 
   /**
@@ -318,18 +267,7 @@ export class WorkingTable {
    * `dataChange`: whether readers get other rows.
    */
   async finish(nowMs: number, { dataChange } = { dataChange: true }): Promise<Action[]> {
-    const removes: Action[] = [];
-    const adds: { file: WorkingFile; vector: DeletionVectorDescriptor | null }[] = [];
-    const rewritten: WorkingFile[] = [];
-    for (const file of this.files) {
-      const isEmpty = file.changed && (file.deleted as RowSet).size === file.records;
-      const isNew = file.changed || file.active === null || file.add === null || !sameFile(file.active, file.add);
-      if (file.active !== null && isNew) removes.push(removeAction(file.active, nowMs, dataChange));
-      if (isEmpty) continue;
-      if (file.changed) rewritten.push(file);
-      else if (isNew) adds.push({ file, vector: file.add?.deletionVector ?? null });
-    }
-    for (const { active } of this.dropped) if (active !== null) removes.push(removeAction(active, nowMs, dataChange));
+    const { removes, adds, rewritten } = planActions(this.files, this.dropped, nowMs, dataChange);
     const { descriptors, fileName } = await writeDeletionVectors(
       this.table.path,
       rewritten.map((file) => file.deleted as RowSet),
@@ -367,64 +305,3 @@ export class WorkingTable {
 
 const namesOf = (columns: ColumnSchema[]): Map<number, string> =>
   new Map(columns.map(({ attributeNumber, physicalName }) => [attributeNumber, physicalName]));
-
-function newFile(written: WrittenFile): WorkingFile {
-  return { ...written, add: null, active: null, deleted: null, changed: false };
-}
-
-function addAction(
-  tablePath: string,
-  file: WorkingFile,
-  vector: DeletionVectorDescriptor | null,
-  stats: string | null | undefined,
-  nowMs: number,
-  dataChange: boolean,
-): Action {
-  return {
-    add: {
-      path: file.add?.path ?? logPath(tablePath, file.path),
-      partitionValues: file.partitionValues,
-      size: file.bytes,
-      modificationTime: file.add?.modificationTime ?? nowMs,
-      dataChange,
-      stats: withTightBounds(stats ?? JSON.stringify({ numRecords: file.records }), vector === null),
-      ...(vector === null ? {} : { deletionVector: vector }),
-    },
-  };
-}
-
-function removeAction(
-  { path, partitionValues, size, deletionVector }: AddFile,
-  nowMs: number,
-  dataChange: boolean,
-): Action {
-  const vector = deletionVector ? { deletionVector } : {};
-  return {
-    remove: {
-      path,
-      deletionTimestamp: nowMs,
-      dataChange,
-      extendedFileMetadata: true,
-      partitionValues,
-      size,
-      ...vector,
-    },
-  };
-}
-
-async function makeFolder(path: string): Promise<void> {
-  try {
-    const made = await mkdir(path, { recursive: true });
-    if (made === undefined) return;
-    for (let folder = path; folder.length >= made.length; folder = dirname(folder)) await flush(dirname(folder));
-  } catch (error) {
-    throw failed(path, "made", error);
-  }
-}
-
-async function countRecords(path: string, session: DuckDbSession): Promise<number> {
-  const [{ rows }] = await session.rows<{ rows: bigint }>(
-    `SELECT num_rows AS rows FROM parquet_file_metadata(${literal(path)})`,
-  );
-  return Number(rows);
-}
