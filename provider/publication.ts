@@ -90,6 +90,11 @@ export class Publication extends pulumi.dynamic.Resource {
   declare readonly pipelineId: pulumi.Output<string>;
   /** As the server has them, in the order in which they were given. */
   declare readonly tables: pulumi.Output<PublishedTableOutput[] | undefined>;
+  declare readonly schemas: pulumi.Output<string[] | undefined>;
+  declare readonly allTables: pulumi.Output<boolean | undefined>;
+  declare readonly operations: pulumi.Output<("insert" | "update" | "delete" | "truncate")[] | undefined>;
+  declare readonly viaPartitionRoot: pulumi.Output<boolean | undefined>;
+  declare readonly generatedColumns: pulumi.Output<"none" | "stored" | undefined>;
   /** The role that owns it. */
   declare readonly owner: pulumi.Output<string>;
   /** What `refresh` found changed by hand, in sentences; the properties show it too. The next update repairs it. */
@@ -118,6 +123,12 @@ export class Publication extends pulumi.dynamic.Resource {
       changeCost: undefined,
       owner: undefined,
       drift: undefined,
+      tables: undefined,
+      schemas: undefined,
+      allTables: undefined,
+      operations: undefined,
+      viaPartitionRoot: undefined,
+      generatedColumns: undefined,
     };
     super(
       provider,

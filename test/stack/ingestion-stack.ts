@@ -7,12 +7,17 @@ import { type Deployer, openStack } from "../engine/deployer";
 import type { OperationResult } from "../engine/engine";
 
 /** A stack of the test's program with these arguments; the same name and folder open the same stack. */
-export function openIngestion(folder: string, name: string, args: Record<string, unknown>): Promise<Deployer> {
+export function openIngestion(
+  folder: string,
+  name: string,
+  args: Record<string, unknown>,
+  config: Record<string, string> = {},
+): Promise<Deployer> {
   return openStack({
     projectDir: join(process.cwd(), "test/stack/program"),
     stack: name,
     stateFile: join(folder, `${name}.json`),
-    config: { "sluice-test:args": JSON.stringify(args) },
+    config: { "sluice-test:args": JSON.stringify(args), ...config },
     env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
   });
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { PostgresIngestion, type PostgresIngestionArgs } from "pulumi-sluice";
+import { PostgresIngestion, type PostgresIngestionArgs, Publication } from "pulumi-sluice";
 
 /** `{ secretFile }` in the arguments is a secret with that file's content. */
 function withSecrets(_: string, value: unknown): unknown {
@@ -19,3 +19,8 @@ export const costs = {
   pipeline: ingestion.pipeline.changeCost,
 };
 export const { source } = ingestion.connection;
+
+// A publication that exists, by its name.
+const look = new pulumi.Config().get("look");
+const looked = look === undefined ? undefined : Publication.get("looked", look, { source: args.source });
+export const found = looked && { tables: looked.tables, owner: looked.owner, publicationName: looked.publicationName };
