@@ -6,9 +6,10 @@ import { codegen } from "./codegen";
 import { type Command, print } from "./command";
 import { costs } from "./costs";
 import { grants } from "./grants";
+import { slots } from "./slots";
 
 /** Administration of the source; all else is the runtime's. */
-const commands: readonly Command[] = [codegen, costs, grants];
+const commands: readonly Command[] = [codegen, costs, grants, slots];
 
 const usageError = 64;
 /** as the runtime's: a second try changes nothing */
