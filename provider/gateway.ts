@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import { guardedSource, type ProcessArgs, type Source, type Table } from "./source";
+import { guardedSource, type ProcessArgs, type Source, type Strategy, type Table } from "./source";
 
 export interface SnapshotArgs {
   /** Connections that copy, over all tables and their ranges; default 2. */
@@ -123,6 +123,13 @@ export interface GatewayArgs extends ProcessArgs {
   heartbeatMs?: pulumi.Input<number>;
   /** Restarts the process. */
   health?: pulumi.Input<HealthArgs>;
+  /** Of a replacement; default `blue-green`. See `Strategy`. */
+  strategy?: pulumi.Input<Strategy>;
+  /**
+   * `blue-green`: how long the new gateway may take to copy all tables and catch up, in milliseconds; default 86,400,000, a
+   * day. When it is over the update fails, both gateways go on, and the next update goes on waiting.
+   */
+  switchTimeoutMs?: pulumi.Input<number>;
 }
 
 const provider = new StoredProvider("Gateway");

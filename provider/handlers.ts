@@ -3,7 +3,7 @@ import { localDeployment } from "./deploy/local";
 import { connection } from "./lifecycle/connection";
 import { gatewayLifecycle } from "./lifecycle/gateway";
 import { ingestionPipelineLifecycle } from "./lifecycle/ingestion-pipeline";
-import type { CheckResult, Lifecycle, Properties } from "./lifecycle/lifecycle";
+import { type CheckResult, type Lifecycle, PartialFailure, type Properties } from "./lifecycle/lifecycle";
 import { publication } from "./lifecycle/publication";
 import { replicationSlot } from "./lifecycle/replication-slot";
 import { withoutSecretValue } from "./lifecycle/secret-failure";
@@ -36,7 +36,26 @@ export async function dispatch(kind: string, method: string, args: readonly unkn
   try {
     return sanitize(await call(lifecycle, method as Method, args.map(withoutEngineKeys)));
   } catch (error) {
-    throw new Error(describeError(error));
+    throw new EngineError(error, method === "update" ? args[2] : args[0]);
+  }
+}
+
+/**
+ * What the engine is told. By `id` it takes a failed create or update for half-made, and keeps `properties`: also the
+ * provider's own code, without which a delete could not run.
+ */
+class EngineError extends Error {
+  readonly id?: string;
+  readonly properties?: unknown;
+  readonly reasons?: string[];
+
+  constructor(error: unknown, inputs: unknown) {
+    super(describeError(error));
+    if (!(error instanceof PartialFailure)) return;
+    const { __provider } = inputs as Properties;
+    this.id = error.id;
+    this.properties = { ...(sanitize(error.outs) as Properties), __provider };
+    this.reasons = [describeError(error)];
   }
 }
 

@@ -95,11 +95,11 @@ export interface MaintenanceArgs {
 }
 
 export interface IngestionPipelineArgs extends ProcessArgs {
-  /** `gateway.deploymentId`. Replaces. */
+  /** `gateway.deploymentId`. Another one goes on in its folder. */
   deploymentId: pulumi.Input<string>;
-  /** `gateway.stagingPath`. Replaces. */
+  /** `gateway.stagingPath`. */
   stagingPath: pulumi.Input<string>;
-  /** `gateway.incarnation`. Replaces. */
+  /** `gateway.incarnation`. Another staging's copies replace the tables' rows when they are whole; in place. */
   stagingIncarnation: pulumi.Input<string>;
   /** Restarts the process; tables at the former place stay there. */
   destination: pulumi.Input<DestinationArgs>;

@@ -18,7 +18,7 @@ import {
 } from "./ingestion-pipeline";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
-import type { Inputs, Preflight, Source, Table } from "./source";
+import type { Inputs, Preflight, Source, Strategy, Table } from "./source";
 
 export interface PostgresIngestionArgs {
   /** The source database. Another `database` replaces everything; the rest changes in place. */
@@ -51,6 +51,8 @@ export interface PostgresIngestionArgs {
   captureDdl?: pulumi.Input<boolean>;
   /** Standbys keep the slot too; PostgreSQL 17 and newer; default false. In place. See `ReplicationSlot`. */
   failover?: pulumi.Input<boolean>;
+  /** How new slot, publication and gateway take the place of old ones; default `blue-green`. See `Strategy`. */
+  strategy?: pulumi.Input<Strategy>;
   /** When source and machine are looked at; default `preview`. */
   preflight?: pulumi.Input<Preflight>;
   /** What the preflight of the source goes by. */
@@ -69,6 +71,7 @@ export interface PostgresIngestionArgs {
     onSlotLost?: pulumi.Input<"fail" | "resnapshot">;
     heartbeatMs?: pulumi.Input<number>;
     health?: pulumi.Input<HealthArgs>;
+    switchTimeoutMs?: pulumi.Input<number>;
   };
   /** Settings of the applier: each restarts it in place. */
   applier?: {
@@ -116,7 +119,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
 
   constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const { preflight, stateDir } = args;
+    const { preflight, stateDir, strategy } = args;
     const child = { parent: this };
     const setting = settingsOf(args.source);
     const shared = {
@@ -161,6 +164,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         publicationName: args.publicationName,
         fullIdentity: beforeImages,
         captureDdl,
+        strategy,
         preflight,
         ...args.publication,
       },
@@ -169,7 +173,15 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     const { publicationName, pipelineId } = this.publication;
     this.slot = new ReplicationSlot(
       name,
-      { source: read, publicationName, pipelineId, slotName: args.slotName, failover: args.failover, preflight },
+      {
+        source: read,
+        publicationName,
+        pipelineId,
+        slotName: args.slotName,
+        failover: args.failover,
+        strategy,
+        preflight,
+      },
       child,
     );
     const { slotName, incarnation } = this.slot;
@@ -183,6 +195,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         stateDir,
         preflight,
         beforeImages,
+        strategy,
         ...args.gateway,
       },
       child,

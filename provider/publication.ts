@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import { guardedSource, type Inputs, type Preflight, type Source, type Table } from "./source";
+import { guardedSource, type Inputs, type Preflight, type Source, type Strategy, type Table } from "./source";
 
 /** What is published of a table, where it isn't all of it. */
 export interface PublishedTableArgs {
@@ -65,6 +65,8 @@ export interface PublicationArgs {
    * `azure_pg_admin`), never fail a statement, and go with the publication.
    */
   captureDdl?: pulumi.Input<boolean>;
+  /** Of a replacement; default `blue-green`. See `Strategy`. */
+  strategy?: pulumi.Input<Strategy>;
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
 }

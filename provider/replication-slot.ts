@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import { guardedSource, type Preflight, type Source } from "./source";
+import { guardedSource, type Preflight, type Source, type Strategy } from "./source";
 
 export interface ReplicationSlotArgs {
   /** `connection.source`. Another database replaces. */
@@ -10,7 +10,10 @@ export interface ReplicationSlotArgs {
   publicationName: pulumi.Input<string>;
   /** `publication.pipelineId`. Replaces. */
   pipelineId: pulumi.Input<string>;
-  /** Default `dbx_{database oid}_{pipelineId}`. Replaces. */
+  /**
+   * Default `dbx_{database oid}_{pipelineId}`, with `_{6 characters}` behind it when made beside the one that it replaces.
+   * Replaces; one that is given stays the same in other replacements, which are `stop-first` then.
+   */
   slotName?: pulumi.Input<string>;
   /**
    * Standbys keep the slot too, so that a promoted one goes on without new snapshots; PostgreSQL 17 and newer; default
@@ -23,6 +26,8 @@ export interface ReplicationSlotArgs {
   createTimeoutMs?: pulumi.Input<number>;
   /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */
   deleteTimeoutMs?: pulumi.Input<number>;
+  /** Of a replacement; default `blue-green`. See `Strategy`. */
+  strategy?: pulumi.Input<Strategy>;
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
 }
@@ -32,7 +37,7 @@ const provider = new StoredProvider("ReplicationSlot");
 /**
  * A logical replication slot with pgoutput. From its creation the server keeps WAL for it until the gateway has
  * acknowledged: don't set `retainOnDelete` unless something else will read it. Delete ends whoever reads it, drops it,
- * and verifies that it is gone. Every change of what it is replaces it, and with it gateway and staging.
+ * and verifies that it is gone. Every change of what it is replaces it, and with it gateway and staging; a new one is made beside it (`strategy`).
  */
 export class ReplicationSlot extends pulumi.dynamic.Resource {
   declare readonly slotName: pulumi.Output<string>;

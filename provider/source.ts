@@ -84,6 +84,14 @@ export type Table = string | { schema: string; name: string };
  */
 export type Preflight = "preview" | "up";
 
+/**
+ * How a new object takes the place of an old one. `blue-green`, the default: it is made beside the old one, copies all
+ * tables and catches up; only then the pipeline goes over to it, and the old one is removed. It takes a second slot and
+ * walsender, and the room of a second staging, meanwhile. `stop-first`: the old one is removed before the new one is made.
+ * So it is, whatever is asked for, where both would have the same name, folder or port because they are given.
+ */
+export type Strategy = "blue-green" | "stop-first";
+
 /** What both processes, gateway and applier, have. */
 export interface ProcessArgs {
   /** Folder below which configuration, status and logs are kept; absolute, on the machine that runs Pulumi. Replaces. */

@@ -5,7 +5,10 @@ import { z } from "zod";
 import { runtimeConfigSchema } from "./config";
 import { SluiceError } from "./errors";
 import { RotatingLog } from "./operate/rotating-log";
-import { identifyProcess, processIdentitySchema } from "./process-identity";
+import { identifyProcess, isAlive, type ProcessIdentity, processIdentitySchema } from "./process-identity";
+
+/** `<dir>/tether.json`: identity of the process without which this one ends, for as long as the file is there. */
+export const tetherFile = "tether.json";
 
 /** Exit code of a child that no restart helps: its configuration is wrong (EX_CONFIG of sysexits). */
 export const configExitCode = 78;
@@ -70,6 +73,11 @@ export async function superviseProcess(configPath: string, options: SuperviseOpt
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
+  const tether = setInterval(() => {
+    const holder = readTether(join(directory, tetherFile));
+    if (holder === null) clearInterval(tether);
+    else if (!isAlive(holder)) stop();
+  }, tetherLookMs);
 
   try {
     publish();
@@ -105,6 +113,7 @@ export async function superviseProcess(configPath: string, options: SuperviseOpt
     }
   } finally {
     clearTimeout(killTimer);
+    clearInterval(tether);
     process.off("SIGTERM", stop);
     process.off("SIGINT", stop);
   }
@@ -122,6 +131,16 @@ function ended(child: ChildProcess, log: RotatingLog): Promise<{ code: number | 
     });
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
+}
+
+const tetherLookMs = 500;
+
+function readTether(path: string): ProcessIdentity | null {
+  try {
+    return processIdentitySchema.parse(JSON.parse(readFileSync(path, "utf8")));
+  } catch {
+    return null;
+  }
 }
 
 function readRole(configPath: string): "gateway" | "applier" {

@@ -1,4 +1,5 @@
 import type { RuntimeConfigInput } from "../../runtime/config";
+import type { StatusDocument } from "../../runtime/status";
 
 /** One process of the runtime, as it shall run. */
 export interface ProcessSpec {
@@ -38,11 +39,19 @@ export type Inspection =
 
 /** Where processes of the runtime live. Each verb is idempotent and throws SluiceError. */
 export interface Deployment {
-  /** Makes it run as specified and waits until it is healthy; one that already does, in this version, is left alone. */
-  apply(spec: ProcessSpec): Promise<void>;
+  /**
+   * Makes it run as specified and waits until it is healthy; one that already does, in this version, is left alone. `tethered`: until `keep`
+   * one that is started ends by itself when this process is gone, so that no one is left that nobody knows.
+   */
+  apply(spec: ProcessSpec, options?: { tethered?: boolean }): Promise<void>;
+  keep(directory: string): Promise<void>;
   inspect(directory: string): Promise<Inspection>;
+  /** What the process says of itself; null while it has said nothing. */
+  status(directory: string): Promise<StatusDocument | null>;
   /** Stops it, verifies that it is gone, and removes its folder. */
   remove(directory: string, stopTimeoutMs: number): Promise<void>;
+  /** Removes the folders below `stateDir` of tethered processes that were never kept. */
+  sweep(stateDir: string, stopTimeoutMs: number): Promise<void>;
 }
 
 /** The configuration file's text: what `apply` writes and `inspect` returns. */

@@ -25,6 +25,7 @@ import { configExitCode, type SupervisorState, supervisorStateSchema } from "../
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
 import { digestOf, lastLogLines, lastStop, processFiles, readJson, readStatus, readText } from "./process-files";
+import { abandonedDeployments, tether, untether } from "./tether";
 
 export interface LocalOptions {
   /** the runtime's entry; default: that of this package */
@@ -35,17 +36,25 @@ export interface LocalOptions {
 export function localDeployment(options: LocalOptions = {}): Deployment {
   const mainPath = options.mainPath ?? packagedMainPath();
   return {
-    async apply(spec) {
+    async apply(spec, { tethered = false } = {}) {
       const wanted = renderConfiguration(spec.config);
       const found = await inspectLocal(spec.directory);
       if (found.kind !== "absent") writeSecrets(spec);
       const settled = found.kind === "running" || found.kind === "finished";
       if (settled && found.configuration === wanted && (found.version ?? version) === version) return;
       await stopLocal(spec.directory, spec.stopTimeoutMs);
-      start(spec, wanted, mainPath);
+      start(spec, wanted, mainPath, tethered);
       await waitUntilHealthy(spec);
     },
+    keep: async (directory) => untether(directory),
+    async sweep(stateDir, stopTimeoutMs) {
+      for (const folder of abandonedDeployments(stateDir)) {
+        await stopLocal(join(folder, "gateway"), stopTimeoutMs);
+        rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+      }
+    },
     inspect: inspectLocal,
+    status: async (directory) => readStatus(directory),
     async remove(directory, stopTimeoutMs) {
       await stopLocal(directory, stopTimeoutMs);
       rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
@@ -85,7 +94,7 @@ function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
   }
 }
 
-function start(spec: ProcessSpec, configuration: string, mainPath: string): void {
+function start(spec: ProcessSpec, configuration: string, mainPath: string, tethered: boolean): void {
   const file = (name: string) => join(spec.directory, name);
   try {
     mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
@@ -93,6 +102,8 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string): void
       rmSync(file(stale), { force: true });
     }
     writeSecrets(spec);
+    if (tethered) tether(spec.directory);
+    else untether(spec.directory);
     writeFileSync(file("config.json.tmp"), configuration, { mode: 0o600 });
     renameSync(file("config.json.tmp"), file(processFiles.configuration));
   } catch (cause) {

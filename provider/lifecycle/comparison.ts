@@ -1,3 +1,4 @@
+import { z } from "zod";
 import type { DiffResult, Properties } from "./lifecycle";
 import { containsUnknown } from "./unknown-value";
 
@@ -37,11 +38,26 @@ export function changesOf(effects: Effects, olds: Properties, news: Properties):
 
 const replacing: ReadonlySet<Effect> = new Set<Effect>(["newStaging", "newSlot"]);
 
-/** All our objects have a name on the server or a folder: a replacement deletes the old one first. */
-export function compare(effects: Effects, olds: Properties, news: Properties): DiffResult {
+/** Pure: whether any of these changes makes another object. */
+export const isReplacing = (changes: readonly Change[]): boolean => changes.some(({ effect }) => replacing.has(effect));
+
+/** How another object takes the place of one: made beside it, or once it is gone. */
+export const strategySchema = z.enum(["blue-green", "stop-first"]);
+
+/**
+ * A replacement is made beside the old object (blue/green), unless `strategy` says otherwise, or the two can't be there
+ * at the same time.
+ * @param clashes they have a name, a folder or a port in common
+ */
+export function compare(effects: Effects, olds: Properties, news: Properties, clashes = false): DiffResult {
   const changes = changesOf(effects, olds, news);
   const replaces = changes.filter(({ effect }) => replacing.has(effect)).map(({ input }) => input);
-  return { changes: changes.length > 0, replaces, deleteBeforeReplace: replaces.length > 0 };
+  return withOrder({ changes: changes.length > 0, replaces, deleteBeforeReplace: false }, news, clashes);
+}
+
+export function withOrder(result: DiffResult, news: Properties, clashes: boolean): DiffResult {
+  const isStopFirst = clashes || news.strategy === "stop-first";
+  return { ...result, deleteBeforeReplace: result.replaces.length > 0 && isStopFirst };
 }
 
 /** `drift` is what `read` found changed by hand: any makes an update, which repairs it. */

@@ -6,13 +6,23 @@ import { processFiles } from "../deploy/process-files";
 import { withCheck } from "../postgres/admin-session";
 import { readPublishedSizes } from "../postgres/table-size";
 import { copiesOf, needsSizes, tellCost } from "./change-cost";
-import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
+import {
+  type Change,
+  changesOf,
+  compare,
+  type Effects,
+  isReplacing,
+  same,
+  strategySchema,
+  withDrift,
+} from "./comparison";
 import { pick } from "./connection";
+import { awaitCaughtUp, switchTimeoutMsDefault } from "./gateway-switch";
 import { checkInputs } from "./input-check";
-import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { type CheckResult, type DiffResult, type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
 import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
-import { isOwn, rememberOwn } from "./own-names";
+import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { runtimeSource, secretVariables, sourceInputSchema, withoutPlainSecrets } from "./source-input";
 import {
@@ -25,9 +35,17 @@ import {
   type StagingOwner,
   stagingTaken,
 } from "./staging-folder";
-import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
+import {
+  applyOrRestore,
+  checkPlace,
+  clearLeftover,
+  parseConfiguration,
+  processDrift,
+  processShape,
+  undone,
+} from "./supervised-process";
 import { tableNameSchema } from "./table-name";
-import { containsUnknown, isUnknown } from "./unknown-value";
+import { containsUnknown, isUnknown, unknownValue } from "./unknown-value";
 
 export const shape = {
   ...processShape,
@@ -51,6 +69,8 @@ export const shape = {
   onSlotLost: gatewayConfigSchema.shape.onSlotLost,
   heartbeatMs: gatewayConfigSchema.shape.heartbeatMs,
   health: gatewayConfigSchema.shape.health,
+  strategy: strategySchema.optional(),
+  switchTimeoutMs: z.int().min(1_000).max(2_147_483_647).optional(),
 };
 
 /** Pure but for the incarnation that it makes for a new gateway. */
@@ -58,6 +78,8 @@ export function checkGatewayInputs(olds: Properties, news: Properties): CheckRes
   const { inputs, failures } = checkInputs(shape, news);
   inputs.incarnation = olds.incarnation ?? newIncarnation();
   inputs.deploymentId ??= inputs.slotName;
+  const takesOver = olds.incarnation === undefined ? isOwn("switch", String(inputs.slotIncarnation)) : olds.takesOver;
+  if (takesOver === true) inputs.takesOver = true;
   if (inputs.stagingPath === undefined && known(inputs.stateDir) && known(inputs.deploymentId)) {
     inputs.stagingPath = join(deploymentFolder(inputs.stateDir, inputs.deploymentId), "staging");
   }
@@ -89,6 +111,8 @@ export const gatewayEffects: Effects = {
   httpPort: "restart",
   startTimeoutMs: "none",
   stopTimeoutMs: "none",
+  strategy: "none",
+  switchTimeoutMs: "none",
   preflight: "none",
 };
 
@@ -99,9 +123,30 @@ const withOptions = (olds: Properties): Properties => ({
   types: olds.types === undefined ? undefined : { arrays: "text", ...(olds.types as Properties) },
 });
 
+/** Pure: what two gateways that run beside each other can't both have. */
+export function sharedPlaces(olds: Properties, news: Properties): string[] {
+  return ["slotName", "deploymentId", "stagingPath", "httpPort"].filter(
+    (input) => known(String(news[input] ?? unknownValue)) && same(olds[input], news[input]),
+  );
+}
+
 /** Pure. */
 export function diffGateway(olds: Properties, news: Properties): DiffResult {
-  return withDrift(compare(gatewayEffects, withOptions(olds), news), olds);
+  const clashes = sharedPlaces(olds, news).length > 0;
+  return withDrift(compare(gatewayEffects, withOptions(olds), news, clashes), olds);
+}
+
+/** What a preview says of the order, remembered for the check of the new one, which doesn't see the old one. */
+function tellOrder(olds: Properties, inputs: Properties): void {
+  const { deleteBeforeReplace } = diffGateway(olds, inputs);
+  const shared = sharedPlaces(olds, inputs);
+  const why = shared.length === 0 ? 'strategy is "stop-first"' : `both have the same ${shared.join(", ")}`;
+  printOnce(
+    deleteBeforeReplace
+      ? `Gateway ${olds.deploymentId}: stopped before the new one is made, as ${why}; the tables stay readable as they were meanwhile`
+      : `Gateway ${olds.deploymentId}: goes on until the new one has copied all tables and caught up; then the pipeline is switched, and it is removed`,
+  );
+  if (!deleteBeforeReplace) rememberOwn("switch", String(inputs.slotIncarnation));
 }
 
 /** Pure. Another value of a secret is a file that the process reads at its next connection. */
@@ -201,6 +246,7 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
         const changes = existing ? gatewayChanges(olds, inputs) : [];
         const copies = await copiesAtCheck(changes, olds, inputs);
         tellCost("Gateway", inputs.deploymentId, existing ? olds : null, inputs, changes, copies);
+        if (existing && isReplacing(changes)) tellOrder(olds, inputs);
       }
       if (failures.length > 0 || (existing && same(pick(olds, keys), pick(inputs, keys)))) return result;
       const given = news.stagingPath === undefined ? "stateDir" : "stagingPath";
@@ -230,11 +276,15 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       await clearLeftover(deployment, spec, (config) => config.role === "gateway" && isSameSlot(config, inputs));
       makeStaging(stagingPath, ownerOf(inputs));
       try {
-        await deployment.apply(spec);
+        await deployment.apply(spec, { tethered: true });
       } catch (error) {
         throw await undone(error, () => removeAll(deployment, inputs));
       }
-      return { id: inputs.deploymentId as string, outs: outputs(inputs) };
+      try {
+        return { id: inputs.deploymentId as string, outs: await takeOver(deployment, inputs) };
+      } finally {
+        await deployment.keep(spec.directory);
+      }
     },
 
     async read(id, props) {
@@ -248,13 +298,14 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       return {
         id,
         props: { ...now, ...facts, drift: processDrift(found, spec) },
-        inputs: pick(now, [...Object.keys(shape), "incarnation", "changeCost"]),
+        inputs: pick(now, [...Object.keys(shape), "incarnation", "takesOver", "changeCost"]),
       };
     },
 
     async update(_id, olds, news) {
       await applyOrRestore(deployment, gatewaySpec(news), gatewaySpec(olds));
-      return { outs: outputs(news) };
+      if (olds.hasTakenOver === false) return { outs: await takeOver(deployment, news) };
+      return { outs: { ...outputs(news), ...pick(olds, ["hasTakenOver"]) } };
     },
 
     /** The gateway stages and acknowledges what it has, then ends; its staging goes with it. */
@@ -262,6 +313,18 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       await removeAll(deployment, props);
     },
   };
+}
+
+/** One that takes over from another is done when it has caught up. Until then it stays as it is, and may be waited for anew. */
+async function takeOver(deployment: Deployment, inputs: Properties): Promise<Properties> {
+  if (inputs.takesOver !== true) return outputs(inputs);
+  const timeoutMs = (inputs.switchTimeoutMs as number | undefined) ?? switchTimeoutMsDefault;
+  try {
+    await awaitCaughtUp(deployment, gatewaySpec(inputs), inputs.source as SourceConfig, timeoutMs);
+  } catch (error) {
+    throw new PartialFailure(error, inputs.deploymentId as string, { ...outputs(inputs), hasTakenOver: false });
+  }
+  return { ...outputs(inputs), hasTakenOver: true };
 }
 
 function isSameSlot(
@@ -273,12 +336,25 @@ function isSameSlot(
   return source.host === host && source.port === port && source.database === database && slot === inputs.slotName;
 }
 
+function readsStaging(configuration: string, stagingPath: string): boolean {
+  const config = parseConfiguration(configuration);
+  return config?.role === "applier" && config.stagingPath === stagingPath;
+}
+
 async function removeAll(deployment: Deployment, props: Properties): Promise<void> {
   const { directory, stopTimeoutMs } = gatewaySpec(props);
-  await deployment.remove(directory, stopTimeoutMs);
   const stagingPath = props.stagingPath as string;
+  // An update of the pipeline that was interrupted may have left an applier of this staging, which nothing else knows.
+  const reader = join(folderOf(props), "applier");
+  const found = await deployment.inspect(reader);
+  if (found.kind !== "absent" && readsStaging(found.configuration, stagingPath)) {
+    await deployment.remove(reader, stopTimeoutMs);
+  }
+  await deployment.remove(directory, stopTimeoutMs);
   if (!removeStaging(stagingPath, ownerOf(props))) {
     console.log(`warning: the staging folder ${stagingPath} isn't this stack's any more and is left alone`);
   }
   removeIfEmpty(folderOf(props));
+  // What a create has left that was killed: no resource knows it.
+  await deployment.sweep(props.stateDir as string, stopTimeoutMs);
 }

@@ -67,12 +67,12 @@ export function checkIngestionPipelineInputs(news: Properties): CheckResult {
   return checkInputs(shape, news);
 }
 
-/** Another staging is another pipeline; all else restarts the process, and its tables stay. */
+/** All restart the process, and its tables stay. Another staging holds new copies of all tables. */
 export const ingestionPipelineEffects: Effects = {
-  deploymentId: "newStaging",
-  stateDir: "newStaging",
-  stagingPath: "newStaging",
-  stagingIncarnation: "newStaging",
+  deploymentId: "restart",
+  stateDir: "restart",
+  stagingPath: "restart",
+  stagingIncarnation: "resnapshot",
   destination: "resnapshot",
   trigger: "restart",
   onRemove: "restart",
@@ -89,9 +89,14 @@ export const ingestionPipelineEffects: Effects = {
 /** Pipelines of before an option don't have it. */
 const withOptions = (olds: Properties): Properties => ({ ...olds, onRemove: olds.onRemove ?? "keep" });
 
-/** Pure. */
+/**
+ * Pure. A pipeline goes over to another staging in place. The incarnation is unknown only where an engine asks what has
+ * to go before a gateway that is replaced stop-first: the applier must end before its staging does.
+ */
 export function diffIngestionPipeline(olds: Properties, news: Properties): DiffResult {
-  return withDrift(compare(ingestionPipelineEffects, withOptions(olds), news), olds);
+  const result = compare(ingestionPipelineEffects, withOptions(olds), news);
+  const replaces = isUnknown(news.stagingIncarnation) ? ["stagingIncarnation"] : [];
+  return withDrift({ ...result, replaces, deleteBeforeReplace: replaces.length > 0 }, olds);
 }
 
 /** Pure. Tables whose options say so are copied again. */
@@ -99,7 +104,7 @@ function tellPipelineCost(olds: Properties | null, inputs: Properties): void {
   const changes = olds === null ? [] : changesOf(ingestionPipelineEffects, withOptions(olds), inputs);
   const tables = olds === null ? [] : refreshedTables(olds, inputs);
   const told = tables.length === 0 ? changes : changes.map(refreshing);
-  const isAll = changes.some(({ effect }) => effect === "newStaging" || effect === "resnapshot");
+  const isAll = changes.some(({ effect }) => effect === "resnapshot");
   const copies = tables.length === 0 || isAll ? undefined : { tables, rows: null, bytes: null };
   tellCost("IngestionPipeline", inputs.deploymentId, olds, inputs, told, copies);
 }
@@ -196,6 +201,7 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
 
     async update(_id, olds, news) {
       await applyOrRestore(deployment, applierSpec(news), applierSpec(olds));
+      if (folderOf(olds) !== folderOf(news)) removeIfEmpty(folderOf(olds));
       return { outs: outputs(news) };
     },
 

@@ -1,3 +1,5 @@
+import { describeError, SluiceError } from "../../runtime/errors";
+
 /** Plain values, as an engine stores them. */
 export type Properties = Record<string, unknown>;
 
@@ -27,9 +29,26 @@ export interface ReadResult {
 }
 
 /**
+ * A create or an update has failed after something was made: what is there is recorded, so that it can be updated and
+ * deleted.
+ */
+export class PartialFailure extends SluiceError {
+  constructor(
+    cause: unknown,
+    readonly id: string,
+    /** the outputs, as far as there are any */
+    readonly outs: Properties,
+  ) {
+    const { kind, message, remedy, sqlState } =
+      cause instanceof SluiceError ? cause : new SluiceError("internal", describeError(cause));
+    super(kind, message, { remedy, sqlState, cause });
+  }
+}
+
+/**
  * What one kind of resource does, told without Pulumi: any engine that keeps inputs and outputs can drive it.
  * `check` and `diff` see unknown values in a preview (see `unknown-value.ts`); the other methods never do.
- * Every method throws SluiceError.
+ * Every method throws SluiceError; `create` and `update` a PartialFailure where something of it is there.
  */
 export interface Lifecycle {
   /** @param olds the checked inputs of before; empty for a new resource and for one that is replaced */

@@ -24,6 +24,17 @@ export function slotNameOf(databaseOid: number, pipelineId: string): string {
   return `dbx_${databaseOid}_${pipelineId}`;
 }
 
+/** Of a slot that is made beside another one of its publication. */
+export function successorSlotName(databaseOid: number, pipelineId: string, incarnation: string): string {
+  return `${slotNameOf(databaseOid, pipelineId)}_${incarnation.slice(0, 6)}`;
+}
+
+/** Whether a slot's name was generated for this pipeline id. */
+export function isGeneratedSlotName(name: string, pipelineId: string): boolean {
+  const match = /^dbx_\d+_(.*)$/.exec(name);
+  return match !== null && (match[1] === pipelineId || match[1].replace(/_[0-9a-f]{6}$/, "") === pipelineId);
+}
+
 export function publicationNameOf(databaseOid: number, pipelineId: string): string {
   return `dbx_pub_${databaseOid}_${pipelineId}`;
 }

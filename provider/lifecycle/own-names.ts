@@ -4,7 +4,17 @@
  */
 const own = new Set<string>();
 
-type Kind = "slot" | "publication" | "server" | "port" | "staging" | "slot place";
+type Kind =
+  | "slot"
+  | "publication"
+  | "server"
+  | "port"
+  | "staging"
+  | "slot place"
+  /** a pipeline id that has a slot on a server */
+  | "slot family"
+  /** incarnation of a slot whose gateway takes over from another one */
+  | "switch";
 
 export function rememberOwn(kind: Kind, name: string): void {
   own.add(`${kind} ${name}`);

@@ -1,8 +1,18 @@
 import { z } from "zod";
+import type { SourceConfig } from "../../runtime/config";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { operations, type PublicationDefinition, type PublishedTable } from "../postgres/publication-definition";
 import type { TableName } from "../postgres/table-inspection";
-import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
+import {
+  type Change,
+  changesOf,
+  compare,
+  type Effects,
+  isReplacing,
+  same,
+  strategySchema,
+  withDrift,
+} from "./comparison";
 import { checkInputs } from "./input-check";
 import type { CheckFailure, CheckResult, DiffResult, Properties } from "./lifecycle";
 import { identifierSchema, newPipelineId, pipelineIdSchema } from "./names";
@@ -35,6 +45,7 @@ export const shape = {
   captureDdl: z.boolean().default(false),
   adopt: z.boolean().optional(),
   onDelete: z.enum(["drop", "keep"]).optional(),
+  strategy: strategySchema.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
@@ -105,6 +116,7 @@ export const publicationEffects: Effects = {
   /** decides when it is made */
   adopt: "none",
   onDelete: "none",
+  strategy: "none",
   preflight: "none",
 };
 
@@ -129,10 +141,18 @@ const sortedNames = (names: unknown) =>
 const keepingName = (olds: Properties, news: Properties): Properties =>
   news.publicationName === undefined ? { ...news, publicationName: olds.publicationName } : news;
 
-/** Pure. */
+/** Pure. Two of one name can't be in one database at the same time. */
 export function diffPublication(olds: Properties, news: Properties): DiffResult {
   const wanted = normalised(keepingName(olds, news));
-  return withDrift(compare(publicationEffects, normalised(olds), wanted), olds);
+  const clashes = same(olds.publicationName, wanted.publicationName) && same(databaseOf(olds), databaseOf(wanted));
+  return withDrift(compare(publicationEffects, normalised(olds), wanted, clashes), olds);
+}
+
+const databaseOf = (props: Properties) => (props.source as SourceConfig | undefined)?.database;
+
+/** Pure: whether another publication takes the place of the old one, in the same database. */
+export function isReplacedInPlace(olds: Properties, news: Properties): boolean {
+  return isReplacing(publicationChanges(olds, news)) && same(databaseOf(olds), databaseOf(news));
 }
 
 /** Pure: what an update changes; what is new, or published otherwise, is copied. */

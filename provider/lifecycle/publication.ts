@@ -17,6 +17,7 @@ import {
 } from "../postgres/publication-statements";
 import type { PreviousIdentity } from "../postgres/replica-identity";
 import type { RowFilter } from "../postgres/row-filter";
+import { listSlots, removeSlot } from "../postgres/slot-statements";
 import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
@@ -25,7 +26,7 @@ import { restoreIdentities, setIdentities } from "./identity-restoration";
 import { nestedSource, sourceFailure } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
-import { publicationNameOf } from "./names";
+import { isGeneratedSlotName, isRandomPipelineId, publicationNameOf } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { alterationOf, isOurs } from "./publication-drift";
 import {
@@ -33,6 +34,7 @@ import {
   definitionOf,
   diffPublication,
   fullIdentityOf,
+  isReplacedInPlace,
   publicationChanges,
   shape,
 } from "./publication-inputs";
@@ -89,6 +91,29 @@ const planOf = (client: Client, inputs: Properties, known?: readonly RowFilter[]
     known,
   });
 
+/** Identities of before, of publications that are being replaced, by their server and database. */
+const handedOver = new Map<string, PreviousIdentity[]>();
+
+/**
+ * Slots with this publication's own id in their names are deleted before it. What is left is of a create whose result was
+ * lost: nothing can read it without its publication.
+ */
+async function removeSlotsOf(client: Client, props: Properties): Promise<void> {
+  const { pipelineId, source } = props as { pipelineId: string; source: SourceConfig };
+  if (!isRandomPipelineId(pipelineId)) return;
+  for (const { name, plugin, database, activePid } of await listSlots(client)) {
+    const isOurs = isGeneratedSlotName(name, pipelineId) && plugin === "pgoutput" && database === source.database;
+    if (!isOurs || activePid !== null) continue;
+    console.log(`replication slot ${name} is left of an interrupted update: it is dropped`);
+    await removeSlot(client, name, 10_000);
+  }
+}
+
+function placeOf(props: Properties): string {
+  const { host, port, database } = (props.source ?? {}) as Partial<SourceConfig>;
+  return `${host}:${port}/${database}`;
+}
+
 export const publication: Lifecycle = {
   async check(olds, news) {
     const result = checkPublication(olds, news);
@@ -134,7 +159,14 @@ export const publication: Lifecycle = {
     return result;
   },
 
-  diff: (_id, olds, news) => diffPublication(olds, news),
+  diff(_id, olds, news) {
+    // The one that is made beside it finds the identities as they should be, and must know what they were.
+    if (isReplacedInPlace(olds, news)) {
+      const known = handedOver.get(placeOf(news)) ?? [];
+      handedOver.set(placeOf(news), [...((olds.identities as PreviousIdentity[] | undefined) ?? []), ...known]);
+    }
+    return diffPublication(olds, news);
+  },
 
   /** Everything in one transaction: nothing half-made remains. */
   async create(inputs) {
@@ -164,7 +196,7 @@ export const publication: Lifecycle = {
         const { definition, version } = plan;
         await runStatements(client, [createPublicationSql(name, definition.allTables, definition, version)]);
         const made = (await readPublication(client, { name })) as PublicationFacts;
-        return alter(client, made, plan, inputs, []);
+        return alter(client, made, plan, inputs, handedOver.get(placeOf(inputs)) ?? []);
       });
       const made = (await readPublication(client, { name })) as PublicationFacts;
       return { id: name, outs: { ...outputs(inputs, name, made, plan), databaseOid, identities } };
@@ -234,6 +266,7 @@ export const publication: Lifecycle = {
           if (!foreign) await dropPublication(client, name);
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
+        if (!foreign && !isKept) await removeSlotsOf(client, props);
         const left = await readDdlCapture(client, name, mark);
         if (left.ours && left.present.length > 0) {
           throw new SluiceError("internal", `${left.present.join(", ")} of publication ${quoted} are left`, {

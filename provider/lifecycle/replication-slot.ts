@@ -7,21 +7,30 @@ import { withAdmin, withCheck } from "../postgres/admin-session";
 import { findSlotShortage, isInRecovery, readDatabaseOid } from "../postgres/preflight";
 import { readPublication } from "../postgres/publication-statements";
 import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
-import { createSlot, dropSlotSql, readSlotFacts, removeSlot, type SlotFacts } from "../postgres/slot-statements";
+import {
+  createSlot,
+  dropSlotSql,
+  listSlots,
+  readSlotFacts,
+  removeSlot,
+  type SlotFacts,
+} from "../postgres/slot-statements";
 import { readSourceFacts } from "../postgres/source-facts";
 import { tellCost } from "./change-cost";
-import { changesOf, compare, type Effects } from "./comparison";
+import { type Change, changesOf, compare, type Effects, isReplacing, strategySchema, withOrder } from "./comparison";
 import { pick } from "./connection";
 import { checkInputs, nestedSource, sourceFailure } from "./input-check";
 import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
 import {
   identifierSchema,
+  isGeneratedSlotName,
   isRandomPipelineId,
   newIncarnation,
   pipelineIdSchema,
   slotNameOf,
   slotNameSchema,
+  successorSlotName,
 } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { sourceInputSchema } from "./source-input";
@@ -35,14 +44,16 @@ export const shape = {
   failover: z.boolean().optional(),
   createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
   deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
+  strategy: strategySchema.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
-/** Pure but for the incarnation that it makes for a new slot. */
+/** Pure but for the incarnation that it makes for a new slot. One that is replaced has no name yet but a given one. */
 export function checkReplicationSlot(olds: Properties, news: Properties): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
   inputs.incarnation = olds.incarnation ?? newIncarnation();
-  if (inputs.slotName === undefined && olds.slotName !== undefined) inputs.slotName = olds.slotName;
+  const isKept = olds.slotName !== undefined && !isReplacing(slotChanges(olds, inputs));
+  if (inputs.slotName === undefined && isKept) inputs.slotName = olds.slotName;
   return { inputs, failures };
 }
 
@@ -55,15 +66,47 @@ export const replicationSlotEffects: Effects = {
   failover: "inPlace",
   createTimeoutMs: "none",
   deleteTimeoutMs: "none",
+  strategy: "none",
   preflight: "none",
 };
 
-/** Pure. */
+const keepingName = (olds: Properties, news: Properties): Properties =>
+  news.slotName === undefined ? { ...news, slotName: olds.slotName } : news;
+
+/** Pure: what differs; that the slot is lost too. */
+function slotChanges(olds: Properties, news: Properties): Change[] {
+  const changes = changesOf(replicationSlotEffects, olds, keepingName(olds, news));
+  return olds.lost === true ? [...changes, { input: "lost", effect: "newSlot" }] : changes;
+}
+
+/** Pure. Two of one name can't be there at the same time. */
 export function diffReplicationSlot(olds: Properties, news: Properties): DiffResult {
-  const keptName = news.slotName === undefined ? { slotName: olds.slotName } : {};
-  const result = compare(replicationSlotEffects, olds, { ...news, ...keptName });
+  const clashes = news.slotName !== undefined && news.slotName === olds.slotName;
+  const result = compare(replicationSlotEffects, olds, keepingName(olds, news), clashes);
   if (olds.lost !== true) return result;
-  return { changes: true, replaces: [...result.replaces, "lost"], deleteBeforeReplace: true };
+  return withOrder({ ...result, changes: true, replaces: [...result.replaces, "lost"] }, news, clashes);
+}
+
+/** The name of a new slot: another than that of the slot beside which it is made. */
+function freshName(inputs: Properties, databaseOid: number): string {
+  const { pipelineId, incarnation, source, strategy } = inputs as {
+    pipelineId: string;
+    incarnation: string;
+    source: SourceConfig;
+    strategy?: string;
+  };
+  const hasOther = strategy !== "stop-first" && isOwn("slot family", `${serverOf(source)}/${pipelineId}`);
+  return hasOther ? successorSlotName(databaseOid, pipelineId, incarnation) : slotNameOf(databaseOid, pipelineId);
+}
+
+function tellOrder(olds: Properties, inputs: Properties): void {
+  const { deleteBeforeReplace } = diffReplicationSlot(olds, inputs);
+  const why = inputs.strategy === "stop-first" ? 'strategy is "stop-first"' : "slotName is given";
+  printOnce(
+    deleteBeforeReplace
+      ? `ReplicationSlot ${olds.slotName}: dropped before the new one is made, as ${why}; nothing is captured meanwhile`
+      : `ReplicationSlot ${olds.slotName}: stays until the gateway of the new one has caught up, then it is dropped`,
+  );
 }
 
 function nameTaken(name: string, slot: SlotFacts): SluiceError {
@@ -81,9 +124,20 @@ function nameTaken(name: string, slot: SlotFacts): SluiceError {
  */
 function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean {
   const { pipelineId, source } = inputs as { pipelineId: string; source: SourceConfig };
-  const generated = isRandomPipelineId(pipelineId) && name.startsWith("dbx_") && name.endsWith(`_${pipelineId}`);
-  return generated && slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
+  const generated = isRandomPipelineId(pipelineId) && isGeneratedSlotName(name, pipelineId);
+  if (!generated || isOwn("slot", name)) return false;
+  return slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
 }
+
+/** Each attempt to replace a slot makes another name: what earlier ones left goes. */
+async function removeLeftovers(client: Client, inputs: Properties): Promise<void> {
+  for (const slot of await listSlots(client)) {
+    if (isLeftover(inputs, slot.name, slot)) await removeSlot(client, slot.name, inputs.deleteTimeoutMs as number);
+  }
+}
+
+/** Incarnations of the slots that this process made: a name may be another slot's by the time its former one is deleted. */
+const made = new Map<string, unknown>();
 
 /** A standby has the publication a moment after the primary. */
 async function isPublished(client: Client, name: string, timeoutMs: number): Promise<boolean> {
@@ -126,23 +180,24 @@ export const replicationSlot: Lifecycle = {
     if (existing && !containsUnknown(olds.source)) {
       const old = olds.source as SourceConfig;
       rememberOwn("slot", serverSlot(old, olds.slotName));
-      rememberOwn("slot place", serverOf(old));
+      rememberOwn("slot", String(olds.slotName));
+      rememberOwn("slot family", `${serverOf(old)}/${olds.pipelineId}`);
     }
-    const changes = existing ? changesOf(replicationSlotEffects, olds, inputs) : [];
-    tellCost("ReplicationSlot", inputs.slotName, existing ? olds : null, inputs, changes);
+    const changes = existing ? slotChanges(olds, inputs) : [];
+    tellCost("ReplicationSlot", inputs.slotName ?? olds.slotName, existing ? olds : null, inputs, changes);
     const asksFailover = inputs.failover === true && olds.failover !== true;
     if (failures.length === 0 && asksFailover && inputs.preflight === "preview" && !containsUnknown(inputs.source)) {
       failures.push(...(await checkFailover(inputs.source as SourceConfig)));
     }
     const known = pick(inputs, ["source", "pipelineId", "slotName"]);
+    if (existing && isReplacing(changes) && failures.length === 0) tellOrder(olds, inputs);
     const settled = existing && inputs.slotName !== undefined;
     if (failures.length > 0 || settled || inputs.preflight !== "preview" || containsUnknown(known)) return result;
     const source = inputs.source as SourceConfig;
     try {
       const { name, slot, shortage } = await withCheck(source, "checking the slot's name", async (client) => {
         const facts = await readSourceFacts(client);
-        const wanted =
-          (inputs.slotName as string | undefined) ?? slotNameOf(facts.databaseOid, inputs.pipelineId as string);
+        const wanted = (inputs.slotName as string | undefined) ?? freshName(inputs, facts.databaseOid);
         return { name: wanted, slot: await readSlotFacts(client, wanted), shortage: findSlotShortage(facts) };
       });
       inputs.slotName ??= name;
@@ -150,11 +205,17 @@ export const replicationSlot: Lifecycle = {
       if (!existing && taken) {
         failures.push({ property: "slotName", reason: nameTaken(name, slot).describe() });
       }
-      if (!existing && slot === null && !isOwn("slot place", serverOf(source))) {
+      const isBeside = existing && !diffReplicationSlot(olds, inputs).deleteBeforeReplace;
+      if (isBeside || (!existing && slot === null && !isOwn("slot place", serverOf(source)))) {
+        const or = isBeside ? ' Or set strategy: "stop-first", by which the old slot is dropped first.' : "";
         failures.push(
-          ...shortage.map(({ message, remedy }) => ({ property: "source", reason: `${message}\n  remedy: ${remedy}` })),
+          ...shortage.map(({ message, remedy }) => ({
+            property: "source",
+            reason: `${message}\n  remedy: ${remedy}${or}`,
+          })),
         );
       }
+      if (existing) rememberOwn("slot place", serverOf(source));
     } catch (error) {
       failures.push(sourceFailure(error, nestedSource));
     }
@@ -168,13 +229,10 @@ export const replicationSlot: Lifecycle = {
     const publication = inputs.publicationName as string;
     const { name, databaseOid } = await withAdmin(source, "preparing the replication slot", async (client) => {
       const oid = await readDatabaseOid(client);
-      const wanted = (inputs.slotName as string | undefined) ?? slotNameOf(oid, inputs.pipelineId as string);
+      const wanted = (inputs.slotName as string | undefined) ?? freshName(inputs, oid);
+      await removeLeftovers(client, inputs);
       const slot = await readSlotFacts(client, wanted);
-      if (slot !== null) {
-        if (isOwn("slot", serverSlot(source, wanted)) || !isLeftover(inputs, wanted, slot))
-          throw nameTaken(wanted, slot);
-        await removeSlot(client, wanted, inputs.deleteTimeoutMs as number);
-      }
+      if (slot !== null) throw nameTaken(wanted, slot);
       if (!(await isPublished(client, publication, inputs.createTimeoutMs as number))) {
         throw new SluiceError("missing-object", `publication ${publication} does not exist in ${source.database}`, {
           remedy: "Create it first: a slot decodes only what is published when the change is made.",
@@ -185,6 +243,8 @@ export const replicationSlot: Lifecycle = {
     const failover = inputs.failover === true;
     const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number, failover);
     rememberOwn("slot", serverSlot(source, name));
+    rememberOwn("slot", name);
+    made.set(serverSlot(source, name), inputs.incarnation);
     return { id: name, outs: { ...inputs, slotName: name, databaseOid, consistentPoint, lost: false } };
   },
 
@@ -194,10 +254,12 @@ export const replicationSlot: Lifecycle = {
     const slot = await withAdmin(source, "reading the replication slot", (client) => readSlotFacts(client, name));
     // One of another plug-in or database is another's, made after ours was dropped.
     if (slot === null || slot.plugin !== "pgoutput" || slot.database !== source.database) return { id: "" };
+    const lost = slot.walStatus === "lost";
     return {
       id: name,
-      props: { ...props, ...failoverFound(props, slot), lost: slot.walStatus === "lost" },
-      inputs: pick(props, [...Object.keys(shape), "incarnation", "changeCost"]),
+      props: { ...props, ...failoverFound(props, slot), lost },
+      // A check sees inputs only, and tells what a lost slot costs.
+      inputs: { ...pick(props, [...Object.keys(shape), "incarnation", "changeCost"]), ...(lost ? { lost } : {}) },
     };
   },
 
@@ -214,6 +276,8 @@ export const replicationSlot: Lifecycle = {
     const source = props.source as SourceConfig;
     const name = props.slotName as string;
     const timeoutMs = (props.deleteTimeoutMs as number | undefined) ?? 30_000;
+    const successor = made.get(serverSlot(source, name));
+    if (successor !== undefined && successor !== props.incarnation) return;
     try {
       await withAdmin(source, `dropping replication slot ${name}`, async (client) => {
         const slot = await readSlotFacts(client, name);

@@ -76,8 +76,8 @@ export async function clearLeftover(
 ): Promise<void> {
   const found = await deployment.inspect(spec.directory);
   if (found.kind === "absent") return;
-  const config = runtimeConfigSchema.safeParse(parseJson(found.configuration));
-  if (!config.success || !same(config.data)) {
+  const config = parseConfiguration(found.configuration);
+  if (config === null || !same(config)) {
     throw new SluiceError("name-taken", `the folder ${spec.directory} is another deployment's`, {
       remedy: `Choose another stateDir; or, if it is left over, stop its process and remove ${spec.directory}.`,
     });
@@ -85,9 +85,10 @@ export async function clearLeftover(
   await deployment.remove(spec.directory, spec.stopTimeoutMs);
 }
 
-function parseJson(text: string): unknown {
+/** Null when it isn't one of ours. */
+export function parseConfiguration(text: string): z.infer<typeof runtimeConfigSchema> | null {
   try {
-    return JSON.parse(text);
+    return runtimeConfigSchema.parse(JSON.parse(text));
   } catch {
     return null;
   }
@@ -95,9 +96,13 @@ function parseJson(text: string): unknown {
 
 /** Applies; when that fails the process runs as before, as far as it can, and the failure is thrown. */
 export async function applyOrRestore(deployment: Deployment, wanted: ProcessSpec, before: ProcessSpec): Promise<void> {
+  const isMoved = wanted.directory !== before.directory;
   try {
+    // Two must never write the same tables.
+    if (isMoved) await deployment.remove(before.directory, before.stopTimeoutMs);
     await deployment.apply(wanted);
   } catch (error) {
+    if (isMoved) await deployment.remove(wanted.directory, wanted.stopTimeoutMs);
     if (renderConfiguration(wanted.config) === renderConfiguration(before.config)) throw error;
     const restored = await deployment.apply(before).then(
       () => "it runs with its settings of before again",

@@ -29,6 +29,16 @@ export async function readSlotFacts(client: Client, name: string): Promise<SlotF
   return rows[0] ?? null;
 }
 
+/** Of the whole server. */
+export async function listSlots(client: Client): Promise<(SlotFacts & { name: string })[]> {
+  const { rows } = await client.query<SlotFacts & { name: string }>(
+    `SELECT slot_name AS name, plugin, database, active_pid AS "activePid", wal_status AS "walStatus",
+            (to_jsonb(s) ->> 'failover')::boolean AS failover
+       FROM pg_catalog.pg_replication_slots s ORDER BY slot_name`,
+  );
+  return rows;
+}
+
 export function dropSlotSql(name: string): string {
   return `SELECT pg_drop_replication_slot(${quoteLiteral(name)})`;
 }

@@ -23,6 +23,11 @@ export const progressSchema = z.object({
       removed: z.boolean(),
       /** its rows are being dropped: nothing else is done before they are gone */
       dropping: z.literal(true).optional(),
+      /**
+       * it has rows of another log, which was applied on beside this one, and keeps what was: it goes on with the first
+       * snapshot after `sequence`
+       */
+      awaitsSnapshot: z.literal(true).optional(),
       /** the table's own position when this was written; null when it had none */
       heldSequence: z.int().nullable(),
       /** since when it can't be applied */

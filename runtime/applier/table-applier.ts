@@ -104,7 +104,8 @@ export class TableApplier {
       const plan = await this.reading.fold();
       await this.damage.check(plan);
       if (plan.ready.steps.length > 0) await this.apply(plan);
-      else if (state.lacksPurged) throw needsPurged(state.label, plan.baseSequence);
+      else if (state.lacksPurged && state.known.awaitsSnapshot !== true)
+        throw needsPurged(state.label, plan.baseSequence);
       state.failure = null;
       const { quarantinedAt: _over, ...known } = state.known;
       state.known = known;
@@ -207,8 +208,9 @@ export class TableApplier {
       keepsHistory,
       isHeld: state.held !== null,
     });
-    state.waits = decision.kind === "waiting";
-    if (decision.kind === "waiting") return;
+    const isAwaited = state.known.awaitsSnapshot === true && decision.kind === "blocked" && decision.by === "purged";
+    state.waits = decision.kind === "waiting" || isAwaited;
+    if (decision.kind === "waiting" || isAwaited) return;
     if (decision.kind === "blocked") throw blocked(decision, state.label, home, baseSequence);
     const { isReplaced, goesOn } = decision;
     const plan = { ...decision.plan, dropped: isReplaced ? await this.reading.passedOver(baseSequence) : 0 };
@@ -236,6 +238,8 @@ export class TableApplier {
         this.warnOfMissing(plan);
         await this.damage.forget();
         state.lacksPurged = false;
+        const { awaitsSnapshot: _came, ...known } = state.known;
+        state.known = known;
         const { upserted, deleted, sequence } = plan;
         const span = { fromSequence: baseSequence + 1, toSequence: sequence, deltaVersion: delta.snapshot.version };
         this.done = { upserted, deleted, dropped: plan.dropped, bytes: stagedBytes(plan), ...span };

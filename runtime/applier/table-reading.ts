@@ -2,10 +2,12 @@ import { foldRecord, type PlanState } from "../destination/apply-plan";
 import { DamagedLogError } from "../destination/delta/delta-log";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
+import { requestSnapshot } from "../staging/resync-request";
+import { readLogBegin } from "../staging/staging-log";
 import type { TableDamage } from "./table-damage";
 import { type DropOutcome, dropTable } from "./table-drop";
 import { notOurs } from "./table-errors";
-import { findHome, isSamePlace, type Place, type TableHome } from "./table-home";
+import { findHome, isOwned, isSamePlace, type Place, type TableHome } from "./table-home";
 import { changesBeforeSnapshot, setDamagedAside } from "./table-recovery";
 import type { TableState } from "./table-state";
 
@@ -101,7 +103,36 @@ export class TableReading {
     // What is purged was in every table: this one was set back, or removed by hand.
     const tail = await records.tail();
     state.lacksPurged = start < head && start + 1 < tail;
-    return state.lacksPurged ? tail - 1 : start;
+    if (state.lacksPurged) return tail - 1;
+    if (!(await this.awaitsSnapshot())) return start;
+    state.lacksPurged = true;
+    return state.known.sequence;
+  }
+
+  /**
+   * The rows of now are another log's, which was applied on while this one had begun. The newest snapshot may be older
+   * than they are: a table that keeps what was would go back to it, and have changes twice. So it asks for another one,
+   * which is newer, since nobody else writes the table any more.
+   */
+  private async awaitsSnapshot(): Promise<boolean> {
+    const { state } = this;
+    const { known, home, owner, context, tableId } = state;
+    if (state.held !== null || known.heldSequence !== null || home === null) return false;
+    if (known.awaitsSnapshot === true) return true;
+    if (!state.keepsHistory || state.stored === null || isOwned(home.delta, owner)) return false;
+    const { records, saveProgress } = context;
+    const begunAtMs = await readLogBegin(records.store);
+    const appliedAtMs = Math.max(...[...home.delta.snapshot.txns.values()].map(({ lastUpdated }) => lastUpdated ?? 0));
+    const newest = (await this.newestTables())[tableId];
+    if (newest === undefined || (begunAtMs !== null && begunAtMs > appliedAtMs)) return false;
+    await requestSnapshot(records.store, tableId, newest.snapshotId);
+    state.known = { ...known, awaitsSnapshot: true, sequence: records.head };
+    await saveProgress();
+    log("info", "table-copied-again", {
+      table: state.label,
+      reason: "it keeps history, and has changes that are newer than the new staging's snapshot",
+    });
+    return true;
   }
 
   private async findHome(): Promise<TableHome> {

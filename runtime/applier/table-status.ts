@@ -50,5 +50,5 @@ function stateOf({ failure, known, home }: TableState, running: boolean): Applie
   }
   if (running) return { kind: "running" };
   if (known.removed) return { kind: "removed" };
-  return home?.delta.exists ? { kind: "idle" } : { kind: "waiting" };
+  return home?.delta.exists && known.awaitsSnapshot !== true ? { kind: "idle" } : { kind: "waiting" };
 }

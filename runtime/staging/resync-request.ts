@@ -31,7 +31,15 @@ export async function requestResync(store: ObjectStore, label: string): Promise<
       remedy: known.length === 0 ? "Start the gateway first." : `Name one of: ${known.join(", ")}.`,
     });
   }
-  const [tableId, { snapshotId }] = found;
+  return requestSnapshot(store, found[0], found[1].snapshotId);
+}
+
+/** @param snapshotId the table's newest staged snapshot */
+export async function requestSnapshot(
+  store: ObjectStore,
+  tableId: string,
+  snapshotId: string | null,
+): Promise<ResyncRequest> {
   const request: ResyncRequest = { version: 1, tableId, snapshotId, requestedAt: new Date().toISOString() };
   await store.put(keyOf(tableId), JSON.stringify(request));
   return request;

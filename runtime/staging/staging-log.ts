@@ -12,7 +12,10 @@ const identityKey = "log.json";
  * remembers a sequence (a table's `txn.appId`) remembers this too.
  */
 export async function openLogIdentity(store: ObjectStore): Promise<string> {
-  await store.putIfAbsent(identityKey, JSON.stringify({ version: 1, logId: randomUUID() }));
+  await store.putIfAbsent(
+    identityKey,
+    JSON.stringify({ version: 1, logId: randomUUID(), begunAt: new Date().toISOString() }),
+  );
   const logId = await readLogIdentity(store);
   if (logId === null) throw damaged(store, identityKey, "is absent");
   return logId;
@@ -24,7 +27,17 @@ export async function readLogIdentity(store: ObjectStore): Promise<string | null
   return read(store, identityKey, (value) => identitySchema.parse(value).logId);
 }
 
-const identitySchema = z.object({ version: z.literal(1), logId: z.string().min(1) });
+/** When a log was opened first, before any snapshot of it was taken; null for one of an earlier version. */
+export async function readLogBegin(store: ObjectStore): Promise<number | null> {
+  const { begunAt } = await read(store, identityKey, (value) => identitySchema.parse(value));
+  return begunAt === undefined ? null : Date.parse(begunAt);
+}
+
+const identitySchema = z.object({
+  version: z.literal(1),
+  logId: z.string().min(1),
+  begunAt: z.iso.datetime().optional(),
+});
 
 /**
  * Sequence of the newest staged commit, 0 when there is none. `from`: a sequence known to exist; the log is then looked at

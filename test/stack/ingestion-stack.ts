@@ -12,13 +12,15 @@ export function openIngestion(
   name: string,
   args: Record<string, unknown>,
   config: Record<string, string> = {},
+  options: { env?: Record<string, string>; onLine?: (line: string) => void } = {},
 ): Promise<Deployer> {
   return openStack({
     projectDir: join(process.cwd(), "test/stack/program"),
     stack: name,
     stateFile: join(folder, `${name}.json`),
     config: { "sluice-test:args": JSON.stringify(args), ...config },
-    env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
+    env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true", ...options.env },
+    onLine: options.onLine,
   });
 }
 

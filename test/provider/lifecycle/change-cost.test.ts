@@ -60,7 +60,14 @@ describe("the table of effects", () => {
     expect(changes).toEqual([{ input, effect }]);
     const isReplaced = effect === "newSlot" || effect === "newStaging";
     const result = compare(effects, { [input]: before }, { [input]: after });
-    expect(result).toEqual({ changes: true, replaces: isReplaced ? [input] : [], deleteBeforeReplace: isReplaced });
+    expect(result).toEqual({ changes: true, replaces: isReplaced ? [input] : [], deleteBeforeReplace: false });
+    const first = compare(
+      effects,
+      { [input]: before },
+      { [input]: after, ...(isReplaced && { strategy: "stop-first" }) },
+    );
+    expect(first.deleteBeforeReplace).toBe(isReplaced);
+    expect(compare(effects, { [input]: before }, { [input]: after }, true).deleteBeforeReplace).toBe(isReplaced);
     expect(costOf(changes)).toMatchObject({ kind: effect, because: [input] });
     expect(compare(effects, { [input]: before }, { [input]: before }).changes).toBe(containsUnknownIn(before));
   });

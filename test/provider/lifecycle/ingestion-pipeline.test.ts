@@ -173,13 +173,17 @@ describe("diff", () => {
     expect(diff({})).toMatchObject({ changes: false });
   });
 
-  it.each<[Properties]>([
-    [{ stagingIncarnation: "2" }],
-    [{ stagingIncarnation: unknownValue }],
-    [{ stateDir: "/other" }],
-  ])("replaces for %j", (more) => expect(diff(more).replaces).toEqual(Object.keys(more)));
+  it("is deleted before a staging that goes, of which the incarnation is unknown", () => {
+    expect(diff({ stagingIncarnation: unknownValue, stagingPath: unknownValue })).toEqual({
+      changes: true,
+      replaces: ["stagingIncarnation"],
+      deleteBeforeReplace: true,
+    });
+  });
 
   it.each<[Properties]>([
+    [{ stagingIncarnation: "2" }],
+    [{ stateDir: "/other" }],
     [{ destination: { kind: "local", path: "/other" } }],
     [{ trigger: { kind: "once" } }],
     [{ memoryBytesMax: 1e9 }],

@@ -130,13 +130,16 @@ describe("diff", () => {
     expect(diff({ deleteTimeoutMs: 5_000 })).toMatchObject({ changes: true, replaces: [] });
     expect(diff({ publicationName: "other" })).toMatchObject({
       replaces: ["publicationName"],
-      deleteBeforeReplace: true,
+      deleteBeforeReplace: false,
     });
+    // Of a given name there can't be two.
+    expect(diff({ publicationName: "other", slotName: "made" }).deleteBeforeReplace).toBe(true);
+    expect(diff({ publicationName: "other", strategy: "stop-first" }).deleteBeforeReplace).toBe(true);
     expect(diff({ slotName: "other" }).replaces).toEqual(["slotName"]);
     expect(diff({ pipelineId: newPipelineId() }).replaces).toEqual(["pipelineId"]);
     expect(diff({ source: server.source("other") }).replaces).toEqual(["source"]);
     expect(diff({ source: { ...server.source(), host: "moved" } })).toMatchObject({ changes: true, replaces: [] });
-    expect(diff({}, { ...olds, lost: true })).toMatchObject({ replaces: ["lost"], deleteBeforeReplace: true });
+    expect(diff({}, { ...olds, lost: true })).toMatchObject({ replaces: ["lost"], deleteBeforeReplace: false });
   });
 });
 
