@@ -93,7 +93,8 @@ export function findLongTransactions(
   return findings;
 }
 
-function describeTransaction({ pid, gid, user, database, application, ageMs, query }: OpenTransaction): string {
+/** Pure: who it is, how old, and what it runs, as a part of a sentence. */
+export function describeTransaction({ pid, gid, user, database, application, ageMs, query }: OpenTransaction): string {
   const who = pid === null ? `prepared transaction ${gid}` : `pid ${pid}`;
   const of = [
     user === null ? "" : `role ${user}`,

@@ -7,6 +7,7 @@ import { quoteLiteral } from "../../runtime/postgres/identifier";
 import { readServerVersion } from "../../runtime/postgres/server-version";
 import { createSlotSql, standbySlotRemedy } from "../../runtime/postgres/slot-creation";
 import { withAdmin } from "./admin-session";
+import { describeTransaction, readOpenTransactions } from "./open-transactions";
 import { isInRecovery } from "./preflight";
 
 export interface SlotFacts {
@@ -43,33 +44,6 @@ export function dropSlotSql(name: string): string {
   return `SELECT pg_drop_replication_slot(${quoteLiteral(name)})`;
 }
 
-/** A transaction that slot creation waits for. */
-export interface Blocker {
-  /** null for a prepared transaction */
-  pid: number | null;
-  user: string | null;
-  application: string;
-  ageSeconds: number;
-  /** the first 80 characters; for a prepared transaction its identifier */
-  query: string;
-}
-
-/** Transactions with an id, oldest first: each must end before a slot finds its consistent point. */
-async function findBlockers(client: Client, exceptPid: number): Promise<Blocker[]> {
-  const { rows } = await client.query<Blocker>(
-    `SELECT * FROM (
-       SELECT pid, usename AS "user", application_name AS application,
-              extract(epoch FROM now() - xact_start)::int AS "ageSeconds", left(query, 80) AS query
-         FROM pg_catalog.pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> $1
-       UNION ALL
-       SELECT NULL, owner, 'prepared transaction', extract(epoch FROM now() - prepared)::int, gid
-         FROM pg_catalog.pg_prepared_xacts) blockers
-     ORDER BY "ageSeconds" DESC LIMIT 5`,
-    [exceptPid],
-  );
-  return rows;
-}
-
 /**
  * Creates a pgoutput slot; returns its consistent point as text. It waits for every transaction that is open now to
  * end, at most `timeoutMs`; then it says who blocks, and nothing half-made is left.
@@ -101,7 +75,7 @@ export async function createSlot(
         const failure = toSourceError(error, doing, source);
         // object_not_in_prerequisite_state: nothing is lost of what isn't made.
         if (failure.kind === "slot-lost") throw walLevelTooLow(failure);
-        throw failure.kind === "timeout" ? await explainTimeout(client, name, own[0].pid, timeoutMs, failure) : failure;
+        throw failure.kind === "timeout" ? await explainTimeout(client, name, timeoutMs, failure) : failure;
       } finally {
         clearTimeout(deadline);
       }
@@ -125,16 +99,13 @@ function walLevelTooLow(cause: SluiceError): SluiceError {
   });
 }
 
-async function explainTimeout(client: Client, name: string, pid: number, timeoutMs: number, cause: SluiceError) {
+async function explainTimeout(client: Client, name: string, timeoutMs: number, cause: SluiceError) {
   const isStandby = await isInRecovery(client);
-  const blockers = isStandby ? [] : await findBlockers(client, pid);
+  const blockers = isStandby ? [] : await readOpenTransactions(client, 5);
   // A slot whose creation fails is dropped by the server; one that is there all the same, and idle, is our own.
   const left = await readSlotFacts(client, name);
   if (left !== null && left.activePid === null) await client.query(dropSlotSql(name));
-  const who = blockers.map(
-    (blocker) =>
-      `${blocker.pid === null ? blocker.application : `pid ${blocker.pid}`} (${blocker.user ?? "?"}, open for ${blocker.ageSeconds} s): ${blocker.query}`,
-  );
+  const who = blockers.map(describeTransaction);
   const pids = blockers.flatMap((blocker) => blocker.pid ?? []);
   return new SluiceError(
     "timeout",

@@ -20,7 +20,7 @@ beforeAll(async () => {
     ALTER TABLE public.hidden ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
     CREATE TABLE public.wide (id int PRIMARY KEY, body text, amount numeric);
     CREATE TABLE public.made (id int PRIMARY KEY, total int GENERATED ALWAYS AS (id * 2) STORED);
-    CREATE TABLE public.small (id int PRIMARY KEY, amount numeric)`);
+    CREATE TABLE public.small (id int PRIMARY KEY, amount numeric, price money)`);
   vi.spyOn(console, "log").mockImplementation((line: string) => void printed.push(line));
 });
 
@@ -40,9 +40,12 @@ it("tells kinds of notes in a line each, of new tables only", async () => {
   const first = await publication.check({}, news(["public.plain", "public.wide", "public.small", "public.made"]));
   expect(first.failures).toEqual([]);
   expect(printed.filter((line) => line.startsWith("note: "))).toEqual([
-    expect.stringMatching(/REPLICA IDENTITY FULL is set.*: "public"\."small", "public"\."wide"$/),
+    expect.stringMatching(
+      /REPLICA IDENTITY FULL is set.*: "public"\."small" \("amount"\), "public"\."wide" \("body", "amount"\)$/,
+    ),
     expect.stringMatching(/generated columns aren't carried: "public"\."made"\."total"$/),
     expect.stringMatching(/numeric without precision .*: "public"\."small"\."amount", "public"\."wide"\."amount"$/),
+    expect.stringMatching(/money becomes DOUBLE.*: "public"\."small"\."price"$/),
   ]);
   printed.length = 0;
   const olds = (await publication.check({}, news(["public.wide", "public.small"]))).inputs;
