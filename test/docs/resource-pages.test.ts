@@ -16,8 +16,10 @@ describe.each(resourcePages)("the page of $resource", (page) => {
   });
 
   it("says what each input and output is", () => {
-    const outputs = declarations.get(page.resource)?.members ?? [];
-    const silent = [...allMembers(declarations, `${page.resource}Args`), ...outputs].filter(
+    const inputs = allMembers(declarations, `${page.resource}Args`);
+    const given = new Set(inputs.map(({ name }) => name));
+    const outputs = (declarations.get(page.resource)?.members ?? []).filter(({ name }) => !given.has(name));
+    const silent = [...inputs, ...outputs].filter(
       ({ name, documentation }) => documentation === "" && !name.includes("."),
     );
     const told = new Set([

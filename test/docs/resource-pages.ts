@@ -61,7 +61,7 @@ export function regenerated(page: ResourcePage, text: string, declarations: Decl
   const parts: Record<string, string> = {
     inputs: inputTable(inputs, page.effects),
     parts: partTables(inputs, declarations),
-    outputs: outputTable(declarations.get(page.resource)?.members ?? []),
+    outputs: outputTable(declarations.get(page.resource)?.members ?? [], new Set(inputs.map(({ name }) => name))),
   };
   return Object.entries(parts).reduce((result, [name, table]) => {
     const place = new RegExp(`(<!-- ${name} -->\\n)[\\s\\S]*?(<!-- /${name} -->)`);
@@ -84,10 +84,13 @@ function inputTable(inputs: Member[], effects: Effects | null): string {
 /** Pages of the resources whose settings the component groups. */
 const pageOf: Record<string, string> = { gateway: "gateway.md", applier: "ingestion-pipeline.md" };
 
-const outputTable = (outputs: Member[]) =>
+const outputTable = (outputs: Member[], inputs: ReadonlySet<string>) =>
   table(
     ["output", "type", "meaning"],
-    outputs.map(({ name, type, documentation }) => [`\`${name}\``, code(type), cell(documentation)]),
+    outputs.map(({ name, type, documentation }) => {
+      const meaning = documentation === "" && inputs.has(name) ? "As the input; `refresh` reads it." : documentation;
+      return [`\`${name}\``, code(type), cell(meaning)];
+    }),
   );
 
 /** The interfaces that inputs are made of, and those that these are made of. */
