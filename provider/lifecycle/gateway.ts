@@ -18,7 +18,7 @@ import {
 } from "./comparison";
 import { pick } from "./connection";
 import { awaitCaughtUp, switchTimeoutMsDefault } from "./gateway-switch";
-import { checkInputs } from "./input-check";
+import { checkInputs, withDefaults } from "./input-check";
 import { type CheckResult, type DiffResult, type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
 import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
@@ -116,12 +116,7 @@ export const gatewayEffects: Effects = {
   preflight: "none",
 };
 
-/** Gateways of before an option don't have it. */
-const withOptions = (olds: Properties): Properties => ({
-  ...olds,
-  beforeImages: olds.beforeImages ?? [],
-  types: olds.types === undefined ? undefined : { arrays: "text", ...(olds.types as Properties) },
-});
+const withOptions = (kept: Properties) => withDefaults(shape, kept);
 
 /** Pure: what two gateways that run beside each other can't both have. */
 export function sharedPlaces(olds: Properties, news: Properties): string[] {
@@ -133,7 +128,7 @@ export function sharedPlaces(olds: Properties, news: Properties): string[] {
 /** Pure. */
 export function diffGateway(olds: Properties, news: Properties): DiffResult {
   const clashes = sharedPlaces(olds, news).length > 0;
-  return withDrift(compare(gatewayEffects, withOptions(olds), news, clashes), olds);
+  return withDrift(compare(gatewayEffects, withOptions(olds), withOptions(news), clashes), olds);
 }
 
 /** What a preview says of the order, remembered for the check of the new one, which doesn't see the old one. */

@@ -6,7 +6,7 @@ import { processFiles } from "../deploy/process-files";
 import { tellCost } from "./change-cost";
 import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
-import { checkInputs } from "./input-check";
+import { checkInputs, withDefaults } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { absolutePathSchema } from "./local-place";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
@@ -86,15 +86,14 @@ export const ingestionPipelineEffects: Effects = {
   preflight: "none",
 };
 
-/** Pipelines of before an option don't have it. */
-const withOptions = (olds: Properties): Properties => ({ ...olds, onRemove: olds.onRemove ?? "keep" });
+const withOptions = (kept: Properties) => withDefaults(shape, kept);
 
 /**
  * Pure. A pipeline goes over to another staging in place. The incarnation is unknown only where an engine asks what has
  * to go before a gateway that is replaced stop-first: the applier must end before its staging does.
  */
 export function diffIngestionPipeline(olds: Properties, news: Properties): DiffResult {
-  const result = compare(ingestionPipelineEffects, withOptions(olds), news);
+  const result = compare(ingestionPipelineEffects, withOptions(olds), withOptions(news));
   const replaces = isUnknown(news.stagingIncarnation) ? ["stagingIncarnation"] : [];
   return withDrift({ ...result, replaces, deleteBeforeReplace: replaces.length > 0 }, olds);
 }
@@ -128,7 +127,8 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       http: { port: (inputs.httpPort as number | undefined) ?? 0 },
       stagingPath: inputs.stagingPath as string,
       destination: inputs.destination as Destination,
-      tables: namedOptions(inputs.tableOptions),
+      // A pipeline of before this option has a configuration without it.
+      ...(inputs.tableOptions === undefined ? {} : { tables: namedOptions(inputs.tableOptions) }),
       ...pick(inputs, configKeys),
     },
     secretVariables: [],

@@ -40,6 +40,19 @@ export function checkInputs(shape: Record<string, z.ZodType>, news: Properties) 
   return { inputs, failures };
 }
 
+/**
+ * Pure: properties that an earlier version has kept, with the defaults of inputs that it didn't know; so that its resources
+ * have no difference by them.
+ */
+export function withDefaults(shape: Record<string, z.ZodType>, kept: Properties): Properties {
+  const all = { ...kept };
+  for (const [name, schema] of Object.entries(shape)) {
+    const parsed = schema.safeParse(kept[name]);
+    if (parsed.success && parsed.data !== undefined) all[name] = parsed.data;
+  }
+  return all;
+}
+
 /** An issue at an unknown value, above or below one; a union's issue stands at the union. */
 function touchesUnknown(value: unknown, issue: { path: Path; code?: string }): boolean {
   let current = value;
