@@ -92,10 +92,15 @@ export class Publication extends pulumi.dynamic.Resource {
   declare readonly pipelineId: pulumi.Output<string>;
   /** As the server has them, in the order in which they were given. */
   declare readonly tables: pulumi.Output<PublishedTableOutput[] | undefined>;
+  /** As the input, where it was given; or as it was found by `refresh` or `get`. */
   declare readonly schemas: pulumi.Output<string[] | undefined>;
+  /** As the input, or as it was found. */
   declare readonly allTables: pulumi.Output<boolean | undefined>;
+  /** As the input, or as it was found. */
   declare readonly operations: pulumi.Output<("insert" | "update" | "delete" | "truncate")[] | undefined>;
+  /** As the input, or as it was found. */
   declare readonly viaPartitionRoot: pulumi.Output<boolean | undefined>;
+  /** As the input, or as it was found. */
   declare readonly generatedColumns: pulumi.Output<"none" | "stored" | undefined>;
   /** The role that owns it. */
   declare readonly owner: pulumi.Output<string>;

@@ -83,6 +83,25 @@ describe("captureDdl", () => {
     };
   });
 
+  it("announces tables of a schema that is published, those made later too", async ({ skip }) => {
+    const { rows } = await client.query("SHOW server_version_num");
+    skip(Number(rows[0].server_version_num) < 150_000, "schemas in publications came with PostgreSQL 15");
+    const news = { source: server.source(), publicationName: "wide", captureDdl: true };
+    const { inputs, failures } = await publication.check({}, { ...news, schemas: ["s"] });
+    expect(failures).toEqual([]);
+    const one = await publication.create(inputs);
+    made.push(one);
+    const messages = await announced("CREATE TABLE s.late (id int PRIMARY KEY); ALTER TABLE s.late ADD n int");
+    expect(messages.map(tableOf).map(({ name }) => name)).toContain("late");
+    expect((await publication.read("wide", one.outs)).props?.drift).toEqual([]);
+    // By tables again, its function is another one.
+    const fewer = (await publication.check(inputs, { ...news, tables: ["s.t"] })).inputs;
+    const { outs } = await publication.update("wide", one.outs, fewer);
+    made[made.length - 1] = { id: "wide", outs };
+    expect((await publication.read("wide", outs)).props?.drift).toEqual([]);
+    expect(await announced("ALTER TABLE s.late ADD m int; DROP TABLE s.late")).toEqual([]);
+  });
+
   it("announces the whole table at each change, and nothing of tables that aren't published", async () => {
     await create("one");
     const messages = await announced(`
