@@ -44,10 +44,10 @@ export async function dispatch(kind: string, method: string, args: readonly unkn
  * What the engine is told. By `id` it takes a failed create or update for half-made, and keeps `properties`: also the
  * provider's own code, without which a delete could not run.
  */
-class EngineError extends Error {
-  readonly id?: string;
-  readonly properties?: unknown;
-  readonly reasons?: string[];
+export class EngineError extends Error {
+  declare readonly id?: string;
+  declare readonly properties?: unknown;
+  declare readonly reasons?: string[];
 
   constructor(error: unknown, inputs: unknown) {
     super(describeError(error));
@@ -74,13 +74,23 @@ function call(lifecycle: Lifecycle, method: Method, args: readonly unknown[]): u
     case "update":
       return lifecycle.update(text(0), properties(1), properties(2));
     case "delete":
-      return lifecycle.delete(text(0), properties(1));
+      return remove(lifecycle, text(0), properties(1));
   }
 }
 
 async function check(lifecycle: Lifecycle, olds: Properties, news: Properties): Promise<CheckResult> {
   const { inputs, failures } = await lifecycle.check(olds, news);
   return { inputs, failures: failures.map((failure) => withoutSecretValue(failure, news)) };
+}
+
+/** By `forceDelete`, or SLUICE_FORCE_DELETE=true for a stack that can't be updated any more, a failed delete is told and over. */
+async function remove(lifecycle: Lifecycle, id: string, props: Properties): Promise<void> {
+  try {
+    await lifecycle.delete(id, props);
+  } catch (error) {
+    if (props.forceDelete !== true && process.env.SLUICE_FORCE_DELETE !== "true") throw error;
+    console.log(`warning: ${id} is forgotten (forceDelete), and may be left as it is: ${describeError(error)}`);
+  }
 }
 
 /** `__provider` and the like are the engine's. */

@@ -51,6 +51,8 @@ export interface PostgresIngestionArgs {
   captureDdl?: pulumi.Input<boolean>;
   /** Standbys keep the slot too; PostgreSQL 17 and newer; default false. In place. See `ReplicationSlot`. */
   failover?: pulumi.Input<boolean>;
+  /** A delete that fails gives up, prints what is left and the SQL that removes it, and counts as done; default false. */
+  forceDelete?: pulumi.Input<boolean>;
   /** How new slot, publication and gateway take the place of old ones; default `blue-green`. See `Strategy`. */
   strategy?: pulumi.Input<Strategy>;
   /** When source and machine are looked at; default `preview`. */
@@ -119,7 +121,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
 
   constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const { preflight, stateDir, strategy } = args;
+    const { preflight, stateDir, strategy, forceDelete } = args;
     const child = { parent: this };
     const setting = settingsOf(args.source);
     const shared = {
@@ -165,6 +167,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         fullIdentity: beforeImages,
         captureDdl,
         strategy,
+        forceDelete,
         preflight,
         ...args.publication,
       },
@@ -180,6 +183,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         slotName: args.slotName,
         failover: args.failover,
         strategy,
+        forceDelete,
         preflight,
       },
       child,
@@ -196,6 +200,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         preflight,
         beforeImages,
         strategy,
+        forceDelete,
         ...args.gateway,
       },
       child,
@@ -211,6 +216,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         tables: tableNames(tables, schemas, allTables),
         tableOptions: args.tableOptions,
         stateDir,
+        forceDelete,
         preflight,
         ...args.applier,
       },

@@ -65,6 +65,8 @@ export interface PublicationArgs {
    * `azure_pg_admin`), never fail a statement, and go with the publication.
    */
   captureDdl?: pulumi.Input<boolean>;
+  /** A delete that fails gives up, prints what is left and the SQL that removes it, and counts as done; default false. */
+  forceDelete?: pulumi.Input<boolean>;
   /** Of a replacement; default `blue-green`. See `Strategy`. */
   strategy?: pulumi.Input<Strategy>;
   /** Default `preview`. */

@@ -26,6 +26,8 @@ export interface ReplicationSlotArgs {
   createTimeoutMs?: pulumi.Input<number>;
   /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */
   deleteTimeoutMs?: pulumi.Input<number>;
+  /** A delete that fails gives up, prints what is left and the SQL that removes it, and counts as done; default false. */
+  forceDelete?: pulumi.Input<boolean>;
   /** Of a replacement; default `blue-green`. See `Strategy`. */
   strategy?: pulumi.Input<Strategy>;
   /** Default `preview`. */
@@ -67,5 +69,10 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
       moduleName,
       "ReplicationSlot",
     );
+    if (options?.retainOnDelete === true) {
+      const pinned =
+        "retainOnDelete: when it is deleted the slot stays on the server, which keeps WAL for it until its disk is full, unless max_slot_wal_keep_size bounds it or somebody drops it (sluice slots)";
+      void pulumi.log.warn(pinned, this);
+    }
   }
 }

@@ -102,6 +102,8 @@ export interface ProcessArgs {
   startTimeoutMs?: pulumi.Input<number>;
   /** How long it may take to flush and end before it is killed, in milliseconds; default 30,000. */
   stopTimeoutMs?: pulumi.Input<number>;
+  /** A delete that fails gives up, prints what is left and the SQL that removes it, and counts as done; default false. */
+  forceDelete?: pulumi.Input<boolean>;
   /** Default `preview`. */
   preflight?: pulumi.Input<Preflight>;
 }

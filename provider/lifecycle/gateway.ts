@@ -111,6 +111,7 @@ export const gatewayEffects: Effects = {
   httpPort: "restart",
   startTimeoutMs: "none",
   stopTimeoutMs: "none",
+  forceDelete: "none",
   strategy: "none",
   switchTimeoutMs: "none",
   preflight: "none",

@@ -83,6 +83,7 @@ export const ingestionPipelineEffects: Effects = {
   httpPort: "restart",
   startTimeoutMs: "none",
   stopTimeoutMs: "none",
+  forceDelete: "none",
   preflight: "none",
 };
 

@@ -45,6 +45,7 @@ export const shape = {
   captureDdl: z.boolean().default(false),
   adopt: z.boolean().optional(),
   onDelete: z.enum(["drop", "keep"]).optional(),
+  forceDelete: z.boolean().optional(),
   strategy: strategySchema.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
@@ -116,6 +117,7 @@ export const publicationEffects: Effects = {
   /** decides when it is made */
   adopt: "none",
   onDelete: "none",
+  forceDelete: "none",
   strategy: "none",
   preflight: "none",
 };

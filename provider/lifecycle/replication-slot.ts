@@ -44,6 +44,7 @@ export const shape = {
   failover: z.boolean().optional(),
   createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
   deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
+  forceDelete: z.boolean().optional(),
   strategy: strategySchema.optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
@@ -66,6 +67,7 @@ export const replicationSlotEffects: Effects = {
   failover: "inPlace",
   createTimeoutMs: "none",
   deleteTimeoutMs: "none",
+  forceDelete: "none",
   strategy: "none",
   preflight: "none",
 };

@@ -18,6 +18,7 @@ export const processShape = {
   httpPort: z.int().min(1).max(65535).optional(),
   startTimeoutMs: z.int().min(1_000).max(3_600_000).default(60_000),
   stopTimeoutMs: z.int().min(1_000).max(3_600_000).default(30_000),
+  forceDelete: z.boolean().optional(),
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 

@@ -3,8 +3,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { dispatch } from "../../provider/handlers";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { dispatch, EngineError } from "../../provider/handlers";
+import { PartialFailure } from "../../provider/lifecycle/lifecycle";
+import { SluiceError } from "../../runtime/errors";
 
 let stateDir: string;
 
@@ -52,6 +54,32 @@ describe("dispatch", () => {
     const source = { host: "127.0.0.1", port: 1, database: "d", user: "u", sslMode: "disable", connectTimeoutMs: 500 };
     const props = { source, publicationName: "p", pipelineId: "x" };
     await expect(dispatch("Publication", "delete", ["p", props])).rejects.toThrow(/remedy: [\s\S]*DROP PUBLICATION/);
+  });
+
+  it("forgets what can't be deleted where that is forced, and says what is left", async () => {
+    const source = { host: "127.0.0.1", port: 1, database: "d", user: "u", sslMode: "disable", connectTimeoutMs: 500 };
+    const slot = { source, slotName: "left", forceDelete: true };
+    const said = vi.spyOn(console, "log").mockImplementation(() => {});
+    try {
+      await dispatch("ReplicationSlot", "delete", ["left", slot]);
+      expect(said.mock.calls.flat().join()).toMatch(/left is forgotten [\s\S]*pg_drop_replication_slot\('left'\)/);
+      process.env.SLUICE_FORCE_DELETE = "true";
+      await dispatch("Publication", "delete", ["p", { source, publicationName: "p", pipelineId: "x" }]);
+      expect(said.mock.calls.flat().join()).toMatch(/DROP PUBLICATION/);
+    } finally {
+      delete process.env.SLUICE_FORCE_DELETE;
+      said.mockRestore();
+    }
+    await expect(dispatch("ReplicationSlot", "delete", ["left", { ...slot, forceDelete: false }])).rejects.toThrow();
+  });
+
+  it("keeps what a failed create or update has made, with the provider's code", async () => {
+    const failure = new PartialFailure(new SluiceError("timeout", "too late"), "a", { b: 1, c: undefined });
+    expect(new EngineError(failure, { __provider: "code" })).toMatchObject({
+      ...{ message: "too late", id: "a", reasons: ["too late"] },
+      properties: { b: 1, __provider: "code" },
+    });
+    expect(new EngineError(new Error("nothing was made"), {})).not.toHaveProperty("id");
   });
 
   it("says what to do about a kind that it doesn't know", async () => {
