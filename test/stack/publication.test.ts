@@ -141,4 +141,4 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
   ok(await looking.destroy());
   expect(await publicationNames(client)).toEqual(["theirs"]);
   expect(await slotNames(client)).toEqual([]);
-}, 180_000);
+}, 300_000);

@@ -198,15 +198,15 @@ describe("read", () => {
     expect(publication.diff(id, read.props!, await checked(all, outs))).toMatchObject({ changes: false });
   });
 
-  it.each([
+  it.for<[string, (name: string) => string]>([
     ["a table was dropped from it", (name: string) => `ALTER PUBLICATION ${name} DROP TABLE s.plain`],
     ["a row filter was set", (name: string) => `ALTER PUBLICATION ${name} SET TABLE s.plain WHERE (id > 1), s.keyless`],
     ["deletes aren't published", (name: string) => `ALTER PUBLICATION ${name} SET (publish = 'insert, update')`],
     ["an identity was changed", () => "ALTER TABLE s.keyless REPLICA IDENTITY DEFAULT"],
     ["its mark is gone", (name: string) => `COMMENT ON PUBLICATION ${name} IS NULL`],
-  ])("finds that %s, and an update repairs it", async (what, sql) => {
+  ])("finds that %s, and an update repairs it", async ([what, sql], { skip }) => {
     const { rows } = await client.query("SELECT current_setting('server_version_num')::int < 150000 AS old");
-    if (rows[0].old && what.includes("row filter")) return; // came with PostgreSQL 15
+    skip(rows[0].old && what.includes("row filter"), "row filters came with PostgreSQL 15");
     const tables = ["s.plain", "s.keyless"];
     const { id, outs } = await created(tables);
     await client.query(sql(client.escapeIdentifier(id)));
