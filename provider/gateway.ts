@@ -149,6 +149,8 @@ export class Gateway extends pulumi.dynamic.Resource {
   declare readonly processState: pulumi.Output<string>;
   /** Version of Sluice that it runs: this package's, or what `refresh` found. */
   declare readonly runtimeVersion: pulumi.Output<string>;
+  /** Content of the image that its container was made of; undefined for a process of this machine. */
+  declare readonly imageDigest: pulumi.Output<string | undefined>;
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
 
@@ -160,6 +162,7 @@ export class Gateway extends pulumi.dynamic.Resource {
       statusPath: undefined,
       processState: undefined,
       runtimeVersion: undefined,
+      imageDigest: undefined,
       changeCost: undefined,
     };
     super(provider, name, { ...outputs, ...args, source: guardedSource(args.source) }, options, moduleName, "Gateway");

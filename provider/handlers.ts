@@ -1,5 +1,5 @@
 import { describeError } from "../runtime/errors";
-import { localDeployment } from "./deploy/local";
+import { deploymentOf } from "./deploy/target";
 import { connection } from "./lifecycle/connection";
 import { gatewayLifecycle } from "./lifecycle/gateway";
 import { ingestionPipelineLifecycle } from "./lifecycle/ingestion-pipeline";
@@ -11,14 +11,12 @@ import { withoutSecretValue } from "./lifecycle/secret-failure";
 export type Kind = "Connection" | "Publication" | "ReplicationSlot" | "Gateway" | "IngestionPipeline";
 export type Method = keyof Lifecycle;
 
-const deployment = localDeployment();
-
 const lifecycles: Record<Kind, Lifecycle> = {
   Connection: connection,
   Publication: publication,
   ReplicationSlot: replicationSlot,
-  Gateway: gatewayLifecycle(deployment),
-  IngestionPipeline: ingestionPipelineLifecycle(deployment),
+  Gateway: gatewayLifecycle(deploymentOf),
+  IngestionPipeline: ingestionPipelineLifecycle(deploymentOf),
 };
 
 /**

@@ -23,7 +23,17 @@ export type { UncappedSlotWal } from "./postgres/preflight";
 export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
 export { Publication, type PublicationArgs, type PublishedTableArgs, type PublishedTableOutput } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
-export type { Inputs, Preflight, ProcessArgs, SecretReference, Source, Strategy, Table } from "./source";
+export type {
+  DeploymentArgs,
+  DockerArgs,
+  Inputs,
+  Preflight,
+  ProcessArgs,
+  SecretReference,
+  Source,
+  Strategy,
+  Table,
+} from "./source";
 export {
   and,
   between,

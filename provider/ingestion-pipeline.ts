@@ -134,6 +134,8 @@ export class IngestionPipeline extends pulumi.dynamic.Resource {
   declare readonly processState: pulumi.Output<string>;
   /** Version of Sluice that it runs: this package's, or what `refresh` found. */
   declare readonly runtimeVersion: pulumi.Output<string>;
+  /** Content of the image that its container was made of; undefined for a process of this machine. */
+  declare readonly imageDigest: pulumi.Output<string | undefined>;
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
   /** The destination's `path`. */
@@ -144,6 +146,7 @@ export class IngestionPipeline extends pulumi.dynamic.Resource {
       statusPath: undefined,
       processState: undefined,
       runtimeVersion: undefined,
+      imageDigest: undefined,
       destinationPath: undefined,
       changeCost: undefined,
     };

@@ -18,7 +18,7 @@ import {
 } from "./ingestion-pipeline";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
-import type { Inputs, Preflight, Source, Strategy, Table } from "./source";
+import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
 
 export interface PostgresIngestionArgs {
   /** The source database. Another `database` replaces everything; the rest changes in place. */
@@ -43,6 +43,8 @@ export interface PostgresIngestionArgs {
   destination: pulumi.Input<DestinationArgs>;
   /** Folder for staging, status and logs; absolute, on the machine that runs Pulumi. Replaces gateway and pipeline. */
   stateDir: pulumi.Input<string>;
+  /** Where gateway and applier run: processes of this machine (default), or containers. Restarts them. */
+  deployment?: pulumi.Input<DeploymentArgs>;
   /** Default `dbx_pub_{database oid}_{id}`. Replaces everything but the connection. */
   publicationName?: pulumi.Input<string>;
   /** Default `dbx_{database oid}_{id}`. Replaces slot, gateway and pipeline. */
@@ -121,7 +123,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
 
   constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const { preflight, stateDir, strategy, forceDelete } = args;
+    const { preflight, stateDir, strategy, forceDelete, deployment } = args;
     const child = { parent: this };
     const setting = settingsOf(args.source);
     const shared = {
@@ -197,6 +199,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         slotName,
         slotIncarnation: incarnation,
         stateDir,
+        deployment,
         preflight,
         beforeImages,
         strategy,
@@ -217,6 +220,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         tableOptions: args.tableOptions,
         stateDir,
         forceDelete,
+        deployment,
         preflight,
         ...args.applier,
       },

@@ -92,10 +92,38 @@ export type Preflight = "preview" | "up";
  */
 export type Strategy = "blue-green" | "stop-first";
 
+/**
+ * Where a process runs. `local`, the default: detached and supervised, on the machine that runs Pulumi. `docker`: in a
+ * container of an engine on that machine, with its folders bound at their own paths. From one to the other the process is
+ * restarted; staging and tables stay.
+ */
+export type DeploymentArgs = { kind: "local" } | DockerArgs;
+
+export interface DockerArgs {
+  kind: "docker";
+  /** Socket of the engine (Docker, or podman's of the same API); default: that of `DOCKER_HOST`, else /var/run/docker.sock. */
+  socketPath?: string;
+  /** Default `pulumi-sluice:<version>`, as `npm run image` makes it; one of another version is refused. */
+  image?: string;
+  /** `missing`, the default, pulls an image that the engine lacks; `always` each time; `never`. */
+  pull?: "missing" | "always" | "never";
+  /** A network of the engine, or `host`, where the source is on a loopback address; default: the engine's bridge. */
+  network?: string;
+  /** Memory of each container; the applier needs more than its `memoryBytesMax`; default: no limit. */
+  memoryBytesMax?: number;
+  /** Processors of each container, as 1.5; default: no limit. */
+  cpus?: number;
+  labels?: Record<string, string>;
+  /** `uid:gid` of the process; default: whoever runs Pulumi, or 65532:65532 where that is root. */
+  user?: string;
+}
+
 /** What both processes, gateway and applier, have. */
 export interface ProcessArgs {
   /** Folder below which configuration, status and logs are kept; absolute, on the machine that runs Pulumi. Replaces. */
   stateDir: pulumi.Input<string>;
+  /** Where the process runs; default local. Restarts the process. */
+  deployment?: pulumi.Input<DeploymentArgs>;
   /** Loopback port of `/healthz`, `/status` and `/metrics`; default: any free one, told in the status document. */
   httpPort?: pulumi.Input<number>;
   /** How long the process may take until it is healthy, in milliseconds; default 60,000. */

@@ -22,11 +22,10 @@ const common = {
   statusPath: z.string().min(1),
   http: z
     .strictObject({
-      /** loopback port for /healthz, /status and /metrics; default 0: any free one, told in the status */ port: z
-        .int()
-        .min(0)
-        .max(65535)
-        .default(0),
+      /** port of /healthz, /status and /metrics; default 0: any free one, told in the status */
+      port: z.int().min(0).max(65535).default(0),
+      /** default 127.0.0.1; 0.0.0.0 in a container whose port is published */
+      host: z.enum(["127.0.0.1", "0.0.0.0"]).optional(),
     })
     .prefault({}),
 };

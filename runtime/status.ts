@@ -12,6 +12,13 @@ export type ProcessState =
   | { kind: "stopped" }
   | { kind: "failed"; errorKind: string; message: string; remedy?: string };
 
+/** `sluice health --json` prints it as one line. */
+export interface HealthReport {
+  healthy: boolean;
+  /** null: the process has written no status yet */
+  state: ProcessState | null;
+}
+
 interface ProcessStatus {
   id: string;
   /** the package's version */

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { PostgresIngestion } from "pulumi-sluice";
+import { type DeploymentArgs, PostgresIngestion } from "pulumi-sluice";
 
 const config = new pulumi.Config();
 
@@ -14,6 +14,7 @@ const ingestion = new PostgresIngestion("quickstart", {
   tables: config.requireObject<string[]>("tables"),
   destination: { kind: "local", path: config.require("destination") },
   stateDir: config.require("stateDir"),
+  deployment: config.getObject<DeploymentArgs>("deployment"),
 });
 
 export const { slotName, publicationName, gatewayStatusPath, applierStatusPath, destinationPath } = ingestion;

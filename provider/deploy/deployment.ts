@@ -1,4 +1,5 @@
 import type { RuntimeConfigInput } from "../../runtime/config";
+import type { SluiceError } from "../../runtime/errors";
 import type { StatusDocument } from "../../runtime/status";
 
 /** One process of the runtime, as it shall run. */
@@ -35,16 +36,34 @@ export type Inspection =
   /** it ended by itself with code 0: a triggered run that is done */
   | ({ kind: "finished" } & Settings)
   | ({ kind: "failed"; message: string; remedy?: string } & Settings)
-  | ({ kind: "dead" } & Settings);
+  | ({ kind: "dead" } & Settings)
+  /** something else has its name */
+  | { kind: "foreign"; what: string };
 
-/** Where processes of the runtime live. Each verb is idempotent and throws SluiceError. */
+/** What a target tells of what it made; outputs of the resource. */
+export interface Applied {
+  /** of the image that a container was made of */
+  imageDigest?: string;
+}
+
+/**
+ * Where processes of the runtime live: three verbs, each idempotent and throwing SluiceError; a process is known by its
+ * folder. An apply that fails leaves what it found.
+ */
 export interface Deployment {
   /**
-   * Makes it run as specified and waits until it is healthy; one that already does, in this version, is left alone. `tethered`: until `keep`
-   * one that is started ends by itself when this process is gone, so that no one is left that nobody knows.
+   * What would fail, as far as it can be known at a preview, without changing anything.
+   * @param spec null while inputs aren't known
    */
-  apply(spec: ProcessSpec, options?: { tethered?: boolean }): Promise<void>;
+  preflight(spec: ProcessSpec | null): Promise<SluiceError | null>;
+  /**
+   * Makes it run as specified and waits until it is healthy; one that already does, in this version, is left alone.
+   * `tethered`: until `keep` one that is started ends when this process is gone (by itself, or by `sweep`), so that no one
+   * is left that nobody knows.
+   */
+  apply(spec: ProcessSpec, options?: { tethered?: boolean }): Promise<Applied>;
   keep(directory: string): Promise<void>;
+  /** Changes nothing. */
   inspect(directory: string): Promise<Inspection>;
   /** What the process says of itself; null while it has said nothing. */
   status(directory: string): Promise<StatusDocument | null>;

@@ -24,7 +24,15 @@ import {
 import { configExitCode, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
-import { digestOf, lastLogLines, lastStop, processFiles, readJson, readStatus, readText } from "./process-files";
+import {
+  lastLogLines,
+  lastStop,
+  processFiles,
+  readJson,
+  readSecretDigests,
+  readStatus,
+  readText,
+} from "./process-files";
 import { abandonedDeployments, tether, untether } from "./tether";
 
 export interface LocalOptions {
@@ -36,15 +44,18 @@ export interface LocalOptions {
 export function localDeployment(options: LocalOptions = {}): Deployment {
   const mainPath = options.mainPath ?? packagedMainPath();
   return {
+    // Its folders and its port are looked at where the inputs are checked.
+    preflight: async () => null,
     async apply(spec, { tethered = false } = {}) {
       const wanted = renderConfiguration(spec.config);
       const found = await inspectLocal(spec.directory);
       if (found.kind !== "absent") writeSecrets(spec);
       const settled = found.kind === "running" || found.kind === "finished";
-      if (settled && found.configuration === wanted && (found.version ?? version) === version) return;
+      if (settled && found.configuration === wanted && (found.version ?? version) === version) return {};
       await stopLocal(spec.directory, spec.stopTimeoutMs);
       start(spec, wanted, mainPath, tethered);
       await waitUntilHealthy(spec);
+      return {};
     },
     keep: async (directory) => untether(directory),
     async sweep(stateDir, stopTimeoutMs) {
@@ -129,17 +140,6 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string, tethe
   } finally {
     closeSync(log);
   }
-}
-
-function readSecretDigests(directory: string): Record<string, string> {
-  const digests: Record<string, string> = {};
-  for (const name of readdirSync(directory).filter((one) => one.endsWith(".secret"))) {
-    const path = join(directory, name);
-    const content = readText(path);
-    if (content === null) continue;
-    digests[name] = (statSync(path).mode & 0o077) === 0 ? digestOf(content) : "";
-  }
-  return digests;
 }
 
 interface Processes {

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
 import type { StatusDocument } from "../../runtime/status";
@@ -71,4 +71,15 @@ export function lastStop(directory: string, role: string): string | null {
 /** Of a secret file, by which it is compared. */
 export function digestOf(content: string): string {
   return createHash("sha256").update(content).digest("hex");
+}
+
+export function readSecretDigests(directory: string): Record<string, string> {
+  const digests: Record<string, string> = {};
+  for (const name of readdirSync(directory).filter((one) => one.endsWith(".secret"))) {
+    const path = join(directory, name);
+    const content = readText(path);
+    if (content === null) continue;
+    digests[name] = (statSync(path).mode & 0o077) === 0 ? digestOf(content) : "";
+  }
+  return digests;
 }

@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { gatewayConfigSchema, type SourceConfig, type TypeOptions } from "../../runtime/config";
-import type { Deployment, ProcessSpec } from "../deploy/deployment";
+import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
+import type { DeploymentOf } from "../deploy/target";
 import { withCheck } from "../postgres/admin-session";
 import { readPublishedSizes } from "../postgres/table-size";
 import { copiesOf, needsSizes, tellCost } from "./change-cost";
@@ -38,7 +39,9 @@ import {
 import {
   applyOrRestore,
   checkPlace,
+  checkTarget,
   clearLeftover,
+  type Placed,
   parseConfiguration,
   processDrift,
   processShape,
@@ -96,6 +99,7 @@ export const gatewayEffects: Effects = {
   slotIncarnation: "newSlot",
   deploymentId: "newStaging",
   stateDir: "newStaging",
+  deployment: "restart",
   stagingPath: "newStaging",
   batch: "restart",
   spool: "restart",
@@ -226,11 +230,16 @@ const ownerOf = (inputs: Properties): StagingOwner => ({
   incarnation: inputs.incarnation as string,
 });
 
-function outputs(inputs: Properties): Properties {
-  return { ...inputs, statusPath: gatewaySpec(inputs).config.statusPath, ...soundProcess, drift: [] };
+function outputs(inputs: Properties, applied: Applied): Properties {
+  return { ...inputs, statusPath: gatewaySpec(inputs).config.statusPath, ...soundProcess, ...applied, drift: [] };
 }
 
-export function gatewayLifecycle(deployment: Deployment): Lifecycle {
+export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
+  const placed = (props: Properties): Placed => ({
+    spec: gatewaySpec(props),
+    target: props.deployment,
+    deployment: deploymentOf(props.deployment),
+  });
   return {
     async check(olds, news) {
       const result = checkGatewayInputs(olds, news);
@@ -251,6 +260,10 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
         { property: given, path: inputs.stagingPath },
       ];
       failures.push(...(await checkPlace(olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)));
+      if (failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.deployment)) {
+        const spec = containsUnknown(inputs) ? null : gatewaySpec(inputs);
+        failures.push(...(await checkTarget(deploymentOf(inputs.deployment), spec)));
+      }
       if (failures.length > 0 || inputs.preflight !== "preview" || containsUnknown(inputs)) return result;
       if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
       const found = inspectStaging(inputs.stagingPath);
@@ -268,16 +281,18 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
 
     async create(inputs) {
       const spec = gatewaySpec(inputs);
+      const deployment = deploymentOf(inputs.deployment);
       const stagingPath = inputs.stagingPath as string;
       await clearLeftover(deployment, spec, (config) => config.role === "gateway" && isSameSlot(config, inputs));
       makeStaging(stagingPath, ownerOf(inputs));
+      let applied: Applied;
       try {
-        await deployment.apply(spec, { tethered: true });
+        applied = await deployment.apply(spec, { tethered: true });
       } catch (error) {
         throw await undone(error, () => removeAll(deployment, inputs));
       }
       try {
-        return { id: inputs.deploymentId as string, outs: await takeOver(deployment, inputs) };
+        return { id: inputs.deploymentId as string, outs: await takeOver(deployment, inputs, applied) };
       } finally {
         await deployment.keep(spec.directory);
       }
@@ -288,7 +303,7 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
       // Without its staging a gateway has nothing to go on from: it is made anew, with new snapshots.
       if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
       const spec = gatewaySpec(props);
-      const found = await deployment.inspect(spec.directory);
+      const found = await deploymentOf(props.deployment).inspect(spec.directory);
       const { settings, facts } = processProperties(found, props, configKeys);
       const now = { ...props, ...settings };
       return {
@@ -299,28 +314,30 @@ export function gatewayLifecycle(deployment: Deployment): Lifecycle {
     },
 
     async update(_id, olds, news) {
-      await applyOrRestore(deployment, gatewaySpec(news), gatewaySpec(olds));
-      if (olds.hasTakenOver === false) return { outs: await takeOver(deployment, news) };
-      return { outs: { ...outputs(news), ...pick(olds, ["hasTakenOver"]) } };
+      const [wanted, before] = [placed(news), placed(olds)];
+      const applied = await applyOrRestore(wanted, before);
+      if (olds.hasTakenOver === false) return { outs: await takeOver(wanted.deployment, news, applied) };
+      return { outs: { ...outputs(news, applied), ...pick(olds, ["hasTakenOver"]) } };
     },
 
     /** The gateway stages and acknowledges what it has, then ends; its staging goes with it. */
     async delete(_id, props) {
-      await removeAll(deployment, props);
+      await removeAll(deploymentOf(props.deployment), props);
     },
   };
 }
 
 /** One that takes over from another is done when it has caught up. Until then it stays as it is, and may be waited for anew. */
-async function takeOver(deployment: Deployment, inputs: Properties): Promise<Properties> {
-  if (inputs.takesOver !== true) return outputs(inputs);
+async function takeOver(deployment: Deployment, inputs: Properties, applied: Applied): Promise<Properties> {
+  const outs = outputs(inputs, applied);
+  if (inputs.takesOver !== true) return outs;
   const timeoutMs = (inputs.switchTimeoutMs as number | undefined) ?? switchTimeoutMsDefault;
   try {
     await awaitCaughtUp(deployment, gatewaySpec(inputs), inputs.source as SourceConfig, timeoutMs);
   } catch (error) {
-    throw new PartialFailure(error, inputs.deploymentId as string, { ...outputs(inputs), hasTakenOver: false });
+    throw new PartialFailure(error, inputs.deploymentId as string, { ...outs, hasTakenOver: false });
   }
-  return { ...outputs(inputs), hasTakenOver: true };
+  return { ...outs, hasTakenOver: true };
 }
 
 function isSameSlot(
@@ -343,7 +360,7 @@ async function removeAll(deployment: Deployment, props: Properties): Promise<voi
   // An update of the pipeline that was interrupted may have left an applier of this staging, which nothing else knows.
   const reader = join(folderOf(props), "applier");
   const found = await deployment.inspect(reader);
-  if (found.kind !== "absent" && readsStaging(found.configuration, stagingPath)) {
+  if ("configuration" in found && readsStaging(found.configuration, stagingPath)) {
     await deployment.remove(reader, stopTimeoutMs);
   }
   await deployment.remove(directory, stopTimeoutMs);

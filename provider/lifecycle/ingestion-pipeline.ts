@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { applierConfigSchema } from "../../runtime/config";
-import type { Deployment, ProcessSpec } from "../deploy/deployment";
+import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
+import type { DeploymentOf } from "../deploy/target";
 import { tellCost } from "./change-cost";
 import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
@@ -11,7 +12,16 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
-import { applyOrRestore, checkPlace, clearLeftover, processDrift, processShape, undone } from "./supervised-process";
+import {
+  applyOrRestore,
+  checkPlace,
+  checkTarget,
+  clearLeftover,
+  type Placed,
+  processDrift,
+  processShape,
+  undone,
+} from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import {
   followedTableChanges,
@@ -21,7 +31,7 @@ import {
   refusedTableChanges,
   tableOptionsInputSchema,
 } from "./table-options";
-import { isUnknown } from "./unknown-value";
+import { containsUnknown, isUnknown } from "./unknown-value";
 
 /** Where tables can be written; each with its own settings. */
 const destinations = { local: z.strictObject({ kind: z.literal("local"), path: absolutePathSchema }) } as const;
@@ -71,6 +81,7 @@ export function checkIngestionPipelineInputs(news: Properties): CheckResult {
 export const ingestionPipelineEffects: Effects = {
   deploymentId: "restart",
   stateDir: "restart",
+  deployment: "restart",
   stagingPath: "restart",
   stagingIncarnation: "resnapshot",
   destination: "resnapshot",
@@ -141,13 +152,18 @@ export function applierSpec(inputs: Properties): ProcessSpec {
 
 const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as string, inputs.deploymentId as string);
 
-function outputs(inputs: Properties): Properties {
+function outputs(inputs: Properties, applied: Applied): Properties {
   const { statusPath } = applierSpec(inputs).config;
   const destinationPath = (inputs.destination as Destination).path;
-  return { ...inputs, statusPath, destinationPath, ...soundProcess, drift: [] };
+  return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [] };
 }
 
-export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
+export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycle {
+  const placed = (props: Properties): Placed => ({
+    spec: applierSpec(props),
+    target: props.deployment,
+    deployment: deploymentOf(props.deployment),
+  });
   return {
     async check(olds, news) {
       const result = checkIngestionPipelineInputs(news);
@@ -165,6 +181,10 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
         { property: "destination.path", path: destination?.path },
       ];
       failures.push(...(await checkPlace(olds, inputs, folders)));
+      if (failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.deployment)) {
+        const spec = containsUnknown(inputs) ? null : applierSpec(inputs);
+        failures.push(...(await checkTarget(deploymentOf(inputs.deployment), spec)));
+      }
       return result;
     },
 
@@ -175,22 +195,23 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
 
     async create(inputs) {
       const spec = applierSpec(inputs);
+      const deployment = deploymentOf(inputs.deployment);
       await clearLeftover(
         deployment,
         spec,
         (config) => config.role === "applier" && config.stagingPath === inputs.stagingPath,
       );
       try {
-        await deployment.apply(spec);
+        const applied = await deployment.apply(spec);
+        return { id: inputs.deploymentId as string, outs: outputs(inputs, applied) };
       } catch (error) {
         throw await undone(error, () => remove(deployment, inputs));
       }
-      return { id: inputs.deploymentId as string, outs: outputs(inputs) };
     },
 
     async read(id, props) {
       const spec = applierSpec(props);
-      const found = await deployment.inspect(spec.directory);
+      const found = await deploymentOf(props.deployment).inspect(spec.directory);
       const { settings, facts } = processProperties(found, props, configKeys);
       const now = { ...props, ...settings };
       return {
@@ -201,14 +222,14 @@ export function ingestionPipelineLifecycle(deployment: Deployment): Lifecycle {
     },
 
     async update(_id, olds, news) {
-      await applyOrRestore(deployment, applierSpec(news), applierSpec(olds));
+      const applied = await applyOrRestore(placed(news), placed(olds));
       if (folderOf(olds) !== folderOf(news)) removeIfEmpty(folderOf(olds));
-      return { outs: outputs(news) };
+      return { outs: outputs(news, applied) };
     },
 
     /** Stops the process; the tables stay. */
     async delete(_id, props) {
-      await remove(deployment, props);
+      await remove(deploymentOf(props.deployment), props);
     },
   };
 }

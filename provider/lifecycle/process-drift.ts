@@ -65,7 +65,17 @@ export function processProperties(
 }
 
 function conditionOf(found: Inspection): ProcessCondition {
-  return found.kind === "running" || found.kind === "finished" ? "healthy" : found.kind;
+  switch (found.kind) {
+    case "running":
+    case "finished":
+      return "healthy";
+    case "foreign":
+      return "absent";
+    case "absent":
+    case "dead":
+    case "failed":
+      return found.kind;
+  }
 }
 
 function parse(text: string): unknown {

@@ -1,7 +1,14 @@
 import { z } from "zod";
 import { runtimeConfigSchema } from "../../runtime/config";
 import { describeError, SluiceError } from "../../runtime/errors";
-import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "../deploy/deployment";
+import {
+  type Applied,
+  type Deployment,
+  type Inspection,
+  type ProcessSpec,
+  renderConfiguration,
+} from "../deploy/deployment";
+import { targetInputSchema, targetOf } from "../deploy/target";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { absolutePathSchema, folderProblem, isPortTaken } from "./local-place";
 import { isOwn, rememberOwn } from "./own-names";
@@ -15,6 +22,8 @@ export const processShape = {
     error: "a deployment id has 1 to 63 of the characters a-z, A-Z, 0-9, _, . and -",
   }),
   stateDir: absolutePathSchema,
+  /** where the process runs; default local */
+  deployment: targetInputSchema,
   httpPort: z.int().min(1).max(65535).optional(),
   startTimeoutMs: z.int().min(1_000).max(3_600_000).default(60_000),
   stopTimeoutMs: z.int().min(1_000).max(3_600_000).default(30_000),
@@ -60,6 +69,8 @@ export function processDrift(found: Inspection, spec: ProcessSpec): string[] {
       return [`the ${role} isn't running`];
     case "failed":
       return [`the ${role} has failed: ${found.message}`];
+    case "foreign":
+      return [`${found.what} isn't the ${role}'s, but has its name`];
     case "running":
     case "finished":
       return settingsDrift(found, spec);
@@ -77,6 +88,11 @@ export async function clearLeftover(
 ): Promise<void> {
   const found = await deployment.inspect(spec.directory);
   if (found.kind === "absent") return;
+  if (found.kind === "foreign") {
+    throw new SluiceError("name-taken", `${found.what} exists and isn't this deployment's`, {
+      remedy: "Choose another deploymentId; or remove it, if nobody needs it.",
+    });
+  }
   const config = parseConfiguration(found.configuration);
   if (config === null || !same(config)) {
     throw new SluiceError("name-taken", `the folder ${spec.directory} is another deployment's`, {
@@ -95,23 +111,48 @@ export function parseConfiguration(text: string): z.infer<typeof runtimeConfigSc
   }
 }
 
-/** Applies; when that fails the process runs as before, as far as it can, and the failure is thrown. */
-export async function applyOrRestore(deployment: Deployment, wanted: ProcessSpec, before: ProcessSpec): Promise<void> {
-  const isMoved = wanted.directory !== before.directory;
+/** A process as it shall be, and where. */
+export interface Placed {
+  spec: ProcessSpec;
+  /** the input */
+  target: unknown;
+  deployment: Deployment;
+}
+
+/**
+ * Applies, in another folder or on another target too; when that fails the process runs as before, as far as it can, and the failure
+ * is thrown.
+ */
+export async function applyOrRestore(wanted: Placed, before: Placed): Promise<Applied> {
+  const moves = wanted.spec.directory !== before.spec.directory || !isSameTarget(wanted.target, before.target);
   try {
     // Two must never write the same tables.
-    if (isMoved) await deployment.remove(before.directory, before.stopTimeoutMs);
-    await deployment.apply(wanted);
+    if (moves) await before.deployment.remove(before.spec.directory, before.spec.stopTimeoutMs);
+    return await wanted.deployment.apply(wanted.spec);
   } catch (error) {
-    if (isMoved) await deployment.remove(wanted.directory, wanted.stopTimeoutMs);
-    if (renderConfiguration(wanted.config) === renderConfiguration(before.config)) throw error;
-    const restored = await deployment.apply(before).then(
+    const isSame = renderConfiguration(wanted.spec.config) === renderConfiguration(before.spec.config);
+    if (isSame && !moves) throw error;
+    const restored = await restore(moves ? wanted : null, before).then(
       () => "it runs with its settings of before again",
       (second: unknown) => `nor does it run with its settings of before: ${describeError(second)}`,
     );
     const { kind, message, remedy } = error instanceof SluiceError ? error : internal(error);
     throw new SluiceError(kind, `${message}\n  ${restored}`, { remedy, cause: error });
   }
+}
+
+async function restore(left: Placed | null, before: Placed): Promise<void> {
+  if (left !== null) await left.deployment.remove(left.spec.directory, left.spec.stopTimeoutMs);
+  await before.deployment.apply(before.spec);
+}
+
+/** One engine's containers are replaced by itself; the process of another target is ended there first. */
+function isSameTarget(one: unknown, other: unknown): boolean {
+  const placeOf = (input: unknown) => {
+    const target = targetOf(input);
+    return target.kind === "docker" ? `docker ${target.socketPath ?? ""}` : target.kind;
+  };
+  return placeOf(one) === placeOf(other);
 }
 
 /** The failure of a create, after what it had made was removed again. */
@@ -130,6 +171,12 @@ export async function undone(error: unknown, remove: () => Promise<void>): Promi
       },
     );
   }
+}
+
+/** The target's own failure, as one of its input. */
+export async function checkTarget(deployment: Deployment, spec: ProcessSpec | null): Promise<CheckFailure[]> {
+  const problem = await deployment.preflight(spec);
+  return problem === null ? [] : [{ property: "deployment", reason: describeError(problem) }];
 }
 
 function internal(error: unknown): SluiceError {

@@ -57,6 +57,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
   const status = await startStatus({
     path: config.statusPath,
     httpPort: config.http.port,
+    httpHost: config.http.host,
     document,
     metrics: () => applierMetrics(document(0)),
     healthy: () => state.kind === "running" || state.kind === "waiting",

@@ -1,13 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { RuntimeConfig } from "../config";
-import type { ProcessState, StatusDocument } from "../status";
-
-/** `sluice health --json` prints it as one line. */
-export interface HealthReport {
-  healthy: boolean;
-  /** null: the process has written no status yet */
-  state: ProcessState | null;
-}
+import type { HealthReport, StatusDocument } from "../status";
 
 /**
  * `sluice health`: whether the process of this configuration answers `/healthz`, for a container's health check. Its port

@@ -52,6 +52,7 @@ export async function runGateway(config: GatewayConfig, signal: AbortSignal): Pr
   const status = await startStatus({
     path: config.statusPath,
     httpPort: config.http.port,
+    httpHost: config.http.host,
     document,
     metrics: () => gatewayMetrics(document(0)),
     healthy: () => ["running", "waiting"].includes(shownState().kind),

@@ -8,8 +8,10 @@ import type { StatusDocument } from "../status";
 export interface StatusOptions {
   /** where the document is written, replaced as a whole */
   path: string;
-  /** loopback port; 0 takes any free one */
+  /** 0 takes any free one */
   httpPort: number;
+  /** address that is listened on; default 127.0.0.1 */
+  httpHost?: string;
   /** called for each request and publication */
   document: (httpPort: number) => StatusDocument;
   /** Prometheus text */
@@ -28,7 +30,7 @@ export interface StatusServer {
 }
 
 /**
- * Serves `/healthz` (200 or 503), `/status` and `/metrics` on 127.0.0.1 and keeps the status file fresh.
+ * Serves `/healthz` (200 or 503), `/status` and `/metrics`, and keeps the status file fresh.
  * @throws SluiceError `port-in-use`
  */
 export async function startStatus(options: StatusOptions): Promise<StatusServer> {
@@ -50,7 +52,7 @@ export async function startStatus(options: StatusOptions): Promise<StatusServer>
         response.writeHead(404).end();
     }
   });
-  port = await listen(server, options.httpPort);
+  port = await listen(server, options.httpHost ?? "127.0.0.1", options.httpPort);
   await mkdir(dirname(options.path), { recursive: true });
 
   let writing = Promise.resolve();
@@ -79,19 +81,19 @@ export async function startStatus(options: StatusOptions): Promise<StatusServer>
   };
 }
 
-function listen(server: Server, port: number): Promise<number> {
+function listen(server: Server, host: string, port: number): Promise<number> {
   return new Promise((resolve, reject) => {
     server.once("error", (cause: NodeJS.ErrnoException) => {
       reject(
         cause.code === "EADDRINUSE"
-          ? new SluiceError("port-in-use", `port ${port} on 127.0.0.1 is taken`, {
+          ? new SluiceError("port-in-use", `port ${port} on ${host} is taken`, {
               remedy: "Choose another httpPort, or leave it out to take any free one.",
               cause,
             })
-          : new SluiceError("process", `port ${port} on 127.0.0.1 can't be opened: ${cause.message}`, { cause }),
+          : new SluiceError("process", `port ${port} on ${host} can't be opened: ${cause.message}`, { cause }),
       );
     });
-    server.listen(port, "127.0.0.1", () => {
+    server.listen(port, host, () => {
       const address = server.address();
       resolve(typeof address === "object" && address !== null ? address.port : port);
     });

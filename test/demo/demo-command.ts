@@ -11,6 +11,8 @@ export interface RunCommand {
   scale: number;
   /** folder of the Delta tables, left at the end; null: one of the demo's own, removed at the end */
   lake: string | null;
+  /** where gateway and applier run */
+  target: "local" | "docker";
 }
 
 export type DemoCommand =
@@ -29,6 +31,7 @@ project's root while a workload changes them, proves every row, adds a table, an
   --destroy FOLDER   destroy what a run with --keep left running
   --scale N          times the usual 609,025 rows (default 1; 0.01 to 100)
   --lake FOLDER      put the Delta tables there, and leave them
+  --target docker    gateway and applier in containers of the image that npm run image makes
   --json             end with one JSON line
   --help             this text
 
@@ -44,7 +47,7 @@ export function readDemoCommand(args: string[]): DemoCommand {
   }
   if (values.help) return { kind: "help" };
   if (values.destroy !== undefined) {
-    const others = ["keep", "scale", "lake", "json"].filter((name) => name in values);
+    const others = ["keep", "scale", "lake", "json", "target"].filter((name) => name in values);
     if (others.length > 0) return { kind: "error", message: `--destroy takes no --${others[0]}` };
     if (values.destroy === "") return { kind: "error", message: "--destroy needs a folder" };
     return { kind: "destroy", folder: resolve(values.destroy) };
@@ -55,7 +58,11 @@ export function readDemoCommand(args: string[]): DemoCommand {
   }
   if (values.lake === "") return { kind: "error", message: "--lake needs a folder" };
   const lake = values.lake === undefined ? null : resolve(values.lake);
-  return { kind: "run", keep: values.keep ?? false, json: values.json ?? false, scale, lake };
+  const target = values.target ?? "local";
+  if (target !== "local" && target !== "docker") {
+    return { kind: "error", message: `--target is local or docker, not ${JSON.stringify(target)}` };
+  }
+  return { kind: "run", target, keep: values.keep ?? false, json: values.json ?? false, scale, lake };
 }
 
 function parse(args: string[]) {
@@ -69,6 +76,7 @@ function parse(args: string[]) {
       scale: { type: "string" },
       lake: { type: "string" },
       json: { type: "boolean" },
+      target: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
   }).values;

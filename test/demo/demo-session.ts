@@ -17,6 +17,7 @@ const sessionSchema = z.strictObject({
   /** folder of the Delta tables */
   lake: z.string(),
   tables: z.array(z.string()),
+  target: z.enum(["local", "docker"]),
 });
 /** What it takes to find a demo again; the password is in a file beside it. */
 export type DemoSession = z.infer<typeof sessionSchema>;
@@ -61,6 +62,8 @@ export function openDemoStack(
     tables: JSON.stringify(tables.map((table) => `public.${table}`)),
     stateDir: stateDir(session),
     destination: session.lake,
+    // The source listens on loopback, which a container has in the machine's own network only.
+    deployment: JSON.stringify(session.target === "docker" ? { kind: "docker", network: "host" } : { kind: "local" }),
   };
   return openStack({
     projectDir,

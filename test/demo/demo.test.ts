@@ -13,11 +13,12 @@ import { openScreen } from "./screen";
 import { changesOf } from "./stack-operations";
 
 describe("flags", () => {
-  const run = { kind: "run", keep: false, json: false, scale: 1, lake: null };
+  const run = { kind: "run", keep: false, json: false, scale: 1, lake: null, target: "local" };
 
   it.each<[string, object]>([
     ["", run],
     ["--keep --json --scale 2.5", { ...run, keep: true, json: true, scale: 2.5 }],
+    ["--target docker", { ...run, target: "docker" }],
     ["--lake lake", { ...run, lake: resolve("lake") }],
     ["--destroy demo", { kind: "destroy", folder: resolve("demo") }],
     ["--help --keep", { kind: "help" }],
@@ -32,6 +33,7 @@ describe("flags", () => {
     ["--scale many", /--scale is a number from 0.01 to 100, not "many"/],
     ["--scale 0", /--scale/],
     ["--scale", /--scale/],
+    ["--target kubernetes", /--target is local or docker, not "kubernetes"/],
     ["--keep=yes", /--keep/],
     ["--destroy", /--destroy/],
     ["--destroy demo --keep", /--destroy takes no --keep/],
@@ -153,7 +155,13 @@ it("finds a kept demo again by its folder, and no other", () => {
   const folder = makeDemoFolder();
   const session = {
     ...{ version: 1 as const, folder, dataFolder: "/data", host: "127.0.0.1", port: 5432, database: "tpch" },
-    ...{ user: "sluice", passwordEnv: "SLUICE_DEMO_TEST_PASSWORD", lake: "/lake", tables: ["part"] },
+    ...{
+      user: "sluice",
+      passwordEnv: "SLUICE_DEMO_TEST_PASSWORD",
+      lake: "/lake",
+      tables: ["part"],
+      target: "local" as const,
+    },
   };
   const other = mkdtempSync(join(tmpdir(), "sluice-other-"));
   try {

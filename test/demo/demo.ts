@@ -21,7 +21,14 @@ import { keptInstructions } from "./kept-demo";
 import { progressLines, progressSummary } from "./progress-lines";
 import { proveEqual } from "./proof";
 import { runTable } from "./run-table";
-import { endProcesses, logLines, processesOf } from "./runtime-processes";
+import {
+  containerLogLines,
+  containersOf,
+  endContainers,
+  endProcesses,
+  logLines,
+  processesOf,
+} from "./runtime-processes";
 import type { Screen } from "./screen";
 import { changesOf, operate } from "./stack-operations";
 
@@ -30,6 +37,8 @@ export interface DemoResult {
   slots: number;
   publications: number;
   processes: number;
+  /** with --target docker */
+  containers?: number;
   seconds: number;
 }
 
@@ -48,7 +57,9 @@ export class Demo {
   private paths!: StatusPaths;
   private proofs = new Map<string, Equality>();
   private status: StackStatus = { gateway: null, applier: null };
-  private left = { slots: 0, publications: 0, processes: 0 };
+  private left: Pick<DemoResult, "slots" | "publications" | "processes" | "containers"> = {
+    ...{ slots: 0, publications: 0, processes: 0 },
+  };
 
   constructor(
     private readonly command: RunCommand,
@@ -79,7 +90,14 @@ export class Demo {
     this.source = await startDemoSource(command.keep);
     const { version, password, stop: _, ...address } = this.source;
     const lake = command.lake ?? join(this.folder, "lake");
-    this.session = { version: 1, folder: this.folder, ...address, lake, tables: [...tpchTables] };
+    this.session = {
+      version: 1,
+      folder: this.folder,
+      ...address,
+      lake,
+      tables: [...tpchTables],
+      target: command.target,
+    };
     writeSession(this.session, password);
     const rows = await loadDemo(this.source, command.scale);
     this.client = await connectDemo(this.session);
@@ -192,19 +210,29 @@ export class Demo {
     const processes = processesOf(stateDir(this.session));
     this.left = { slots: after.slots, publications: after.publications, processes: processes.length };
     screen.line(`slots ${after.slots}, publications ${after.publications}, processes ${processes.length}`);
-    const problems = [
+    const problems = await this.leftContainers();
+    problems.push(
       ...(after.slots + after.publications > 0 ? ["a slot or publication is left"] : []),
       ...(processes.length > 0 ? [`processes are left: ${processes.join("; ")}`] : []),
       ...(JSON.stringify(after.identities) === JSON.stringify(this.before.identities)
         ? []
         : [`replica identities are ${JSON.stringify(after.identities)}`]),
-    ];
+    );
     for (const [table, { rows }] of this.proofs) {
       const { rowCount } = await openDelta(join(this.session.lake, "public", table));
       if (rowCount !== rows) problems.push(`${table} has ${rowCount} rows, and had ${rows}`);
     }
     if (problems.length > 0) throw new Error(`destroyed, but: ${problems.join("; ")}`);
     screen.line(`replica identities as before; all ${this.proofs.size} Delta tables kept`);
+  }
+
+  private async leftContainers(): Promise<string[]> {
+    if (this.command.target !== "docker") return [];
+    const containers = await containersOf(stateDir(this.session));
+    if (containers === null) return ["no container engine answers any more"];
+    this.left.containers = containers.length;
+    this.screen.line(`containers ${containers.length}`);
+    return containers.length === 0 ? [] : [`containers are left: ${containers.map(({ Names }) => Names).join(", ")}`];
   }
 
   private async keep(): Promise<void> {
@@ -231,14 +259,16 @@ export class Demo {
   }
 
   /** Of the processes, to tell why something failed. */
-  lastLogLines(): string[] {
-    return logLines(stateDir({ folder: this.folder }), 15);
+  async lastLogLines(): Promise<string[]> {
+    const folder = stateDir({ folder: this.folder });
+    return [...logLines(folder, 15), ...(await containerLogLines(folder, 15))];
   }
 
   /** Ends everything and removes the demo's folder; the Delta tables too, unless they have a folder of their own. */
   async cleanUp(): Promise<void> {
     await this.workload?.stop().catch(() => {});
     await endProcesses(stateDir({ folder: this.folder }));
+    if (this.command.target === "docker") await endContainers(stateDir({ folder: this.folder }));
     await this.client?.end().catch(() => {});
     await this.source?.stop();
     rmSync(this.folder, { recursive: true, force: true });

@@ -33,7 +33,7 @@ async function run(command: RunCommand, screen: Screen): Promise<number> {
   } catch (error) {
     failure = interrupted.signal.aborted ? "interrupted" : messageOf(error);
     screen.step(`FAILED: ${failure}`);
-    for (const line of demo.lastLogLines()) screen.line(line);
+    for (const line of await demo.lastLogLines()) screen.line(line);
   }
   if (command.keep && failure === null) await demo.leave();
   else await demo.cleanUp();

@@ -2,6 +2,10 @@ import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import Docker from "dockerode";
+import { lastLines } from "../../provider/deploy/container-health";
+import { labels } from "../../provider/deploy/container-spec";
+import { openEngine } from "../../provider/deploy/docker-engine";
 import { localDeployment } from "../../provider/deploy/local";
 import { lastLogLines, processFiles } from "../../provider/deploy/process-files";
 
@@ -35,6 +39,31 @@ export async function endProcesses(stateDir: string): Promise<void> {
     quiet = directories.length === 0 ? quiet + 1 : 0;
     await pause(100);
   }
+}
+
+/** Containers of a state folder's processes, running or not; null when no engine answers. */
+export async function containersOf(stateDir: string): Promise<Docker.ContainerInfo[] | null> {
+  try {
+    const all = await new Docker().listContainers({ all: true, filters: { label: [labels.directory] } });
+    return all.filter(({ Labels }) => Labels[labels.directory].startsWith(`${stateDir}/`));
+  } catch {
+    return null;
+  }
+}
+
+/** Removes what a demo that was interrupted leaves. */
+export async function endContainers(stateDir: string): Promise<void> {
+  for (const { Id } of (await containersOf(stateDir)) ?? [])
+    await new Docker().getContainer(Id).remove({ force: true });
+}
+
+/** The last lines of each container's log. */
+export async function containerLogLines(stateDir: string, linesMax: number): Promise<string[]> {
+  const lines: string[] = [];
+  for (const { Id, Names } of (await containersOf(stateDir)) ?? []) {
+    lines.push(`last lines of the container ${Names[0]}:`, ...(await lastLines(openEngine({}), Id, linesMax)));
+  }
+  return lines;
 }
 
 function processDirectories(stateDir: string): string[] {

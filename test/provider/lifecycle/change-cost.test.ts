@@ -199,7 +199,7 @@ describe("a check", () => {
   });
 
   it("of a gateway names the tables whose values are kept otherwise, and says what restarts", async () => {
-    const gateway = gatewayLifecycle(localDeployment());
+    const gateway = gatewayLifecycle(() => localDeployment());
     const news = {
       source: server.source(),
       publicationName: "all_of_them",
@@ -246,7 +246,7 @@ describe("a check", () => {
   });
 
   it("of a pipeline names the tables whose options hold from a new snapshot on", async () => {
-    const pipeline = ingestionPipelineLifecycle(localDeployment());
+    const pipeline = ingestionPipelineLifecycle(() => localDeployment());
     const news = {
       deploymentId: "costs",
       stagingPath: "/tmp/sluice-costs/staging",

@@ -27,7 +27,7 @@ import { isAlive, signalProcess } from "../../../runtime/process-identity";
 import { supervisorStateSchema } from "../../../runtime/supervisor";
 import { until } from "../../support/conditions";
 
-const gateway = gatewayLifecycle(
+const gateway = gatewayLifecycle(() =>
   localDeployment({ mainPath: join(process.cwd(), "dist/test/support/stub-runtime.js") }),
 );
 let folder: string;

@@ -17,7 +17,7 @@ import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 
 const deployment = localDeployment({ mainPath: join(process.cwd(), "dist/test/support/stub-runtime.js") });
-const pipeline = ingestionPipelineLifecycle(deployment);
+const pipeline = ingestionPipelineLifecycle(() => deployment);
 let folder: string;
 
 beforeEach(() => {

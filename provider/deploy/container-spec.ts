@@ -1,0 +1,143 @@
+import { createHash } from "node:crypto";
+import { basename, dirname, isAbsolute, join } from "node:path";
+import type { ContainerCreateOptions } from "dockerode";
+import type { RuntimeConfigInput } from "../../runtime/config";
+import { type ProcessSpec, renderConfiguration } from "./deployment";
+import { type DockerOptions, labelPrefix } from "./docker-options";
+import { processFiles } from "./process-files";
+
+export const labels = {
+  directory: `${labelPrefix}directory`,
+  role: `${labelPrefix}role`,
+  /** the configuration as the provider wants it: without what is different in a container */
+  configuration: `${labelPrefix}configuration`,
+  /** digest of all by which a container differs from another */
+  specification: `${labelPrefix}specification`,
+} as const;
+
+/** `/state/orders/gateway` → `sluice-orders-gateway`. */
+export function containerName(directory: string): string {
+  return `sluice-${basename(dirname(directory))}-${basename(directory)}`;
+}
+
+/** The file, in the process's folder, of an environment variable's secret: no container has it in its environment. */
+export const variableFile = (variable: string) => `env-${variable}.secret`;
+export const isVariableFile = (name: string) => name.startsWith("env-");
+
+/**
+ * Pure: the configuration as the process in the container reads it. A secret of an environment variable is in a file, and
+ * a published port is served to outside of the container. All paths are the same inside and outside.
+ */
+export function containerConfiguration(
+  { config, directory }: Pick<ProcessSpec, "config" | "directory">,
+  options: DockerOptions,
+): string {
+  const source = "source" in config ? { source: withFiles(config.source, directory) } : {};
+  const isPublished = options.network !== "host" && (config.http?.port ?? 0) > 0;
+  const http = isPublished ? { http: { ...config.http, host: "0.0.0.0" } } : {};
+  return renderConfiguration({ ...config, ...source, ...http } as RuntimeConfigInput);
+}
+
+function withFiles(value: unknown, directory: string): unknown {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const keys = Object.keys(value);
+  if (keys.length === 1 && "env" in value) return { file: join(directory, variableFile(String(value.env))) };
+  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withFiles(inner, directory)]));
+}
+
+/** Pure: files outside of its own folders that a process reads: secrets, certificates. */
+export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "directory">): string[] {
+  const paths = new Set<string>();
+  const collect = (value: unknown) => {
+    if (typeof value !== "object" || value === null) return;
+    for (const [key, inner] of Object.entries(value)) {
+      if (/^file$|File$/.test(key) && typeof inner === "string" && isAbsolute(inner)) {
+        if (dirname(inner) !== directory) paths.add(inner);
+      } else collect(inner);
+    }
+  };
+  if ("source" in config) collect(config.source);
+  return [...paths].sort();
+}
+
+/** Pure: folders that the process writes to. */
+export function foldersWritten({ directory, config }: ProcessSpec): string[] {
+  const lake = config.role === "applier" ? [config.destination.path] : [];
+  return [...new Set([directory, config.stagingPath, ...lake])];
+}
+
+export interface ContainerPlace {
+  /** of the image's content */
+  imageId: string;
+  /** `uid:gid` in the container */
+  user: string;
+  /** the engine maps users, and must not for this container */
+  mapsUsers: boolean;
+}
+
+/** Pure: a container without privileges, that has its folders, and nothing else of the machine. */
+export function containerOptions(
+  spec: ProcessSpec,
+  options: DockerOptions,
+  place: ContainerPlace,
+): ContainerCreateOptions {
+  const { config, directory } = spec;
+  const isOnce = config.role === "applier" && config.trigger?.kind === "once";
+  const port = config.http?.port ?? 0;
+  const isPublished = options.network !== "host" && port > 0;
+  const bind = (path: string, isReadOnly: boolean) => ({
+    Type: "bind" as const,
+    Source: path,
+    Target: path,
+    ReadOnly: isReadOnly,
+  });
+  const created: ContainerCreateOptions = {
+    Image: place.imageId,
+    User: place.user,
+    Cmd: [config.role],
+    Env: [`SLUICE_CONFIG=${join(directory, processFiles.configuration)}`],
+    WorkingDir: directory,
+    StopTimeout: Math.ceil(spec.stopTimeoutMs / 1_000),
+    Labels: {
+      ...options.labels,
+      [labels.directory]: directory,
+      [labels.role]: config.role,
+      [labels.configuration]: renderConfiguration(config),
+    },
+    ...(isPublished ? { ExposedPorts: { [`${port}/tcp`]: {} } } : {}),
+    HostConfig: {
+      // One that ended with 0 has done its work; all others go on, also after the machine was started anew.
+      RestartPolicy: { Name: isOnce ? "on-failure" : "unless-stopped" },
+      ReadonlyRootfs: true,
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges:true"],
+      Init: true,
+      PidsLimit: 512,
+      Tmpfs: { "/tmp": "rw,noexec,nosuid,nodev,size=64m" },
+      LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
+      Mounts: [
+        ...foldersWritten(spec).map((path) => bind(path, false)),
+        ...filesRead(spec).map((path) => bind(path, true)),
+      ],
+      ...(place.mapsUsers ? { UsernsMode: "host" } : {}),
+      ...(options.network === undefined ? {} : { NetworkMode: options.network }),
+      ...(options.memoryBytesMax === undefined
+        ? {}
+        : { Memory: options.memoryBytesMax, MemorySwap: options.memoryBytesMax }),
+      ...(options.cpus === undefined ? {} : { NanoCpus: Math.round(options.cpus * 1e9) }),
+      ...(isPublished ? { PortBindings: { [`${port}/tcp`]: [{ HostIp: "127.0.0.1", HostPort: String(port) }] } } : {}),
+    },
+  };
+  const digest = createHash("sha256").update(JSON.stringify(created)).digest("hex");
+  return { ...created, Labels: { ...created.Labels, [labels.specification]: digest } };
+}
+
+/** Pure: an exit code as a sentence's end. */
+export function exitText(code: number, isOutOfMemory: boolean, memoryBytesMax: number | undefined): string {
+  if (isOutOfMemory || code === 137) {
+    const limit = memoryBytesMax === undefined ? "the machine's memory" : `its limit of ${memoryBytesMax} bytes`;
+    const why = isOutOfMemory ? `it needed more than ${limit}` : `killed: out of ${limit}, or by somebody`;
+    return `exit 137 (${why})`;
+  }
+  return `exit ${code}`;
+}
