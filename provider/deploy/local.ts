@@ -158,9 +158,9 @@ async function inspectLocal(directory: string): Promise<Inspection> {
   const { supervisor, state } = readProcesses(directory);
   const status = readStatus(directory);
   const settings = { configuration, secrets: readSecretDigests(directory), version: status?.version };
-  if (supervisor === null || !isAlive(supervisor)) {
-    return { kind: state?.finished === true ? "finished" : "dead", ...settings };
-  }
+  // Its supervisor may take another moment to end.
+  if (state?.finished === true) return { kind: "finished", ...settings };
+  if (supervisor === null || !isAlive(supervisor)) return { kind: "dead", ...settings };
   const failure = status?.state;
   if (failure?.kind === "failed") {
     return { kind: "failed", ...settings, message: failure.message, remedy: failure.remedy };
