@@ -1,6 +1,6 @@
 // Contract: what forces a new publication or slot makes both, and a gateway, beside the old ones, under a running
 // workload: the tables stay readable, the pipeline is switched when the new gateway has caught up, and then the old ones
-// go; an update that is killed at any step of it is gone on with by the next one, or undone by a destroy. A given name
+// go; an update that is killed at any step of it (all of them with SLUICE_TEST_KILLS=all) is gone on with by the next one, or undone by a destroy. A given name
 // makes it stop-first, which the preview says.
 // Invariants 3 (each change exactly once, also where history is kept), 4 (the destination equals the source) and 5
 // (after delete no slot, publication or process remains).
@@ -253,12 +253,14 @@ it("goes on where an update was killed, at each step, and a destroy leaves nothi
   const args = { publicationName: "third" };
   const [old] = await slotNames(client);
   await killed(args, async () => (await slotNames(client)).length > 1);
-  await killed(args, () => readdirSync(join(folder, "state")).length > 1);
   const applier = () =>
     readdirSync(join(folder, "state")).some(
       (name) => name !== old && existsSync(join(folder, "state", name, "applier", "process.json")),
     );
-  await killed(args, applier);
+  if (process.env.SLUICE_TEST_KILLS === "all") {
+    await killed(args, () => readdirSync(join(folder, "state")).length > 1);
+    await killed(args, applier);
+  }
   const result = ok(await (await open(args)).up());
   await writer.stop();
   await expectOne(result);
