@@ -1,4 +1,4 @@
-import { describeError } from "../runtime/errors";
+import { describeError, SluiceError } from "../runtime/errors";
 import { deploymentOf } from "./deploy/target";
 import { connection } from "./lifecycle/connection";
 import { gatewayLifecycle } from "./lifecycle/gateway";
@@ -48,13 +48,18 @@ export class EngineError extends Error {
   declare readonly reasons?: string[];
 
   constructor(error: unknown, inputs: unknown) {
-    super(describeError(error));
+    super(withId(error));
     if (!(error instanceof PartialFailure)) return;
     const { __provider } = inputs as Properties;
     this.id = error.id;
     this.properties = { ...(sanitize(error.outs) as Properties), __provider };
-    this.reasons = [describeError(error)];
+    this.reasons = [withId(error)];
   }
+}
+
+/** By the id docs/errors.md tells what it means. */
+function withId(error: unknown): string {
+  return `${describeError(error)}\n  error: ${error instanceof SluiceError ? error.kind : "internal"}`;
 }
 
 function call(lifecycle: Lifecycle, method: Method, args: readonly unknown[]): unknown {

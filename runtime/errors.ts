@@ -1,3 +1,5 @@
+import { errorCatalogue } from "./error-catalogue";
+
 /**
  * Every error that reaches a user is a `SluiceError`: what happened, to what, and the remedy.
  * Decisions (retry, stop, ask) are taken by `kind`, never by the text of a message.
@@ -45,9 +47,9 @@ export class SluiceError extends Error {
     this.sqlState = options.sqlState;
   }
 
-  /** The message with its remedy, as a user reads it. */
+  /** The message with its remedy, its own or that of its kind, as a user reads it. */
   describe(): string {
-    return this.remedy === undefined ? this.message : `${this.message}\n  remedy: ${this.remedy}`;
+    return `${this.message}\n  remedy: ${this.remedy ?? errorCatalogue[this.kind].remedy}`;
   }
 }
 

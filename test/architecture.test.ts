@@ -7,6 +7,7 @@ import { describe, expect, it } from "vitest";
 const root = resolve(__dirname, "..");
 const contracts = [
   "errors",
+  "error-catalogue",
   "config",
   "status",
   "secret-reference",
