@@ -75,8 +75,9 @@ describe("dispatch", () => {
 
   it("keeps what a failed create or update has made, with the provider's code", async () => {
     const failure = new PartialFailure(new SluiceError("timeout", "too late"), "a", { b: 1, c: undefined });
+    const told = `${failure.describe()}\n  error: timeout`;
     expect(new EngineError(failure, { __provider: "code" })).toMatchObject({
-      ...{ message: "too late", id: "a", reasons: ["too late"] },
+      ...{ message: told, id: "a", reasons: [told] },
       properties: { b: 1, __provider: "code" },
     });
     expect(new EngineError(new Error("nothing was made"), {})).not.toHaveProperty("id");
