@@ -112,6 +112,12 @@ export interface IngestionPipelineArgs extends ProcessArgs {
    * the default, or `drop`. A table's own `onRemove` goes first. Tables that have left before stay. Restarts the process.
    */
   onRemove?: pulumi.Input<"keep" | "drop">;
+  /**
+   * What a delete does with the Delta tables that this pipeline made of its present staging, in its present destination:
+   * `keep`, the default, or `drop`. Tables of others stay, and ones with other files among theirs, with a warning each. An
+   * update or a replacement drops none.
+   */
+  onDelete?: pulumi.Input<"keep" | "drop">;
   /** Tables that aren't copied as they are. Restarts the process; what rows of before can't follow is refused. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Restarts the process. */
@@ -125,7 +131,8 @@ export interface IngestionPipelineArgs extends ProcessArgs {
 const provider = new StoredProvider("IngestionPipeline");
 
 /**
- * The supervised process that applies what is staged to Delta tables, exactly once. Delete stops it; the tables stay.
+ * The supervised process that applies what is staged to Delta tables, exactly once. Delete stops it; the tables stay, unless
+ * `onDelete` says otherwise.
  */
 export class IngestionPipeline extends pulumi.dynamic.Resource {
   /** File with the status document. */

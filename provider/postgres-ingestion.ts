@@ -83,6 +83,8 @@ export interface PostgresIngestionArgs {
     trigger?: pulumi.Input<TriggerArgs>;
     /** Of tables that leave: `keep`, the default, or `drop`. */
     onRemove?: pulumi.Input<"keep" | "drop">;
+    /** Of all tables at delete: `keep`, the default, or `drop`. */
+    onDelete?: pulumi.Input<"keep" | "drop">;
     maintenance?: pulumi.Input<MaintenanceArgs>;
     runsKeptMax?: pulumi.Input<number>;
     memoryBytesMax?: pulumi.Input<number>;

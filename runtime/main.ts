@@ -22,6 +22,7 @@ async function main(): Promise<number> {
       all: { type: "boolean" },
       "accept-history-loss": { type: "boolean" },
       json: { type: "boolean" },
+      yes: { type: "boolean" },
       limit: { type: "string" },
       version: { type: "boolean" },
       help: { type: "boolean" },
@@ -58,6 +59,11 @@ async function main(): Promise<number> {
     case "health": {
       const { printHealth } = await import("./commands/health.js");
       return printHealth(readConfig(configPath(command, values.config)), values.json === true);
+    }
+    case "drop-tables": {
+      const { printDrop } = await import("./applier/drop-command.js");
+      await printDrop(readConfig(configPath(command, values.config)), values.yes === true);
+      return 0;
     }
     case "supervise": {
       if (positionals[1] === undefined) throw new SluiceError("config", "sluice supervise: FILE is missing");

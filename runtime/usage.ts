@@ -9,6 +9,8 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    what the applier has done by table, the newest first (20)
   sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
                                    new snapshots of tables, whose rows of now stay readable until then
+  sluice drop-tables --config FILE --yes
+                                   drops the Delta tables that an applier, which is stopped, has made
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice --version
 `;

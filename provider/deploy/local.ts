@@ -79,7 +79,7 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
 }
 
 /** `dist/runtime/main.js` of the nearest folder above that has one. */
-function packagedMainPath(): string {
+export function packagedMainPath(): string {
   for (let folder = __dirname; ; folder = dirname(folder)) {
     const path = join(folder, "dist", "runtime", "main.js");
     if (existsSync(path) && existsSync(join(folder, "package.json"))) return path;

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { applierConfigSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
+import { dropTables, findDropObstacle } from "../deploy/table-drop";
 import type { DeploymentOf } from "../deploy/target";
 import { tellCost } from "./change-cost";
 import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
@@ -10,6 +11,7 @@ import { pick } from "./connection";
 import { checkInputs, withDefaults } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { absolutePathSchema } from "./local-place";
+import { printOnce } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import {
@@ -66,6 +68,7 @@ export const shape = {
   /** the publication's, for the preview only */
   tables: z.array(tableNameSchema).optional(),
   onRemove: applierConfigSchema.shape.onRemove,
+  onDelete: z.enum(["keep", "drop"]).optional(),
   tableOptions: tableOptionsInputSchema,
   maintenance: applierConfigSchema.shape.maintenance,
   runsKeptMax: applierConfigSchema.shape.runsKeptMax,
@@ -87,6 +90,7 @@ export const ingestionPipelineEffects: Effects = {
   destination: "resnapshot",
   trigger: "restart",
   onRemove: "restart",
+  onDelete: "none",
   tableOptions: "restart",
   maintenance: "restart",
   runsKeptMax: "restart",
@@ -123,6 +127,20 @@ function tellPipelineCost(olds: Properties | null, inputs: Properties): void {
 const refreshing = (change: Change): Change =>
   change.input === "tableOptions" ? { ...change, effect: "resnapshot" } : change;
 
+/** Tells what a delete does with the tables, where that is new. */
+function tellDelete(olds: Properties, inputs: Properties): void {
+  const wanted = inputs.onDelete ?? "keep";
+  if (containsUnknown(wanted) || wanted === (olds.onDelete ?? "keep")) return;
+  const id = containsUnknown(inputs.deploymentId) ? "" : ` ${inputs.deploymentId}`;
+  const { path } = inputs.destination as Partial<Destination>;
+  const where = path === undefined || isUnknown(path) ? "" : ` in ${path}`;
+  printOnce(
+    wanted === "keep"
+      ? `IngestionPipeline${id}: its delete leaves the Delta tables (onDelete: "keep")`
+      : `warning: IngestionPipeline${id}: its delete drops the Delta tables that it made${where} (onDelete: "drop"); an update or a replacement leaves them`,
+  );
+}
+
 /** Inputs that are parts of the configuration by their names. */
 const configKeys = ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"];
 
@@ -158,7 +176,16 @@ function outputs(inputs: Properties, applied: Applied): Properties {
   return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [] };
 }
 
-export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycle {
+export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dropTables): Lifecycle {
+  /**
+   * Deployments that the program of this run still has: it is only asked about these. A delete of one is part of a
+   * replacement, of which an engine tells nothing.
+   */
+  const declared = new Set<string>();
+  const declare = (props: Properties) => {
+    const { stateDir, deploymentId } = props;
+    if (typeof stateDir === "string" && typeof deploymentId === "string") declared.add(folderOf(props));
+  };
   const placed = (props: Properties): Placed => ({
     spec: applierSpec(props),
     target: props.deployment,
@@ -166,6 +193,8 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycl
   });
   return {
     async check(olds, news) {
+      declare(olds);
+      declare(news);
       const result = checkIngestionPipelineInputs(news);
       const { inputs, failures } = result;
       failures.push(...refusedTableChanges(olds, inputs));
@@ -173,6 +202,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycl
       const keys = Object.keys(shape);
       const existing = olds.stagingIncarnation !== undefined;
       if (failures.length === 0) tellPipelineCost(existing ? olds : null, inputs);
+      if (failures.length === 0) tellDelete(olds, inputs);
       const unchanged = existing && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;
       const destination = inputs.destination as Partial<Destination> | undefined;
@@ -181,6 +211,10 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycl
         { property: "destination.path", path: destination?.path },
       ];
       failures.push(...(await checkPlace(olds, inputs, folders)));
+      if (inputs.onDelete === "drop" && !containsUnknown(inputs.deployment)) {
+        const reason = findDropObstacle(inputs.deployment, process.geteuid?.());
+        if (reason !== null) failures.push({ property: "onDelete", reason });
+      }
       if (failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.deployment)) {
         const spec = containsUnknown(inputs) ? null : applierSpec(inputs);
         failures.push(...(await checkTarget(deploymentOf(inputs.deployment), spec)));
@@ -189,6 +223,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycl
     },
 
     diff(_id, olds, news) {
+      declare(olds);
       tellVersion("IngestionPipeline", olds);
       return diffIngestionPipeline(olds, news);
     },
@@ -227,9 +262,16 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf): Lifecycl
       return { outs: outputs(news, applied) };
     },
 
-    /** Stops the process; the tables stay. */
+    /** Stops the process. The tables stay, or by `onDelete` those that it made go, unless it is replaced. */
     async delete(_id, props) {
       await remove(deploymentOf(props.deployment), props);
+      if (props.onDelete !== "drop") return;
+      if (declared.has(folderOf(props))) {
+        console.log(`IngestionPipeline ${props.deploymentId}: is replaced, its Delta tables stay`);
+        return;
+      }
+      await drop(applierSpec(props));
+      removeIfEmpty(folderOf(props));
     },
   };
 }

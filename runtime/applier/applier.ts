@@ -1,7 +1,6 @@
-import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import type { ApplierConfig } from "../config";
-import { DuckDbSession } from "../destination/duckdb-session";
+import type { DuckDbSession } from "../destination/duckdb-session";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { RunHistory, runHistoryPath } from "../operate/run-history";
@@ -12,6 +11,7 @@ import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
 import { ApplierTables } from "./applier-tables";
+import { openSession } from "./session";
 import { removeDropped } from "./table-drop";
 import { TableRuns } from "./table-runs";
 import { applyByTrigger } from "./trigger-loop";
@@ -115,22 +115,5 @@ async function awaitLog(
     if (logId !== null || signal.aborted || config.trigger.kind === "once") return logId;
     setState({ kind: "waiting", reason: `no gateway has written to ${config.stagingPath} yet` });
     await delay(awaitLogMs, undefined, { signal }).catch(() => {});
-  }
-}
-
-async function openSession(config: ApplierConfig): Promise<DuckDbSession> {
-  const temporaryPath = join(config.destination.path, ".sluice", `spill-${encodeURIComponent(config.id)}`);
-  try {
-    return await DuckDbSession.open({ memoryBytesMax: config.memoryBytesMax, temporaryPath });
-  } catch (cause) {
-    if (!(cause instanceof Error && "code" in cause)) throw cause;
-    throw new SluiceError(
-      "destination",
-      `destination ${config.destination.path} can't be written: ${describeError(cause)}`,
-      {
-        remedy: "Make the folder writable for the user that runs the applier, or choose another path.",
-        cause,
-      },
-    );
   }
 }

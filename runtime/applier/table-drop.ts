@@ -12,17 +12,26 @@ export type DropOutcome =
   | { kind: "absent" }
   | { kind: "kept"; reason: string };
 
+interface Destination {
+  session: DuckDbSession;
+  destinationPath: string;
+}
+
 /**
  * Removes a table's folder, if it is this table's by its newest version. First it is renamed away, at once and whole: who
  * is killed in between leaves no half table, and the rest to `removeDropped`.
  * @throws SluiceError `destination` when its log is damaged
  */
-export async function dropTable(
-  place: Place,
+export async function dropTable(place: Place, owner: TableOwner, destination: Destination): Promise<DropOutcome> {
+  return dropFolder(tablePath(destination.destinationPath, place), owner, destination);
+}
+
+/** The same, of the folder at a path. */
+export async function dropFolder(
+  path: string,
   owner: TableOwner,
-  { destinationPath, session }: { destinationPath: string; session: DuckDbSession },
+  { destinationPath, session }: Destination,
 ): Promise<DropOutcome> {
-  const path = tablePath(destinationPath, place);
   const entry = await lstat(path).catch((error: NodeJS.ErrnoException) => {
     if (error.code === "ENOENT" || error.code === "ENOTDIR") return null;
     throw error;

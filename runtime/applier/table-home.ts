@@ -105,6 +105,12 @@ export function isSamePlace(a: Place, b: Place): boolean {
   return a.schema === b.schema && a.name === b.name;
 }
 
+/** Whose a Delta table of ours is; null of one that no pipeline of ours has made. */
+export function ownerOf(delta: DeltaTable): { logId: string; tableId: string | undefined } | null {
+  const logId = property(delta, "log");
+  return logId === undefined ? null : { logId, tableId: property(delta, "table") };
+}
+
 function property(delta: DeltaTable, name: keyof typeof ownerProperties): string | undefined {
   return delta.snapshot.metaData?.configuration[ownerProperties[name]];
 }

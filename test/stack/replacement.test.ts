@@ -1,7 +1,7 @@
 // Contract: what forces a new publication or slot makes both, and a gateway, beside the old ones, under a running
 // workload: the tables stay readable, the pipeline is switched when the new gateway has caught up, and then the old ones
 // go; an update that is killed at any step of it (all of them with SLUICE_TEST_KILLS=all) is gone on with by the next one, or undone by a destroy. A given name
-// makes it stop-first, which the preview says.
+// makes it stop-first, which the preview says. By `onDelete: "drop"` a destroy takes the tables along, no replacement does.
 // Invariants 3 (each change exactly once, also where history is kept), 4 (the destination equals the source) and 5
 // (after delete no slot, publication or process remains).
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -74,6 +74,7 @@ const open = (more: Record<string, unknown> = {}) =>
       tableOptions: [{ table: "public.story", mode: "append" }],
       destination: { kind: "local", path: join(folder, "lake") },
       stateDir: join(folder, "state"),
+      applier: { onDelete: "drop" },
       ...more,
     },
     {},
@@ -248,6 +249,13 @@ function isProvider(pid: string): boolean {
   }
 }
 
+/** Histories of runs stay, of deployments that the pipeline went over from. */
+function expectNoTables(): void {
+  expect(readdirSync(join(folder, "lake")).filter((name) => name !== ".sluice")).toEqual([]);
+  const own = readdirSync(join(folder, "lake", ".sluice"));
+  expect(own.filter((name) => !/^runs-.*\.jsonl$/.test(name))).toEqual([]);
+}
+
 it("goes on where an update was killed, at each step, and a destroy leaves nothing", async () => {
   writer = write();
   const args = { publicationName: "third" };
@@ -279,4 +287,25 @@ it("goes on where an update was killed, at each step, and a destroy leaves nothi
   expect(processesNaming(join(folder, "state"))).toEqual([]);
   expect(readdirSync(join(folder, "state"))).toEqual([]);
   expect(knownIds(folder, "switch", "Gateway")).toEqual([]);
+  expectNoTables();
 }, 400_000);
+
+it("keeps the tables where the pipeline is deleted first, and drops them at destroy", async () => {
+  const strategy = "stop-first";
+  ok(await (await open({ strategy })).up());
+  await applied();
+  const beginning = () => tables.map((name) => readFileSync(join(lake(name), "_delta_log", `${"0".repeat(20)}.json`)));
+  const before = beginning();
+  said.length = 0;
+  const result = ok(await (await open({ strategy, publicationName: "fifth" })).up());
+  expect(changes(result)).toContain("IngestionPipeline delete-replaced");
+  expect(said.join("\n")).toMatch(/IngestionPipeline \S+: is replaced, its Delta tables stay/);
+  await expectOne(result);
+  await expectEqual();
+  expect(beginning()).toEqual(before);
+  said.length = 0;
+  ok(await (await open()).destroy());
+  expect(said.filter((line) => /Delta table .* is dropped/.test(line))).toHaveLength(3);
+  expectNoTables();
+  expect(readdirSync(join(folder, "state"))).toEqual([]);
+}, 240_000);

@@ -1,0 +1,84 @@
+import { spawn } from "node:child_process";
+import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { SluiceError } from "../../runtime/errors";
+import { type ProcessSpec, renderConfiguration } from "./deployment";
+import { packagedMainPath } from "./local";
+import { processFiles } from "./process-files";
+import { type Target, targetOf } from "./target";
+
+/** Drops the tables that an applier, which is gone, has made; idempotent. */
+export type DropTables = (spec: ProcessSpec) => Promise<void>;
+
+/**
+ * By a process of the runtime on this machine, whatever ran the applier: a container's folders are this machine's. It
+ * ends with this one; what it had not dropped is left to the next delete.
+ */
+export async function dropTables(
+  { directory, config }: ProcessSpec,
+  { mainPath = packagedMainPath(), timeoutMs = 600_000, env = {} as NodeJS.ProcessEnv } = {},
+): Promise<void> {
+  const path = join(directory, processFiles.configuration);
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  chmodSync(directory, 0o700);
+  writeFileSync(path, renderConfiguration(config), { mode: 0o600 });
+  try {
+    await run([mainPath, "drop-tables", "--config", path, "--yes"], { directory, timeoutMs, env });
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+async function run(
+  args: string[],
+  { directory, timeoutMs, env }: { directory: string; timeoutMs: number; env: NodeJS.ProcessEnv },
+): Promise<void> {
+  const child = spawn(process.execPath, args, {
+    cwd: directory,
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    timeout: timeoutMs,
+    killSignal: "SIGKILL",
+  });
+  const told: string[] = [];
+  createInterface({ input: child.stdout! }).on("line", (line) => console.log(line));
+  createInterface({ input: child.stderr! }).on("line", (line) => told.push(line));
+  const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+    child.on("error", reject);
+    child.on("close", (code, signal) => resolve({ code, signal }));
+  });
+  if (code === 0) return;
+  const [why, remedy] = (failureOf(told) ?? `exit ${code ?? signal}`).split("\n  remedy: ");
+  const further = 'Run the same again, which drops the rest; or leave them: onDelete: "keep".';
+  throw new SluiceError("destination", `the Delta tables could not all be dropped: ${why}`, {
+    remedy: remedy === undefined ? further : `${remedy} ${further}`,
+  });
+}
+
+/** Of the last line of its log. */
+function failureOf(lines: string[]): string | null {
+  for (const line of lines.reverse()) {
+    try {
+      const { error } = JSON.parse(line) as { error?: unknown };
+      if (typeof error === "string") return error;
+    } catch {
+      if (line.trim() !== "") return line;
+    }
+  }
+  return null;
+}
+
+/** Pure: why this user can't remove what the process of a target has written; null when it can. */
+export function findDropObstacle(input: unknown, uid: number | undefined): string | null {
+  const target: Target = targetOf(input);
+  switch (target.kind) {
+    case "local":
+      return null;
+    case "docker": {
+      const owner = target.user === undefined ? uid : Number(target.user.split(":")[0]);
+      if (uid === 0 || owner === uid) return null;
+      return `the container writes the tables as user ${owner}, and this one (${uid}) can't remove them\n  remedy: Leave deployment.user out, run Pulumi as user ${owner}, or leave onDelete out: the tables stay then.`;
+    }
+  }
+}
