@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import { guardedSource, type Preflight, type Source, type Strategy } from "./source";
+import { guardedSource, type Inputs, type Preflight, type Source, type Strategy } from "./source";
 
 export interface ReplicationSlotArgs {
   /** `connection.source`. Another database replaces. */
@@ -43,7 +43,10 @@ const provider = new StoredProvider("ReplicationSlot");
  */
 export class ReplicationSlot extends pulumi.dynamic.Resource {
   declare readonly slotName: pulumi.Output<string>;
+  /** Undefined of one that was read by `get`, as no slot knows it; so are `incarnation` and `consistentPoint`. */
   declare readonly publicationName: pulumi.Output<string>;
+  /** As the input, or as it was found by `refresh` or `get`. */
+  declare readonly failover: pulumi.Output<boolean | undefined>;
   /** Tells the slot from one that had its name before. */
   declare readonly incarnation: pulumi.Output<string>;
   /** The LSN from which it decodes, as `0/1953A28`. */
@@ -53,12 +56,30 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
 
+  /**
+   * Reads a slot of pgoutput that exists, whoever made it: it is neither altered nor dropped.
+   * @param slotName its name on the server
+   */
+  static get(
+    name: string,
+    slotName: pulumi.Input<pulumi.ID>,
+    state: { source: pulumi.Input<Inputs<Source>> },
+    options?: pulumi.CustomResourceOptions,
+  ): ReplicationSlot {
+    const source = pulumi.output(state.source) as pulumi.Output<Source>;
+    // What else a new one needs isn't asked of one that exists.
+    const args: Partial<ReplicationSlotArgs> = { source };
+    return new ReplicationSlot(name, args as ReplicationSlotArgs, { ...options, id: slotName });
+  }
+
   constructor(name: string, args: ReplicationSlotArgs, options?: pulumi.CustomResourceOptions) {
     const outputs = {
       slotName: undefined,
       incarnation: undefined,
       consistentPoint: undefined,
       lost: undefined,
+      publicationName: undefined,
+      failover: undefined,
       changeCost: undefined,
     };
     super(

@@ -33,6 +33,7 @@ import {
   successorSlotName,
 } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
+import { readExistingSlot } from "./replication-slot-reading";
 import { sourceInputSchema } from "./source-input";
 import { containsUnknown } from "./unknown-value";
 
@@ -250,7 +251,8 @@ export const replicationSlot: Lifecycle = {
     return { id: name, outs: { ...inputs, slotName: name, databaseOid, consistentPoint, lost: false } };
   },
 
-  async read(_id, props) {
+  async read(id, props) {
+    if (props.publicationName === undefined) return readExistingSlot(id, props);
     const source = props.source as SourceConfig;
     const name = props.slotName as string;
     const slot = await withAdmin(source, "reading the replication slot", (client) => readSlotFacts(client, name));
@@ -275,6 +277,7 @@ export const replicationSlot: Lifecycle = {
   },
 
   async delete(_id, props) {
+    if (props.isOthers === true) return;
     const source = props.source as SourceConfig;
     const name = props.slotName as string;
     const timeoutMs = (props.deleteTimeoutMs as number | undefined) ?? 30_000;

@@ -130,8 +130,11 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
 
   // One that exists is read by its name, and outlives its reader.
   await client.query("CREATE PUBLICATION theirs FOR TABLE public.item");
-  const looking = await open({ "sluice-test:look": "theirs" });
-  expect(ok(await looking.up()).outputs.found).toEqual({
+  await client.query("SELECT pg_create_logical_replication_slot('their_slot', 'pgoutput')");
+  const looking = await open({ "sluice-test:look": "theirs", "sluice-test:lookSlot": "their_slot" });
+  const { found, foundSlot } = ok(await looking.up()).outputs;
+  expect(foundSlot).toEqual({ slotName: "their_slot", lost: false });
+  expect(found).toEqual({
     tables: [{ schema: "public", name: "item" }],
     owner: server.source().user,
     publicationName: "theirs",
@@ -140,5 +143,5 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
   ok(await looking.refresh());
   ok(await looking.destroy());
   expect(await publicationNames(client)).toEqual(["theirs"]);
-  expect(await slotNames(client)).toEqual([]);
+  expect(await slotNames(client)).toEqual(["their_slot"]);
 }, 300_000);

@@ -252,3 +252,28 @@ describe("failover", () => {
     expect(diffReplicationSlot(read.props as Properties, { ...inputs, failover: true }).changes).toBe(true);
   });
 });
+
+describe("get", () => {
+  it("reads what exists, whoever made it, and never drops it; not what a gateway couldn't read", async () => {
+    const looked = { source: server.source() };
+    await client.query("SELECT pg_create_logical_replication_slot('theirs', 'pgoutput')");
+    const { id, props } = await replicationSlot.read("theirs", looked);
+    expect({ id, ...props }).toMatchObject({ id: "theirs", slotName: "theirs", lost: false, failover: false });
+    await replicationSlot.delete("theirs", props!);
+    expect(await slots()).toEqual(["theirs"]);
+
+    await client.query("SELECT pg_create_logical_replication_slot('texts', 'test_decoding')");
+    await client.query("SELECT pg_create_physical_replication_slot('bytes')");
+    const read = (name: string, source = server.source()) => replicationSlot.read(name, { source });
+    await expect(read("texts")).rejects.toMatchObject({
+      kind: "unsupported",
+      message: expect.stringContaining("test_decoding"),
+    });
+    await expect(read("bytes")).rejects.toMatchObject({
+      kind: "unsupported",
+      message: expect.stringContaining("is physical"),
+    });
+    await expect(read("theirs", server.source("template1"))).rejects.toMatchObject({ kind: "unsupported" });
+    await expect(read("none")).rejects.toMatchObject({ kind: "missing-object" });
+  });
+});

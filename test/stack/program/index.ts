@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
-import { PostgresIngestion, type PostgresIngestionArgs, Publication } from "pulumi-sluice";
+import { PostgresIngestion, type PostgresIngestionArgs, Publication, ReplicationSlot } from "pulumi-sluice";
 
 /** `{ secretFile }` in the arguments is a secret with that file's content. */
 function withSecrets(_: string, value: unknown): unknown {
@@ -24,3 +24,8 @@ export const { source } = ingestion.connection;
 const look = new pulumi.Config().get("look");
 const looked = look === undefined ? undefined : Publication.get("looked", look, { source: args.source });
 export const found = looked && { tables: looked.tables, owner: looked.owner, publicationName: looked.publicationName };
+
+// And a slot.
+const lookSlot = new pulumi.Config().get("lookSlot");
+const lookedSlot = lookSlot && ReplicationSlot.get("looked", lookSlot, { source: args.source });
+export const foundSlot = lookedSlot && { slotName: lookedSlot.slotName, lost: lookedSlot.lost };
