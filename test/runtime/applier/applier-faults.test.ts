@@ -253,7 +253,10 @@ describe("maintenance", () => {
     // A retention, as with none each would take the other's new files for needless ones.
     const maintenance = { ...eagerMaintenance, fileRetentionMs: 60_000, stagingRetentionMs: 0 };
     const both = ["a", "b"].map((name) => applier(name, { trigger, maintenance }));
-    for (const each of both) each.start();
+    // Without a retention nothing is kept for an applier that nobody has heard of yet: each tells of itself first.
+    for (const each of both) {
+      await each.start().untilStatus("it has its place", ({ appliedSequence }) => appliedSequence === log.head);
+    }
     for (let round = 3; round < 7; round++) {
       const victim = both[round % 2];
       await victim.untilStatus("it runs", (status) => status.state.kind === "running");
