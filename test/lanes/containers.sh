@@ -44,7 +44,7 @@ done
 base=$folder/container-base.tar
 if [ ! -f "$base" ]; then
   mkdir -p "$folder"
-  debootstrap --variant=minbase --include=libatomic1 bookworm "$work/base" http://deb.debian.org/debian >"$work/debootstrap.log" 2>&1 ||
+  debootstrap --variant=minbase --include=libatomic1 bookworm "$work/base" >"$work/debootstrap.log" 2>&1 ||
     { tail -3 "$work/debootstrap.log"; skip "Debian's packages can't be fetched"; }
   cp node_modules/node/bin/node "$work/base/usr/local/bin/node"
   tar -C "$work/base" -cf "$base.tmp" . && mv "$base.tmp" "$base"
