@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -42,12 +43,14 @@ async function run(
     killSignal: "SIGKILL",
   });
   const told: string[] = [];
-  createInterface({ input: child.stdout! }).on("line", (line) => console.log(line));
-  createInterface({ input: child.stderr! }).on("line", (line) => told.push(line));
+  const output = createInterface({ input: child.stdout! }).on("line", (line) => console.log(line));
+  const errors = createInterface({ input: child.stderr! }).on("line", (line) => told.push(line));
+  const isRead = Promise.all([once(output, "close"), once(errors, "close")]);
   const { code, signal } = await new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
     child.on("error", reject);
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
+  await isRead;
   if (code === 0) return;
   const [why, remedy] = (failureOf(told) ?? `exit ${code ?? signal}`).split("\n  remedy: ");
   const further = 'Run the same again, which drops the rest; or leave them: onDelete: "keep".';
