@@ -1,25 +1,10 @@
-import {
-  chownSync,
-  existsSync,
-  lchownSync,
-  lstatSync,
-  mkdirSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SluiceError } from "../../runtime/errors";
 import { variableFile } from "./container-spec";
 import type { ProcessSpec } from "./deployment";
+import { type Owner, writePrivate } from "./private-files";
 import { processFiles, readText } from "./process-files";
-
-export interface Owner {
-  uid: number;
-  gid: number;
-}
 
 /** Root makes folders for a user without rights; any other user for itself. */
 const isRoot = () => process.geteuid?.() === 0;
@@ -109,18 +94,4 @@ export function writeSecrets(directory: string, secrets: Record<string, string>,
   }
 }
 
-/** Removes those that the process reads no more. */
-export function pruneSecrets(directory: string, secrets: Record<string, string>): void {
-  for (const name of readdirSync(directory)) {
-    if (name.endsWith(".secret") && !(name in secrets)) rmSync(join(directory, name));
-  }
-}
-
-/** As a whole, under another name first. */
-function writeOwn(path: string, text: string, { uid, gid }: Owner): void {
-  const temporary = `${path}.tmp`;
-  rmSync(temporary, { force: true });
-  writeFileSync(temporary, text, { mode: 0o600 });
-  if (isRoot()) chownSync(temporary, uid, gid);
-  renameSync(temporary, path);
-}
+const writeOwn = (path: string, text: string, owner: Owner) => writePrivate(path, text, isRoot() ? owner : undefined);

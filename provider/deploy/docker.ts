@@ -1,25 +1,18 @@
-import { existsSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { ContainerInspectInfo } from "dockerode";
 import { describeError, SluiceError } from "../../runtime/errors";
 import { isPortTaken } from "../lifecycle/local-place";
-import {
-  defaultOwner,
-  type Owner,
-  prepareFolders,
-  pruneSecrets,
-  secretsOf,
-  writeConfiguration,
-  writeSecrets,
-} from "./container-folders";
+import { defaultOwner, prepareFolders, secretsOf, writeConfiguration, writeSecrets } from "./container-folders";
 import { inspectionOf, waitUntilHealthy } from "./container-health";
 import { containerConfiguration, containerName, containerOptions, filesRead, labels } from "./container-spec";
 import type { Applied, Deployment, ProcessSpec } from "./deployment";
 import { ask, type Engine, find, openEngine, statusOf } from "./docker-engine";
 import { findImageProblem, resolveImage } from "./docker-image";
 import type { DockerOptions } from "./docker-options";
-import { processFiles, readStatus, readText } from "./process-files";
-import { abandonedDeployments, tether, untether } from "./tether";
+import { type Owner, pruneSecrets } from "./private-files";
+import { processFiles, readStatus, readText, removeProcessFolder } from "./process-files";
+import { sweepAbandoned, tether, untether } from "./tether";
 
 /**
  * Containers of an engine on this machine, one for each process, known by their labels; their folders are bound at the
@@ -46,12 +39,8 @@ export function dockerDeployment(options: DockerOptions): Deployment {
     },
     keep: async (directory) => untether(directory, containerTether),
     status: async (directory) => readStatus(directory),
-    async sweep(stateDir, stopTimeoutMs) {
-      for (const folder of abandonedDeployments(stateDir, containerTether)) {
-        await removeAll(engine, join(folder, "gateway"), stopTimeoutMs);
-        rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      }
-    },
+    sweep: (stateDir, stopTimeoutMs) =>
+      sweepAbandoned(stateDir, (directory) => removeAll(engine, directory, stopTimeoutMs), containerTether),
     async inspect(directory) {
       const name = containerName(directory);
       const found = await inspectContainer(engine, name);
@@ -73,12 +62,7 @@ async function removeAll(engine: Engine, directory: string, stopTimeoutMs: numbe
     await stopContainer(engine, found, stopTimeoutMs);
     await removeContainer(engine, found);
   }
-  rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  if (existsSync(directory)) {
-    throw new SluiceError("process", `the folder ${directory} could not be removed`, {
-      remedy: `Remove ${directory}.`,
-    });
-  }
+  removeProcessFolder(directory);
 }
 
 /** Its successor, until it is healthy. */

@@ -1,15 +1,5 @@
 import { spawn } from "node:child_process";
-import {
-  closeSync,
-  existsSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
@@ -24,6 +14,7 @@ import {
 import { configExitCode, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
+import { pruneSecrets, writePrivate } from "./private-files";
 import {
   lastLogLines,
   lastStop,
@@ -32,8 +23,9 @@ import {
   readSecretDigests,
   readStatus,
   readText,
+  removeProcessFolder,
 } from "./process-files";
-import { abandonedDeployments, tether, untether } from "./tether";
+import { sweepAbandoned, tether, untether } from "./tether";
 
 export interface LocalOptions {
   /** the runtime's entry; default: that of this package */
@@ -58,22 +50,12 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
       return {};
     },
     keep: async (directory) => untether(directory),
-    async sweep(stateDir, stopTimeoutMs) {
-      for (const folder of abandonedDeployments(stateDir)) {
-        await stopLocal(join(folder, "gateway"), stopTimeoutMs);
-        rmSync(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      }
-    },
+    sweep: (stateDir, stopTimeoutMs) => sweepAbandoned(stateDir, (directory) => stopLocal(directory, stopTimeoutMs)),
     inspect: inspectLocal,
     status: async (directory) => readStatus(directory),
     async remove(directory, stopTimeoutMs) {
       await stopLocal(directory, stopTimeoutMs);
-      rmSync(directory, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-      if (existsSync(directory)) {
-        throw new SluiceError("process", `the folder ${directory} could not be removed`, {
-          remedy: `Remove ${directory}.`,
-        });
-      }
+      removeProcessFolder(directory);
     },
   };
 }
@@ -95,14 +77,9 @@ function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
   for (const [name, content] of Object.entries(secretFiles)) {
     const path = join(directory, name);
     if (readText(path) === content && (statSync(path).mode & 0o777) === 0o600) continue;
-    const temporary = `${path}.tmp`;
-    rmSync(temporary, { force: true });
-    writeFileSync(temporary, content, { mode: 0o600 });
-    renameSync(temporary, path);
+    writePrivate(path, content);
   }
-  for (const name of readdirSync(directory)) {
-    if (name.endsWith(".secret") && !(name in secretFiles)) rmSync(join(directory, name));
-  }
+  pruneSecrets(directory, secretFiles);
 }
 
 function start(spec: ProcessSpec, configuration: string, mainPath: string, tethered: boolean): void {
@@ -115,8 +92,7 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string, tethe
     writeSecrets(spec);
     if (tethered) tether(spec.directory);
     else untether(spec.directory);
-    writeFileSync(file("config.json.tmp"), configuration, { mode: 0o600 });
-    renameSync(file("config.json.tmp"), file(processFiles.configuration));
+    writePrivate(file(processFiles.configuration), configuration);
   } catch (cause) {
     throw new SluiceError("process", `the folder ${spec.directory} can't be written: ${(cause as Error).message}`, {
       remedy: "Choose a stateDir where this user may write.",

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { z } from "zod";
+import { SluiceError } from "../../runtime/errors";
 import type { StatusDocument } from "../../runtime/status";
 
 /** The files of one supervised process, in its own folder. */
@@ -66,6 +67,20 @@ export function lastStop(directory: string, role: string): string | null {
     }
   }
   return null;
+}
+
+/** With all that is in it. */
+export function removeFolder(path: string): void {
+  rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+}
+
+/** A process's folder, verified to be gone. @throws SluiceError `process` */
+export function removeProcessFolder(directory: string): void {
+  removeFolder(directory);
+  if (!existsSync(directory)) return;
+  throw new SluiceError("process", `the folder ${directory} could not be removed`, {
+    remedy: `Remove ${directory}.`,
+  });
 }
 
 /** Of a secret file, by which it is compared. */

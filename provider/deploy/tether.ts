@@ -2,7 +2,7 @@ import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { identifyProcess, isAlive, processIdentitySchema } from "../../runtime/process-identity";
 import { tetherFile } from "../../runtime/supervisor";
-import { readJson } from "./process-files";
+import { readJson, removeFolder } from "./process-files";
 
 /**
  * A process that a create has started is tethered to the provider until the create is done: when the provider is killed
@@ -16,8 +16,19 @@ export function untether(directory: string, file: string = tetherFile): void {
   rmSync(join(directory, file), { force: true });
 }
 
-/** Folders directly below `stateDir` whose gateway was tethered to a provider that is gone. */
-export function abandonedDeployments(stateDir: string, file: string = tetherFile): string[] {
+/** Ends gateways that were tethered to a provider that is gone, and removes their deployments' folders below `stateDir`. */
+export async function sweepAbandoned(
+  stateDir: string,
+  end: (directory: string) => Promise<void>,
+  file: string = tetherFile,
+): Promise<void> {
+  for (const folder of abandonedDeployments(stateDir, file)) {
+    await end(join(folder, "gateway"));
+    removeFolder(folder);
+  }
+}
+
+function abandonedDeployments(stateDir: string, file: string): string[] {
   let names: string[];
   try {
     names = readdirSync(stateDir);
