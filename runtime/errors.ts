@@ -67,6 +67,14 @@ export function describeForLog(error: unknown): string {
   return describeError(error);
 }
 
+/** Exit code of a process that no second try helps, as its configuration is wrong (EX_CONFIG of sysexits). */
+export const configExitCode = 78;
+
+/** Pure: with which a process ends after this error. */
+export function exitCodeOf(thrown: unknown): number {
+  return thrown instanceof SluiceError && !isTransient(thrown.kind) ? configExitCode : 1;
+}
+
 /** Says whether the same call may succeed later without anyone changing anything. */
 export function isTransient(kind: ErrorKind): boolean {
   switch (kind) {

@@ -2,16 +2,13 @@
 import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
 import { type RuntimeConfig, runtimeConfigSchema } from "./config";
-import { describeError, isTransient, SluiceError } from "./errors";
+import { describeError, exitCodeOf, SluiceError } from "./errors";
 import { log } from "./operate/log";
 import { superviseProcess } from "./supervisor";
 import { runtimeUsage } from "./usage";
 import { version } from "./version";
 
 const usage = `sluice ${version}: PostgreSQL into Delta tables\n\n${runtimeUsage}`;
-
-/** EX_CONFIG: a restart changes nothing. */
-const exitNeedsHelp = 78;
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -157,6 +154,6 @@ main().then(
       error: describeError(thrown),
       kind: thrown instanceof SluiceError ? thrown.kind : "internal",
     });
-    process.exit(thrown instanceof SluiceError && !isTransient(thrown.kind) ? exitNeedsHelp : 1);
+    process.exit(exitCodeOf(thrown));
   },
 );

@@ -3,15 +3,12 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
 import { runtimeConfigSchema } from "./config";
-import { SluiceError } from "./errors";
+import { configExitCode, SluiceError } from "./errors";
 import { RotatingLog } from "./operate/rotating-log";
 import { identifyProcess, isAlive, type ProcessIdentity, processIdentitySchema } from "./process-identity";
 
 /** `<dir>/tether.json`: identity of the process without which this one ends, for as long as the file is there. */
 export const tetherFile = "tether.json";
-
-/** Exit code of a child that no restart helps: its configuration is wrong (EX_CONFIG of sysexits). */
-export const configExitCode = 78;
 
 export const supervisorStateSchema = z.object({
   ...processIdentitySchema.shape,

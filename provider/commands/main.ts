@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { describeError, isTransient, SluiceError } from "../../runtime/errors";
+import { describeError, exitCodeOf } from "../../runtime/errors";
 import { runtimeUsage } from "../../runtime/usage";
 import { version } from "../../runtime/version";
 import { codegen } from "./codegen";
@@ -12,8 +12,6 @@ import { slots } from "./slots";
 const commands: readonly Command[] = [codegen, costs, grants, slots];
 
 const usageError = 64;
-/** as the runtime's: a second try changes nothing */
-const exitNeedsHelp = 78;
 
 async function main([name, ...argv]: string[]): Promise<number | null> {
   const command = commands.find((one) => one.name === name);
@@ -38,6 +36,6 @@ main(process.argv.slice(2)).then(
   },
   (thrown: unknown) => {
     process.stderr.write(`${describeError(thrown)}\n`);
-    process.exitCode = thrown instanceof SluiceError && !isTransient(thrown.kind) ? exitNeedsHelp : 1;
+    process.exitCode = exitCodeOf(thrown);
   },
 );

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ContainerInspectInfo } from "dockerode";
 import type { RuntimeConfigInput } from "../../runtime/config";
-import { SluiceError } from "../../runtime/errors";
+import { configExitCode, SluiceError } from "../../runtime/errors";
 import type { HealthReport } from "../../runtime/status";
 import { containerConfiguration, exitText, isVariableFile, labels } from "./container-spec";
 import { type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
@@ -85,7 +85,7 @@ export async function waitUntilHealthy(
     const remedy = State.OOMKilled ? "Raise deployment.memoryBytesMax." : undefined;
     if (State.Status === "exited" || State.Status === "dead")
       throw await fail(`ended before it was healthy: ${exit}`, remedy);
-    if (State.Restarting && State.ExitCode === 78) throw await fail("can't run with its settings");
+    if (State.Restarting && State.ExitCode === configExitCode) throw await fail("can't run with its settings");
     if (State.OOMKilled || RestartCount >= restartsMax) throw await fail(`crashes at every start: ${exit}`, remedy);
     const report = State.Running && !State.Restarting ? await askHealth(engine, id) : null;
     const state = report?.state ?? null;

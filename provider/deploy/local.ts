@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
-import { SluiceError } from "../../runtime/errors";
+import { configExitCode, SluiceError } from "../../runtime/errors";
 import {
   identifyProcess,
   isAlive,
@@ -11,7 +11,7 @@ import {
   signalProcess,
   waitUntilGone,
 } from "../../runtime/process-identity";
-import { configExitCode, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
+import { type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
 import { pruneSecrets, writePrivate } from "./private-files";

@@ -10,7 +10,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readJson } from "../../provider/deploy/process-files";
 import { RotatingLog } from "../../runtime/operate/rotating-log";
 import { identifyProcess, isAlive, signalProcess } from "../../runtime/process-identity";
-import { configExitCode, restartPauseMs, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
+import { configExitCode } from "../../runtime/errors";
+import { restartPauseMs, type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { until } from "../support/conditions";
 import type { StubConduct } from "../support/stub-runtime";
 
