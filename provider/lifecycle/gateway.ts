@@ -1,31 +1,27 @@
 import { join } from "node:path";
-import { z } from "zod";
-import { gatewayConfigSchema, type SourceConfig, type TypeOptions } from "../../runtime/config";
+import type { SourceConfig, TypeOptions } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
 import type { DeploymentOf } from "../deploy/target";
 import { withCheck } from "../postgres/admin-session";
 import { readPublishedSizes } from "../postgres/table-size";
 import { copiesOf, needsSizes, tellCost } from "./change-cost";
-import {
-  type Change,
-  changesOf,
-  compare,
-  type Effects,
-  isReplacing,
-  same,
-  strategySchema,
-  withDrift,
-} from "./comparison";
+import { type Change, isReplacing, same } from "./comparison";
 import { pick } from "./connection";
+import {
+  checkGatewayInputs,
+  diffGateway,
+  gatewayChanges,
+  known,
+  shape,
+  sharedPlaces,
+  withOptions,
+} from "./gateway-inputs";
 import { awaitCaughtUp, switchTimeoutMsDefault } from "./gateway-switch";
-import { checkInputs, withDefaults } from "./input-check";
-import { type CheckResult, type DiffResult, type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
-import { absolutePathSchema } from "./local-place";
-import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
+import { type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
-import { runtimeSource, secretVariables, sourceInputSchema, withoutPlainSecrets } from "./source-input";
+import { runtimeSource, secretVariables } from "./source-input";
 import {
   deploymentFolder,
   inspectStaging,
@@ -44,97 +40,9 @@ import {
   type Placed,
   parseConfiguration,
   processDrift,
-  processShape,
   undone,
 } from "./supervised-process";
-import { tableNameSchema } from "./table-name";
-import { containsUnknown, isUnknown, unknownValue } from "./unknown-value";
-
-export const shape = {
-  ...processShape,
-  /** default: the slot's name */
-  deploymentId: processShape.deploymentId.optional(),
-  source: sourceInputSchema,
-  publicationName: identifierSchema,
-  slotName: slotNameSchema,
-  /** tells the slot from the one that had its name before: a new slot needs a new staging */
-  slotIncarnation: z.string().min(1),
-  /** default: `<stateDir>/<deploymentId>/staging` */
-  stagingPath: absolutePathSchema.optional(),
-  batch: gatewayConfigSchema.shape.batch,
-  spool: gatewayConfigSchema.shape.spool,
-  snapshot: gatewayConfigSchema.shape.snapshot,
-  types: gatewayConfigSchema.shape.types,
-  beforeImages: z.array(tableNameSchema).default([]),
-  schemaChanges: gatewayConfigSchema.shape.schemaChanges,
-  pollMs: gatewayConfigSchema.shape.pollMs,
-  silenceMsMax: gatewayConfigSchema.shape.silenceMsMax,
-  onSlotLost: gatewayConfigSchema.shape.onSlotLost,
-  heartbeatMs: gatewayConfigSchema.shape.heartbeatMs,
-  health: gatewayConfigSchema.shape.health,
-  strategy: strategySchema.optional(),
-  switchTimeoutMs: z.int().min(1_000).max(2_147_483_647).optional(),
-};
-
-/** Pure but for the incarnation that it makes for a new gateway. */
-export function checkGatewayInputs(olds: Properties, news: Properties): CheckResult {
-  const { inputs, failures } = checkInputs(shape, news);
-  inputs.incarnation = olds.incarnation ?? newIncarnation();
-  inputs.deploymentId ??= inputs.slotName;
-  const takesOver = olds.incarnation === undefined ? isOwn("switch", String(inputs.slotIncarnation)) : olds.takesOver;
-  if (takesOver === true) inputs.takesOver = true;
-  if (inputs.stagingPath === undefined && known(inputs.stateDir) && known(inputs.deploymentId)) {
-    inputs.stagingPath = join(deploymentFolder(inputs.stateDir, inputs.deploymentId), "staging");
-  }
-  return { inputs, failures };
-}
-
-const known = (value: unknown): value is string => typeof value === "string" && !isUnknown(value);
-
-/** Another slot or publication, or another place for staging, is another gateway; settings restart the process. */
-export const gatewayEffects: Effects = {
-  source: { part: "database", effect: "newSlot", else: "restart" },
-  publicationName: "newSlot",
-  slotName: "newSlot",
-  slotIncarnation: "newSlot",
-  deploymentId: "newStaging",
-  stateDir: "newStaging",
-  deployment: "restart",
-  stagingPath: "newStaging",
-  batch: "restart",
-  spool: "restart",
-  snapshot: "restart",
-  types: "resnapshot",
-  beforeImages: "restart",
-  schemaChanges: "restart",
-  pollMs: "restart",
-  silenceMsMax: "restart",
-  onSlotLost: "restart",
-  heartbeatMs: "restart",
-  health: "restart",
-  httpPort: "restart",
-  startTimeoutMs: "none",
-  stopTimeoutMs: "none",
-  forceDelete: "none",
-  strategy: "none",
-  switchTimeoutMs: "none",
-  preflight: "none",
-};
-
-const withOptions = (kept: Properties) => withDefaults(shape, kept);
-
-/** Pure: what two gateways that run beside each other can't both have. */
-export function sharedPlaces(olds: Properties, news: Properties): string[] {
-  return ["slotName", "deploymentId", "stagingPath", "httpPort"].filter(
-    (input) => known(String(news[input] ?? unknownValue)) && same(olds[input], news[input]),
-  );
-}
-
-/** Pure. */
-export function diffGateway(olds: Properties, news: Properties): DiffResult {
-  const clashes = sharedPlaces(olds, news).length > 0;
-  return withDrift(compare(gatewayEffects, withOptions(olds), withOptions(news), clashes), olds);
-}
+import { containsUnknown } from "./unknown-value";
 
 /** What a preview says of the order, remembered for the check of the new one, which doesn't see the old one. */
 function tellOrder(olds: Properties, inputs: Properties): void {
@@ -147,14 +55,6 @@ function tellOrder(olds: Properties, inputs: Properties): void {
       : `Gateway ${olds.deploymentId}: goes on until the new one has copied all tables and caught up; then the pipeline is switched, and it is removed`,
   );
   if (!deleteBeforeReplace) rememberOwn("switch", String(inputs.slotIncarnation));
-}
-
-/** Pure. Another value of a secret is a file that the process reads at its next connection. */
-export function gatewayChanges(olds: Properties, news: Properties): Change[] {
-  const sources = [olds.source, news.source].map((source) => withoutPlainSecrets((source ?? {}) as Properties));
-  return changesOf(gatewayEffects, withOptions(olds), news).map((change) =>
-    change.input === "source" && same(sources[0], sources[1]) ? { ...change, effect: "inPlace" } : change,
-  );
 }
 
 /** Sizes of the tables that these changes copy again; undefined where the source isn't asked, or doesn't tell. */
@@ -260,10 +160,7 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
         { property: given, path: inputs.stagingPath },
       ];
       failures.push(...(await checkPlace(olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)));
-      if (failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.deployment)) {
-        const spec = containsUnknown(inputs) ? null : gatewaySpec(inputs);
-        failures.push(...(await checkTarget(deploymentOf(inputs.deployment), spec)));
-      }
+      if (failures.length === 0) failures.push(...(await checkTarget(deploymentOf, inputs, gatewaySpec)));
       if (failures.length > 0 || inputs.preflight !== "preview" || containsUnknown(inputs)) return result;
       if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
       const found = inspectStaging(inputs.stagingPath);

@@ -215,10 +215,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
         const reason = findDropObstacle(inputs.deployment, process.geteuid?.());
         if (reason !== null) failures.push({ property: "onDelete", reason });
       }
-      if (failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.deployment)) {
-        const spec = containsUnknown(inputs) ? null : applierSpec(inputs);
-        failures.push(...(await checkTarget(deploymentOf(inputs.deployment), spec)));
-      }
+      if (failures.length === 0) failures.push(...(await checkTarget(deploymentOf, inputs, applierSpec)));
       return result;
     },
 

@@ -8,12 +8,12 @@ import {
   type ProcessSpec,
   renderConfiguration,
 } from "../deploy/deployment";
-import { targetInputSchema, targetOf } from "../deploy/target";
+import { type DeploymentOf, targetInputSchema, targetOf } from "../deploy/target";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { absolutePathSchema, folderProblem, isPortTaken } from "./local-place";
 import { isOwn, rememberOwn } from "./own-names";
 import { settingsDrift } from "./process-drift";
-import { isUnknown } from "./unknown-value";
+import { containsUnknown, isUnknown } from "./unknown-value";
 
 /** Inputs that both processes have. */
 export const processShape = {
@@ -173,9 +173,14 @@ export async function undone(error: unknown, remove: () => Promise<void>): Promi
   }
 }
 
-/** The target's own failure, as one of its input. */
-export async function checkTarget(deployment: Deployment, spec: ProcessSpec | null): Promise<CheckFailure[]> {
-  const problem = await deployment.preflight(spec);
+/** The target's own failure, as one of its input, where it may be asked. */
+export async function checkTarget(
+  deploymentOf: DeploymentOf,
+  inputs: Properties,
+  specOf: (inputs: Properties) => ProcessSpec,
+): Promise<CheckFailure[]> {
+  if (inputs.preflight !== "preview" || containsUnknown(inputs.deployment)) return [];
+  const problem = await deploymentOf(inputs.deployment).preflight(containsUnknown(inputs) ? null : specOf(inputs));
   return problem === null ? [] : [{ property: "deployment", reason: describeError(problem) }];
 }
 

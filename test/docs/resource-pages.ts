@@ -1,6 +1,6 @@
 import type { Effect, Effects } from "../../provider/lifecycle/comparison";
 import { connectionEffects, shape as connectionShape } from "../../provider/lifecycle/connection";
-import { gatewayEffects, shape as gatewayShape } from "../../provider/lifecycle/gateway";
+import { gatewayEffects, shape as gatewayShape } from "../../provider/lifecycle/gateway-inputs";
 import { ingestionPipelineEffects, shape as pipelineShape } from "../../provider/lifecycle/ingestion-pipeline";
 import { publicationEffects, shape as publicationShape } from "../../provider/lifecycle/publication-inputs";
 import { replicationSlotEffects, shape as slotShape } from "../../provider/lifecycle/replication-slot";

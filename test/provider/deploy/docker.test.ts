@@ -23,7 +23,7 @@ import { defaultImage } from "../../../provider/deploy/docker-image";
 import { type DockerOptions, dockerOptionsSchema } from "../../../provider/deploy/docker-options";
 import { deploymentOf, targetInputSchema } from "../../../provider/deploy/target";
 import { compare } from "../../../provider/lifecycle/comparison";
-import { gatewayEffects } from "../../../provider/lifecycle/gateway";
+import { gatewayEffects } from "../../../provider/lifecycle/gateway-inputs";
 import { version } from "../../../runtime/version";
 
 const options: DockerOptions = { kind: "docker", pull: "missing" };

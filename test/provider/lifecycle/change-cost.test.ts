@@ -6,7 +6,8 @@ import { localDeployment } from "../../../provider/deploy/local";
 import { type ChangeCost, copiesOf, costOf, dearest, describeCost } from "../../../provider/lifecycle/change-cost";
 import { changesOf, compare, type Effect, type Effects } from "../../../provider/lifecycle/comparison";
 import { connectionEffects, shape as connectionShape } from "../../../provider/lifecycle/connection";
-import { gatewayEffects, gatewayLifecycle, shape as gatewayShape } from "../../../provider/lifecycle/gateway";
+import { gatewayLifecycle } from "../../../provider/lifecycle/gateway";
+import { gatewayEffects, shape as gatewayShape } from "../../../provider/lifecycle/gateway-inputs";
 import {
   ingestionPipelineEffects,
   ingestionPipelineLifecycle,
