@@ -34,10 +34,10 @@ export type {
   Strategy,
   Table,
 } from "./source";
+export type { Catalog, Row } from "./typed/catalog";
 export {
   and,
   between,
-  type Catalog,
   type Condition,
   eq,
   ge,
@@ -51,9 +51,5 @@ export {
   not,
   oneOf,
   or,
-  type Row,
-  type TypedTable,
-  type TypedTableOptions,
-  table,
-  tableOptions,
-} from "./typed";
+} from "./typed/row-filter";
+export { type TypedTable, type TypedTableOptions, table, tableOptions } from "./typed/table-builders";

@@ -10,7 +10,7 @@ import {
   type Rule,
   tlsOn,
 } from "../../../provider/policy/rules";
-import type { CatalogTable } from "../../../provider/typed";
+import type { CatalogTable } from "../../../provider/typed/catalog";
 
 const column = { type: "text", value: "text", nullable: true } as const;
 const tableOf = (name: string, width: number): CatalogTable => ({

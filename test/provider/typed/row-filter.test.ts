@@ -4,9 +4,11 @@
 import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { CatalogColumn, CatalogTable } from "../../../provider/typed";
-import * as typed from "../../../provider/typed";
+import type { CatalogColumn, CatalogTable } from "../../../provider/typed/catalog";
+import type { FilterKind } from "../../../provider/typed/filter-literal";
 import { renderLiteral } from "../../../provider/typed/filter-literal";
+import * as typed from "../../../provider/typed/row-filter";
+import { table } from "../../../provider/typed/table-builders";
 import { quoteIdentifier } from "../../../runtime/postgres/identifier";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
@@ -47,7 +49,7 @@ const days = fc.date({ min: new Date("0001-01-01"), max: new Date("9999-12-31"),
 const words = fc.string({
   unit: fc.constantFrom("a", "'", "\\", '"', "%", "_", "$", " ", "é", "😀", "\n", "E", "-", ";"),
 });
-const kinds: Record<typed.FilterKind, Kind> = {
+const kinds: Record<FilterKind, Kind> = {
   smallint: { type: "smallint", values: own(fc.integer({ min: -32_768, max: 32_767 })) },
   integer: { type: "integer", values: own(fc.integer()) },
   bigint: { type: "bigint", values: own(fc.oneof(fc.bigInt(-(2n ** 63n), 2n ** 63n - 1n), fc.maxSafeInteger())) },
@@ -78,10 +80,10 @@ const kinds: Record<typed.FilterKind, Kind> = {
   uuid: { type: "uuid", values: own(fc.uuid()) },
   bytea: { type: "bytea", values: own(fc.uint8Array(), (bytes) => `\\x${Buffer.from(bytes).toString("hex")}`) },
 };
-const names = Object.keys(kinds) as typed.FilterKind[];
+const names = Object.keys(kinds) as FilterKind[];
 
 const columnName = 'od"d \\ col';
-const column = (value: typed.FilterKind) => ({ column: columnName, value });
+const column = (value: FilterKind) => ({ column: columnName, value });
 
 interface Sample {
   condition: string;
@@ -154,7 +156,7 @@ describe("a literal", () => {
     expect(typed.like(column("text") as never, "a\\\\").sql).toContain("LIKE");
   });
 
-  const refused: [typed.FilterKind, unknown[]][] = [
+  const refused: [FilterKind, unknown[]][] = [
     ["smallint", [32_768, 1.5, "1", Number.NaN, null, undefined]],
     ["integer", [2 ** 31, -(2n ** 31n) - 1n]],
     ["bigint", [2 ** 53, 2n ** 63n]],
@@ -255,7 +257,7 @@ it("every form is one that a publication takes", async () => {
   ];
   const refused: string[] = [];
   for (const condition of [...where, ...mixed]) {
-    const filter = typed.table(of, { where: () => typed.not(typed.or(condition, typed.and(condition))) });
+    const filter = table(of, { where: () => typed.not(typed.or(condition, typed.and(condition))) });
     expect(filter.table).toEqual({ schema: "public", name: 'all "kinds"' });
     await client
       .query(`CREATE PUBLICATION p FOR TABLE public."all ""kinds""" WHERE (${filter.where}); DROP PUBLICATION p`)
