@@ -11,6 +11,11 @@ export function ownershipMark(pipelineId: string): string {
   return `sluice:${pipelineId}`;
 }
 
+/** Pure: the pipeline id in a mark; null of any other comment. */
+export function markedPipelineId(comment: string | null): string | null {
+  return /^sluice:([a-z0-9_]{1,40})$/.exec(comment ?? "")?.[1] ?? null;
+}
+
 /** A publication as the catalog holds it; its row filters as pg_get_expr writes them. */
 export interface PublicationFacts extends PublicationOptions {
   oid: string;

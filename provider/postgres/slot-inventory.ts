@@ -1,4 +1,5 @@
 import type { Client } from "pg";
+import { markedPipelineId } from "./publication-statements";
 
 /** A slot as the server lists it. */
 export interface SlotEntry {
@@ -70,8 +71,8 @@ export type Ownership =
 
 /** Pure: of a publication, by its comment. */
 export function publicationOwnership({ name, comment }: PublicationEntry): Ownership {
-  const marked = /^sluice:([a-z0-9_]{1,40})$/.exec(comment ?? "");
-  if (marked !== null) return { kind: "marked", pipelineId: marked[1] };
+  const marked = markedPipelineId(comment);
+  if (marked !== null) return { kind: "marked", pipelineId: marked };
   const named = /^dbx_pub_\d+_([a-z0-9_]{1,40})$/.exec(name);
   return named === null ? { kind: "foreign" } : { kind: "named", pipelineId: named[1] };
 }

@@ -12,7 +12,7 @@ import { readLogIdentity } from "../staging/staging-log";
 import { readProgress } from "./applier-progress";
 import { openSession } from "./session";
 import { dropFolder, removeDropped } from "./table-drop";
-import { ownerOf } from "./table-home";
+import { ownerOf, tableOwner } from "./table-home";
 
 /** What became of one Delta table of the destination. */
 export type TableFate = { path: string } & ({ kind: "dropped" } | { kind: "kept"; reason: string });
@@ -89,8 +89,7 @@ async function dropIfOurs(
     if (owner.logId !== logId) return kept("it was made of another staging log");
     const other = await findOther(path);
     if (other !== null) return kept(`it has something else in it: ${other}`);
-    const tableId = owner.tableId ?? basename(path);
-    const outcome = await dropFolder(path, { tableId, logId, appId: `sluice-${logId}-${tableId}` }, destination);
+    const outcome = await dropFolder(path, tableOwner(logId, owner.tableId ?? basename(path)), destination);
     if (outcome.kind === "kept") return kept(outcome.reason);
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error;

@@ -27,6 +27,12 @@ export interface TableHome {
   isDisplaced: boolean;
 }
 
+export const tableOwner = (logId: string, tableId: string): TableOwner => ({
+  tableId,
+  logId,
+  appId: `sluice-${logId}-${tableId}`,
+});
+
 interface Destination {
   session: DuckDbSession;
   destinationPath: string;

@@ -9,7 +9,7 @@ import { compareOptions, type OptionsChange } from "../table-options-change";
 import type { ApplierProgress } from "./applier-progress";
 import type { StagedRecords } from "./staged-records";
 import type { TableFailure } from "./table-failure";
-import { heldSequence, isOwned, type Place, type TableHome, type TableOwner } from "./table-home";
+import { heldSequence, isOwned, type Place, type TableHome, type TableOwner, tableOwner } from "./table-home";
 import type { TableRuns } from "./table-runs";
 import { TableTargets } from "./table-targets";
 
@@ -58,7 +58,7 @@ export class TableState {
   ) {
     const { logId, records, tables } = context;
     this.targets = new TableTargets(tableId, records.store, tables);
-    this.owner = { tableId, logId, appId: `sluice-${logId}-${tableId}` };
+    this.owner = tableOwner(logId, tableId);
   }
 
   get label(): string {
