@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { version } from "../../runtime/version";
 import { Stack } from "../engine/engine";
+import { quickstartConfig } from "../stack/quickstart-config";
 import { startPostgres } from "../support/postgres-server";
 
 const fixtures = resolve(process.cwd(), "test/fixtures/state");
@@ -29,21 +30,11 @@ async function main(): Promise<void> {
     await client.query(`
       CREATE TABLE public.nation (id int PRIMARY KEY, name text);
       CREATE TABLE public.event (n int)`);
-    const config: Record<string, string> = {
-      host: server.host,
-      port: String(server.port),
-      database: server.database,
-      user: server.user,
-      passwordEnv: server.passwordEnv,
-      tables: JSON.stringify(["public.nation", "public.event"]),
-      stateDir: join(folder, "state"),
-      destination: join(folder, "lake"),
-    };
     const stack = new Stack({
       projectDir: process.cwd(),
       stack: "test",
       stateFile: join(folder, "stack.json"),
-      config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice-quickstart:${key}`, value])),
+      config: quickstartConfig(server, ["public.nation", "public.event"], folder),
       env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
     });
     const made = await stack.up();

@@ -13,6 +13,7 @@ import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { endProcesses, errorsOf, filesHolding, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { quickstartConfig } from "./quickstart-config";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -53,21 +54,11 @@ function open(
   tables: string[],
   env: Record<string, string> = { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
 ): Promise<Deployer> {
-  const config = {
-    host: server.host,
-    port: String(server.port),
-    database: server.database,
-    user: "ingest",
-    passwordEnv,
-    tables: JSON.stringify(tables),
-    stateDir: join(folder, "state"),
-    destination: join(folder, "lake"),
-  };
   return openStack({
     projectDir: process.cwd(),
     stack: "test",
     stateFile: join(folder, "stack.json"),
-    config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice-quickstart:${key}`, value])),
+    config: quickstartConfig({ ...server, user: "ingest", passwordEnv }, tables, folder),
     env,
     onLine: (line) => said.push(line),
   });

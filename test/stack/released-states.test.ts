@@ -15,6 +15,7 @@ import { type OperationResult, Stack } from "../engine/engine";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { endProcesses, errorsOf, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { quickstartConfig } from "./quickstart-config";
 
 interface Fixture {
   state: { deployment: { resources: { type: string; inputs?: Properties; outputs?: Properties }[] } };
@@ -117,21 +118,11 @@ it.each(files)(
   "%s is refreshed, updated and destroyed",
   async (name) => {
     const stateFile = await restore(await load(name));
-    const config: Record<string, string> = {
-      host: server.host,
-      port: String(server.port),
-      database: server.database,
-      user: server.user,
-      passwordEnv: server.passwordEnv,
-      tables: JSON.stringify(["public.nation", "public.event"]),
-      stateDir: join(folder, "state"),
-      destination: join(folder, "lake"),
-    };
     const stack = new Stack({
       projectDir: process.cwd(),
       stack: "test",
       stateFile,
-      config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice-quickstart:${key}`, value])),
+      config: quickstartConfig(server, ["public.nation", "public.event"], folder),
       env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
     });
     expect(changes(ok(await stack.refresh()))).toEqual([]);
