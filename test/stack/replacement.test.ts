@@ -303,7 +303,10 @@ it("keeps the tables where the pipeline is deleted first, and drops them at dest
   await expectOne(result);
   await expectEqual();
   expect(beginning()).toEqual(before);
+  said.length = 0;
   ok(await (await open()).destroy());
+  const dropped = said.flatMap((line) => line.match(/Delta table \S+\/(\w+) is dropped/)?.[1] ?? []);
+  expect(new Set(dropped)).toEqual(new Set(tables));
   expectNoTables();
   expect(readdirSync(join(folder, "state"))).toEqual([]);
 }, 240_000);
