@@ -2,7 +2,7 @@ import type { ErrorKind } from "./errors";
 
 interface KindOfError {
   meaning: string;
-  /** of an error that has none of its own */
+  /** in general: an error has that of its own case, but for `internal` */
   remedy: string;
 }
 

@@ -27,8 +27,8 @@ export type ErrorKind =
   | "internal"; // a defect of ours
 
 export interface SluiceErrorOptions {
-  /** What to do: the SQL to run, the setting to change. One or more full sentences. */
-  remedy?: string;
+  /** of this very case. What to do: the SQL to run, the setting to change. One or more full sentences. */
+  remedy: string;
   /** PostgreSQL's five-character SQLSTATE, where there is one. */
   sqlState?: string;
   cause?: unknown;
@@ -36,20 +36,23 @@ export interface SluiceErrorOptions {
 
 export class SluiceError extends Error {
   readonly kind: ErrorKind;
-  readonly remedy: string | undefined;
+  readonly remedy: string;
   readonly sqlState: string | undefined;
 
-  constructor(kind: ErrorKind, message: string, options: SluiceErrorOptions = {}) {
+  /** The remedy of a defect is that of its kind. */
+  constructor(kind: "internal", message: string, options?: Partial<SluiceErrorOptions>);
+  constructor(kind: ErrorKind, message: string, options: SluiceErrorOptions);
+  constructor(kind: ErrorKind, message: string, options: Partial<SluiceErrorOptions> = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "SluiceError";
     this.kind = kind;
-    this.remedy = options.remedy;
+    this.remedy = options.remedy ?? errorCatalogue[kind].remedy;
     this.sqlState = options.sqlState;
   }
 
-  /** The message with its remedy, its own or that of its kind, as a user reads it. */
+  /** The message with its remedy, as a user reads it. */
   describe(): string {
-    return `${this.message}\n  remedy: ${this.remedy ?? errorCatalogue[this.kind].remedy}`;
+    return `${this.message}\n  remedy: ${this.remedy}`;
   }
 }
 

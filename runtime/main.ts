@@ -36,7 +36,9 @@ async function main(): Promise<number> {
       const path = configPath(command, values.config);
       const config = readConfig(path);
       if (config.role !== command) {
-        throw new SluiceError("config", `${path} configures a ${config.role}, not a ${command}`);
+        throw new SluiceError("config", `${path} configures a ${config.role}, not a ${command}`, {
+          remedy: `Run sluice ${config.role} --config ${path}, or name the file of the ${command}.`,
+        });
       }
       await run(config);
       return 0;
@@ -47,7 +49,11 @@ async function main(): Promise<number> {
       const path = configPath(command, values.config);
       const tables = [...(values.table ?? []), ...positionals.slice(1)];
       const limit = Number(values.limit ?? 20);
-      if (!Number.isInteger(limit) || limit < 1) throw new SluiceError("config", "--limit is a number from 1");
+      if (!Number.isInteger(limit) || limit < 1) {
+        throw new SluiceError("config", `--limit ${values.limit} is no whole number from 1`, {
+          remedy: "Give how many runs to show, as in --limit 20.",
+        });
+      }
       const acceptLoss = values["accept-history-loss"] === true;
       const options = { all: values.all === true, acceptLoss, limit, asJson: values.json === true };
       await operate(command, readConfig(path), tables, options);
@@ -63,7 +69,11 @@ async function main(): Promise<number> {
       return 0;
     }
     case "supervise": {
-      if (positionals[1] === undefined) throw new SluiceError("config", "sluice supervise: FILE is missing");
+      if (positionals[1] === undefined) {
+        throw new SluiceError("config", "sluice supervise: FILE is missing", {
+          remedy: "Name the configuration file: sluice supervise <stateDir>/<id>/gateway/config.json.",
+        });
+      }
       await superviseProcess(positionals[1], { mainPath: __filename });
       return 0;
     }
@@ -77,7 +87,9 @@ async function main(): Promise<number> {
 function configPath(command: string, given: string | undefined): string {
   const path = given ?? process.env.SLUICE_CONFIG;
   if (path !== undefined) return path;
-  throw new SluiceError("config", `sluice ${command}: --config FILE is missing`);
+  throw new SluiceError("config", `sluice ${command}: --config FILE is missing`, {
+    remedy: `Name the process's file: sluice ${command} --config <stateDir>/<id>/gateway/config.json, or set SLUICE_CONFIG to it.`,
+  });
 }
 
 async function operate(
@@ -98,10 +110,14 @@ async function operate(
     case "resync": {
       const { resyncAll, resyncTables } = await import("./commands/resync.js");
       if (all === tables.length > 0) {
-        throw new SluiceError("config", "sluice resync: either --table SCHEMA.TABLE or --all is needed");
+        throw new SluiceError("config", "sluice resync: either --table SCHEMA.TABLE or --all is needed", {
+          remedy: "Name the tables that are to be copied again, as in --table public.orders, or all of them by --all.",
+        });
       }
       if (acceptLoss && all) {
-        throw new SluiceError("config", "sluice resync: --accept-history-loss goes with --table SCHEMA.TABLE only");
+        throw new SluiceError("config", "sluice resync: --accept-history-loss goes with --table SCHEMA.TABLE only", {
+          remedy: "Name each table whose history may be lost, as in --table public.orders, without --all.",
+        });
       }
       return all ? resyncAll(config, asJson) : resyncTables(config, tables, { asJson, acceptLoss });
     }
@@ -129,7 +145,10 @@ function readConfig(path: string): RuntimeConfig {
   try {
     text = readFileSync(path, "utf8");
   } catch (cause) {
-    throw new SluiceError("config", `configuration file ${path} can't be read: ${describeError(cause)}`, { cause });
+    throw new SluiceError("config", `configuration file ${path} can't be read: ${describeError(cause)}`, {
+      remedy: "Name a file that this user may read; pulumi up writes a lost one anew.",
+      cause,
+    });
   }
   const parsed = runtimeConfigSchema.safeParse(parseJson(path, text));
   if (parsed.success) return parsed.data;
@@ -143,7 +162,10 @@ function parseJson(path: string, text: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
-    throw new SluiceError("config", `configuration file ${path} is not JSON: ${describeError(cause)}`, { cause });
+    throw new SluiceError("config", `configuration file ${path} is not JSON: ${describeError(cause)}`, {
+      remedy: "Run pulumi up, which writes it anew.",
+      cause,
+    });
   }
 }
 

@@ -74,11 +74,13 @@ export async function waitUntilHealthy(
   const fail = async (message: string, remedy?: string): Promise<SluiceError> => {
     const lines = await lastLines(engine, id, 5);
     const tail = lines.length === 0 ? "" : `\n  last log lines:\n    ${lines.join("\n    ")}`;
-    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, { remedy });
+    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, {
+      remedy: remedy ?? "Correct what its log says (docker logs, or the lines above), then run pulumi up again.",
+    });
   };
   for (;;) {
     const found = await find(engine, "looking at the container", () => engine.docker.getContainer(id).inspect());
-    if (found === null) throw await fail("was removed before it was healthy");
+    if (found === null) throw await fail("was removed before it was healthy", "Run pulumi up again.");
     const { State, RestartCount } = found;
     if (State.Status === "exited" && State.ExitCode === 0) return;
     const exit = exitText(State.ExitCode, State.OOMKilled, options.memoryBytesMax);

@@ -55,8 +55,24 @@ export function engineError(error: unknown, doing: string, { address }: Engine):
       cause: error,
     });
   }
-  const kind: ErrorKind = statusCode === 404 ? "missing-object" : statusCode === 409 ? "conflict" : "process";
-  return new SluiceError(kind, `${doing}: ${json?.message ?? describeError(error)}`, { cause: error });
+  const { kind, remedy } = meaningOf(statusCode);
+  return new SluiceError(kind, `${doing}: ${json?.message ?? describeError(error)}`, { remedy, cause: error });
+}
+
+function meaningOf(statusCode: number | undefined): { kind: ErrorKind; remedy: string } {
+  switch (statusCode) {
+    case 404:
+      return { kind: "missing-object", remedy: "Somebody has removed it meanwhile: run pulumi up again." };
+    case 409:
+      return { kind: "conflict", remedy: "The engine is busy with the same container: run the same again." };
+    case 400:
+      return { kind: "process", remedy: "Correct the setting of deployment that the engine's answer names." };
+    default:
+      return {
+        kind: "process",
+        remedy: "Look at the container engine's own log (journalctl -u docker), then run the same again.",
+      };
+  }
 }
 
 /** Runs one request. @throws SluiceError that says what was being done */

@@ -90,7 +90,10 @@ async function applyContainer(
     return applied;
   }
   for (const path of filesRead(spec)) {
-    if (!existsSync(path)) throw new SluiceError("config", `there is no file ${path}, which the container is to read`);
+    if (existsSync(path)) continue;
+    throw new SluiceError("config", `there is no file ${path}, which the container is to read`, {
+      remedy: `Put the file there, on the machine that runs Pulumi, or correct the setting of source that names it.`,
+    });
   }
   const left = await findOwn(engine, directory, nextName(directory));
   if (left !== null) await removeContainer(engine, left);

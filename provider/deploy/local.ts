@@ -110,7 +110,12 @@ function start(spec: ProcessSpec, configuration: string, mainPath: string, tethe
     });
     child.on("error", () => {});
     const identity = child.pid === undefined ? null : identifyProcess(child.pid);
-    if (identity === null) throw new SluiceError("process", `${process.execPath} could not be started`);
+    if (identity === null) {
+      throw new SluiceError("process", `${process.execPath} could not be started`, {
+        remedy:
+          "Check that this Node may be executed by this user, and that memory and processes are left (ulimit -u).",
+      });
+    }
     writeFileSync(file(processFiles.started), JSON.stringify(identity));
     child.unref();
   } finally {
@@ -170,7 +175,9 @@ async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
   const fail = (message: string, remedy?: string): SluiceError => {
     const lines = lastLogLines(directory, config.role, 5);
     const tail = lines.length === 0 ? "" : `\n  last log lines:\n    ${lines.join("\n    ")}`;
-    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, { remedy });
+    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, {
+      remedy: remedy ?? `Correct what its log in ${directory} says, then run pulumi up again.`,
+    });
   };
   for (;;) {
     const { supervisor, state } = readProcesses(directory);

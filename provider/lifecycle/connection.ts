@@ -96,7 +96,9 @@ async function outputs(inputs: Properties, needsSlot: boolean): Promise<Properti
   const { facts, systemIdentifier, findings } = await inspect(inputs, needsSlot, false);
   const errors = errorsOf(findings);
   if (errors.length > 0) {
-    throw new SluiceError("source-setting", `the source can't be replicated: ${errors.map(describe).join("\n")}`);
+    const { message, remedy } = errors[errors.length - 1];
+    const told = [...errors.slice(0, -1).map(describe), message].join("\n");
+    throw new SluiceError("source-setting", `the source can't be replicated: ${told}`, { remedy });
   }
   return {
     ...inputs,
@@ -136,7 +138,7 @@ export const connection: Lifecycle = {
     } catch (error) {
       if (error instanceof SluiceError && error.kind === "timeout") {
         // It answers, only late: an update has more time.
-        printOnce(`warning: ${server}: ${error.message}. ${error.remedy ?? ""}`);
+        printOnce(`warning: ${server}: ${error.message}. ${error.remedy}`);
         return result;
       }
       failures.push(sourceFailure(error, ownSource));

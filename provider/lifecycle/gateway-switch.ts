@@ -72,7 +72,9 @@ export async function awaitCaughtUp(
     if (found.kind === "failed" || found.kind === "absent") {
       const message = found.kind === "failed" ? found.message : `its folder ${spec.directory} is gone`;
       throw new SluiceError("process", `${label} can't take over: ${message}`, {
-        remedy: found.kind === "failed" ? found.remedy : "Run pulumi up again.",
+        remedy:
+          (found.kind === "failed" ? found.remedy : undefined) ??
+          `Correct what the gateway's log in ${spec.directory} says, then run pulumi up again.`,
       });
     }
     const status = (await deployment.status(spec.directory)) as GatewayStatus | null;

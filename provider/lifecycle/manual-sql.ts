@@ -6,7 +6,7 @@ export function withManualSql(error: unknown, sql: string, source: SourceConfig)
   if (!(error instanceof SluiceError)) return error;
   const byHand = `Once ${source.host}:${source.port}/${source.database} is reachable run pulumi destroy again; or run by hand: ${sql}; then pulumi state delete.`;
   return new SluiceError(error.kind, error.message, {
-    remedy: error.remedy === undefined ? byHand : `${error.remedy} ${byHand}`,
+    remedy: `${error.remedy} ${byHand}`,
     sqlState: error.sqlState,
     cause: error,
   });

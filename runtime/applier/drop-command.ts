@@ -4,8 +4,11 @@ import { dropPipelineTables, type TableFate } from "./pipeline-drop";
 
 /** `sluice drop-tables`: a line for each table. It ends with whoever started it, where that is a provider. */
 export async function printDrop(config: RuntimeConfig, isConfirmed: boolean): Promise<void> {
-  if (config.role !== "applier")
-    throw new SluiceError("config", "sluice drop-tables: the configuration is a gateway's");
+  if (config.role !== "applier") {
+    throw new SluiceError("config", "sluice drop-tables: the configuration is a gateway's", {
+      remedy: "Give the applier's: <stateDir>/<id>/applier/config.json.",
+    });
+  }
   if (!isConfirmed) {
     throw new SluiceError("config", `sluice drop-tables drops the Delta tables in ${config.destination.path}`, {
       remedy: "Stop the applier, then give --yes.",

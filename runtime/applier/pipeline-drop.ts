@@ -95,7 +95,11 @@ async function dropIfOurs(
     if (!(error instanceof SluiceError)) throw error;
     return kept(`it can't be read: ${error.message}`);
   }
-  if (await isThere(path)) throw new SluiceError("destination", `${path} is there again: something writes to it`);
+  if (await isThere(path)) {
+    throw new SluiceError("destination", `${path} is there again: something writes to it`, {
+      remedy: `Stop what writes to it, then run the same again, or remove ${path} by hand.`,
+    });
+  }
   return { kind: "dropped", path };
 }
 

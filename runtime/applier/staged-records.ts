@@ -25,8 +25,11 @@ export class StagedRecords {
   /** @throws SluiceError `staging` when the log has become shorter */
   async refreshHead(): Promise<void> {
     const head = await readHead(this.store, this.head);
-    if (head < this.head)
-      throw new SluiceError("staging", `staging: the log in ${this.store.location} has become shorter`);
+    if (head < this.head) {
+      throw new SluiceError("staging", `staging: the log in ${this.store.location} has become shorter`, {
+        remedy: `Put back the records ${head + 1} to ${this.head} of its folder log. If they are lost, replace the Gateway, which copies every table again: pulumi up --replace <its URN>.`,
+      });
+    }
     this.head = head;
   }
 

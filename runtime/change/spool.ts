@@ -382,6 +382,7 @@ export class TableSpool {
     return new SluiceError(
       "conflict",
       `the stream is in binary form, which can't be read of ${schema}.${name}, column ${columns[index].name} (${columns[index].typeName}): it is started again in text form`,
+      { remedy: "Nothing is to be done: the gateway goes on by itself, in text form." },
     );
   }
 

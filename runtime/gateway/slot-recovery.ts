@@ -54,7 +54,12 @@ export async function recoverLostSlot(
   }
   failpoint("gateway.after-slot-created");
   const made = (await readServerState(client, config.slot)).slot?.position.confirmedFlushLsn ?? null;
-  if (made === null) throw new SluiceError("timeout", `the replication slot ${config.slot} is gone again`);
+  if (made === null) {
+    throw new SluiceError("timeout", `the replication slot ${config.slot} is gone again`, {
+      remedy:
+        "It is made again by itself. If that comes again, look for who drops it: log_replication_commands = on tells in the server's log.",
+    });
+  }
   await restartAt(made, "the slot was lost: a new snapshot follows", context);
   log("info", "slot-recovered", { slot: config.slot, startLsn: formatLsn(made), tables: capture.tables.size });
   return made;

@@ -176,5 +176,9 @@ async function verifyIdentity(client: Client, expected: SourceIdentity, source: 
   throw new SluiceError(
     "unreachable",
     `${source.host}:${source.port} led to another server, or was promoted, between two connections`,
+    {
+      remedy:
+        "The gateway connects again by itself. If it comes again, let host name one server, not a balancer over several; failoverHosts names the others.",
+    },
   );
 }

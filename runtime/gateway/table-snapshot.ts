@@ -389,7 +389,9 @@ export class TableSnapshot {
   }
 
   private overtaken(): SluiceError {
-    return new SluiceError("conflict", `snapshot of ${this.name}: overtaken by a newer one`);
+    return new SluiceError("conflict", `snapshot of ${this.name}: overtaken by a newer one`, {
+      remedy: "Nothing is to be done: the newer snapshot copies the table.",
+    });
   }
 
   private atBoundary<T>(action: () => T): Promise<T> {

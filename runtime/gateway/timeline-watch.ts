@@ -39,6 +39,9 @@ export class TimelineWatch {
     return new SluiceError(
       "conflict",
       `${source.host}:${source.port} has gone from timeline ${followed.timeline} to ${found.timeline}: its history is looked at`,
+      {
+        remedy: "Nothing is to be done: the gateway starts its stream again, if all that is staged is in that history.",
+      },
     );
   }
 }

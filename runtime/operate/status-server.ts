@@ -87,10 +87,16 @@ function listen(server: Server, host: string, port: number): Promise<number> {
       reject(
         cause.code === "EADDRINUSE"
           ? new SluiceError("port-in-use", `port ${port} on ${host} is taken`, {
-              remedy: "Choose another httpPort, or leave it out to take any free one.",
+              remedy: `Choose another httpPort, or leave it out to take any free one; ss -ltnp "sport = :${port}" tells who has it.`,
               cause,
             })
-          : new SluiceError("process", `port ${port} on ${host} can't be opened: ${cause.message}`, { cause }),
+          : new SluiceError("process", `port ${port} on ${host} can't be opened: ${cause.message}`, {
+              remedy:
+                cause.code === "EACCES"
+                  ? "Choose an httpPort of 1024 or more, or leave it out to take any free one."
+                  : "Check that this machine has the address (ip addr), or leave httpPort out.",
+              cause,
+            }),
       );
     });
     server.listen(port, host, () => {

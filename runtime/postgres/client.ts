@@ -103,7 +103,7 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
         return client;
       }
       await client.end().catch(() => {});
-      failures.push(new SluiceError("unreachable", `${host}:${port} ${reason}`));
+      failures.push(new SluiceError("unreachable", `${host}:${port} ${reason}`, { remedy: noPrimary }));
     } catch (error) {
       failures.push(toSourceError(error, "connecting", { ...source, host, port }));
     }
@@ -112,10 +112,12 @@ export async function connectSource(source: SourceConfig, options: ConnectOption
   // What will not pass by itself is told only when no server may come back.
   const worst = failures.find(({ kind }) => kind === "unreachable") ?? failures[0];
   throw new SluiceError(worst.kind, `connecting: no primary among ${addresses.length} servers: ${reasons}`, {
-    remedy: worst.remedy ?? "Promote a standby, or correct host and failoverHosts.",
+    remedy: worst.remedy,
     sqlState: worst.sqlState,
   });
 }
+
+const noPrimary = "Promote a standby, or correct host and failoverHosts.";
 
 /** Why a server isn't the primary; null when it is. */
 async function reasonAgainst(client: Client, timelineMin: number): Promise<string | null> {

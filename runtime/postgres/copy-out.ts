@@ -4,6 +4,7 @@ import { SluiceError } from "../errors";
 import { withClientState } from "./client";
 import { MalformedBytes } from "./message-bytes";
 import { MessageFrames } from "./message-frames";
+import { lostConnectionRemedy } from "./source-error";
 import { SocketDiversion } from "./source-socket";
 
 /** Takes the payload of one CopyData message, valid during the call only; false asks to be paused. */
@@ -63,6 +64,10 @@ class CopyOut implements Submittable {
         new SluiceError(
           "protocol",
           `COPY: a message that can't be told from the next: ${error.message} (at byte ${error.at})`,
+          {
+            remedy:
+              "The table is copied again by itself; if it comes again, look for what changes bytes on the way to the server.",
+          },
         ),
       );
     }
@@ -120,7 +125,11 @@ export function copyOut(client: Client, sql: string, { signal, onData }: CopyOut
   const copy = new CopyOut(sql, onData, stream);
   const abort = () => stream.destroy();
   const closed = () =>
-    copy.handleError(new SluiceError("unreachable", "the source closed the connection during a COPY"));
+    copy.handleError(
+      new SluiceError("unreachable", "the source closed the connection during a COPY", {
+        remedy: lostConnectionRemedy,
+      }),
+    );
   stream.once("close", closed);
   signal.addEventListener("abort", abort, { once: true });
   client.query(copy);

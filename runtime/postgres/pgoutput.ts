@@ -173,7 +173,13 @@ export class PgoutputReader {
       case tag.streamStop:
       case tag.streamCommit:
       case tag.streamAbort:
-        if (this.streamed === null) throw unasked(kind, "no open transactions were asked for (protocol 1)");
+        if (this.streamed === null) {
+          throw unasked(
+            kind,
+            "no open transactions were asked for (protocol 1)",
+            "Restart the gateway; if it comes again, report it with the server's version.",
+          );
+        }
         this.fields.open(buffer, start + 1, end);
         this.readStream(kind, this.streamed, start);
         return;
@@ -370,7 +376,7 @@ export class PgoutputReader {
 const twoPhaseRemedy =
   "The slot was made with two_phase: give the gateway a slot that was made by ReplicationSlot, without it.";
 
-function unasked(kind: number, why: string, remedy?: string): SluiceError {
+function unasked(kind: number, why: string, remedy: string): SluiceError {
   return new SluiceError("unsupported", `pgoutput: a ${names[kind]} message came, though ${why}`, { remedy });
 }
 

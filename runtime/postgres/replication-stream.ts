@@ -9,7 +9,7 @@ import { quoteIdentifier, quoteLiteral } from "./identifier";
 import { formatLsn, type Lsn, lsnZero } from "./lsn";
 import { type FrameHandler, ReplicationFrames } from "./replication-frames";
 import { pinSession } from "./session-settings";
-import { toSourceError, withConnectionState } from "./source-error";
+import { lostConnectionRemedy, toSourceError, withConnectionState } from "./source-error";
 
 export interface StreamOptions {
   source: SourceConfig;
@@ -147,17 +147,26 @@ export class ReplicationStream {
       },
     );
     const timer = setTimeout(
-      () => this.fail(new SluiceError("timeout", `${doing}: replication did not start in time`)),
+      () =>
+        this.fail(
+          new SluiceError("timeout", `${doing}: replication did not start in time`, {
+            remedy:
+              "The gateway tries again by itself. If it comes again, look at the slot's restart_lsn in pg_replication_slots: the server reads WAL from there first.",
+          }),
+        ),
       this.options.startTimeoutMs ?? this.options.source.connectTimeoutMs + 20_000,
     );
     try {
       await Promise.race([
         starting,
         this.done.then(() => {
-          throw new SluiceError("unreachable", `${doing}: the connection ended`);
+          throw new SluiceError("unreachable", `${doing}: the connection ended`, { remedy: lostConnectionRemedy });
         }),
         running.then(() => {
-          throw this.failure ?? new SluiceError("unreachable", `${doing}: the connection ended`);
+          throw (
+            this.failure ??
+            new SluiceError("unreachable", `${doing}: the connection ended`, { remedy: lostConnectionRemedy })
+          );
         }),
       ]);
     } finally {
@@ -170,7 +179,9 @@ export class ReplicationStream {
     const silentMs = Date.now() - this.lastHeardMs;
     if (silentMs > (this.options.silenceMsMax ?? 60_000) && !this.paused) {
       this.fail(
-        new SluiceError("unreachable", `no message from the server for ${silentMs} ms, though replies were requested`),
+        new SluiceError("unreachable", `no message from the server for ${silentMs} ms, though replies were requested`, {
+          remedy: lostConnectionRemedy,
+        }),
       );
       return;
     }

@@ -4,6 +4,10 @@ import { tlsRefusedCode } from "./tls";
 
 type Target = Pick<SourceConfig, "host" | "port" | "database" | "user"> & Partial<SourceConfig>;
 
+/** Of a connection that was made, and is gone. */
+export const lostConnectionRemedy =
+  "A running gateway connects again by itself. If it lasts, check that PostgreSQL runs, and what on the way ends connections (proxies, idle timeouts).";
+
 /**
  * What a PostgreSQL or socket error means, by SQLSTATE (PostgreSQL documentation, appendix A) or the system's error
  * code; never by the text of its message.
@@ -52,7 +56,7 @@ function errorCode(error: unknown): string | undefined {
   return undefined;
 }
 
-function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind; remedy?: string } {
+function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind; remedy: string } {
   const host = source === undefined ? "the server" : `${source.host}:${source.port}`;
   switch (code) {
     case "28P01":
@@ -77,13 +81,20 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
     case "42P01":
     case "42704":
     case "3F000":
-      return { kind: "missing-object" };
+      return {
+        kind: "missing-object",
+        remedy: "Create what the message names, or correct its name; then pulumi refresh and pulumi up.",
+      };
     case "42710":
       return { kind: "name-taken", remedy: "Choose another name, or drop the object if nothing uses it." };
     case "55006":
       return { kind: "slot-in-use", remedy: "Stop the other consumer: see active_pid in pg_replication_slots." };
     case "55000":
-      return { kind: "slot-lost" };
+      return {
+        kind: "slot-lost",
+        remedy:
+          'SELECT * FROM pg_replication_slots tells the slot\'s state (wal_status). Run pulumi refresh, then pulumi up; or set onSlotLost: "resnapshot", which copies every table again.',
+      };
     case "53400":
       return {
         kind: "source-setting",
@@ -100,15 +111,36 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
           "On a standby, replay ends sessions that it had to wait for: set hot_standby_feedback = on there, with a physical slot (primary_slot_name), or raise max_standby_streaming_delay.",
       };
     case "55P03":
+      return {
+        kind: "timeout",
+        remedy:
+          "SELECT pid, pg_blocking_pids(pid), query FROM pg_stat_activity tells who holds the lock: end that, or wait.",
+      };
     case "57014":
+      return {
+        kind: "timeout",
+        remedy:
+          "Look for what blocks it (pg_stat_activity, pg_locks), or raise the role's statement_timeout, or our deadline.",
+      };
     case "25P03":
     case "25P04":
-      return { kind: "timeout" };
+      return {
+        kind: "timeout",
+        remedy: `Let the role's transactions last: ALTER ROLE … SET ${code === "25P03" ? "idle_in_transaction_session_timeout" : "transaction_timeout"} = 0.`,
+      };
     case "57P01":
     case "57P02":
     case "57P03":
+      return {
+        kind: "unreachable",
+        remedy:
+          "The server stops or starts, or somebody has ended the session (pg_terminate_backend): once it runs, the same works again.",
+      };
     case "57P05":
-      return { kind: "unreachable" };
+      return {
+        kind: "unreachable",
+        remedy: "Let idle sessions of the role last: ALTER ROLE … SET idle_session_timeout = 0.",
+      };
     case "ENOTFOUND":
     case "EAI_AGAIN":
       return { kind: "unreachable", remedy: `Check the host name: ${host} does not resolve.` };
@@ -126,10 +158,19 @@ function meaningOf(code: string | undefined, source?: Target): { kind: ErrorKind
     case "08003":
     case "08006":
     case "08P01":
-      return { kind: "unreachable" };
+      return { kind: "unreachable", remedy: lostConnectionRemedy };
     default:
-      return (code === undefined ? undefined : tlsMeaning(code, host)) ?? { kind: "internal" };
+      return (code === undefined ? undefined : tlsMeaning(code, host)) ?? defect(code);
   }
+}
+
+/** Nothing that we know of makes the server say this. */
+function defect(code: string | undefined): { kind: ErrorKind; remedy: string } {
+  const which = code === undefined ? "" : ` and the code ${code}`;
+  return {
+    kind: "internal",
+    remedy: `Run the same again; if it comes again, report it with our log, the server's log of that moment${which}.`,
+  };
 }
 
 /** What else pg_hba.conf may ask for: TLS (hostssl), a client certificate (cert, clientcert). */

@@ -65,7 +65,11 @@ export function parseTimelineHistory(content: string): TimelineSwitch[] {
   for (const line of content.split("\n")) {
     if (/^\s*(#|$)/.test(line)) continue;
     const match = /^\s*(\d+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)(\s|$)/.exec(line);
-    if (match === null) throw new SluiceError("internal", `timeline history: ${JSON.stringify(line)} can't be read`);
+    if (match === null) {
+      throw new SluiceError("protocol", `timeline history: ${JSON.stringify(line)} can't be read`, {
+        remedy: "Compare with the server's own file, pg_wal/<timeline>.history: a line is id, LSN and reason.",
+      });
+    }
     switches.push({ timeline: Number(match[1]), switchLsn: parseLsn(match[2]) });
   }
   return switches;

@@ -61,7 +61,10 @@ export async function readTail(store: ObjectStore): Promise<number> {
 
 function sequenceOf(key: string): number {
   const match = /^log\/(\d{20})\.json$/.exec(key);
-  if (match === null) throw new SluiceError("staging", `staging: ${key} is not a staged commit`);
+  if (match === null)
+    throw new SluiceError("staging", `staging: ${key} is not a staged commit`, {
+      remedy: "Move that file out of staging: only Sluice writes there.",
+    });
   return Number(match[1]);
 }
 
@@ -73,7 +76,10 @@ export async function readCommit(store: ObjectStore, sequence: number): Promise<
     return stagedCommitSchema.parse(value);
   });
   if (commit.sequence !== sequence) {
-    throw new SluiceError("staging", `staging: ${logKey(sequence)} calls itself ${commit.sequence}`);
+    throw new SluiceError("staging", `staging: ${logKey(sequence)} calls itself ${commit.sequence}`, {
+      remedy:
+        "Somebody has renamed or copied staged records: put them back as they were, or replace the Gateway, which copies every table again: pulumi up --replace <its URN>.",
+    });
   }
   return commit;
 }

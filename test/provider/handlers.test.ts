@@ -74,7 +74,10 @@ describe("dispatch", () => {
   });
 
   it("keeps what a failed create or update has made, with the provider's code", async () => {
-    const failure = new PartialFailure(new SluiceError("timeout", "too late"), "a", { b: 1, c: undefined });
+    const failure = new PartialFailure(new SluiceError("timeout", "too late", { remedy: "Wait." }), "a", {
+      b: 1,
+      c: undefined,
+    });
     const told = `${failure.describe()}\n  error: timeout`;
     expect(new EngineError(failure, { __provider: "code" })).toMatchObject({
       ...{ message: told, id: "a", reasons: [told] },

@@ -1,5 +1,5 @@
-// Contract: every error has a kind, by which docs/errors.md finds it, and a remedy: its own, or that of its kind; the page
-// says what the catalogue says.
+// Contract: every error has a kind, by which docs/errors.md finds it, and a remedy of its own case, which the compiler asks
+// for; only a defect has that of its kind. The page says what the catalogue says.
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import ts from "typescript";
@@ -10,11 +10,17 @@ import { type ErrorKind, SluiceError } from "../../runtime/errors";
 
 const kinds = Object.keys(errorCatalogue) as ErrorKind[];
 
+const made = ["provider", "runtime"].flatMap((folder) =>
+  readdirSync(folder, { recursive: true, encoding: "utf8" })
+    .filter((name) => name.endsWith(".ts"))
+    .flatMap((name) => errorsMadeIn(join(folder, name))),
+);
+
 const page = [
   "# Errors",
   "",
   "Every error ends with `error: <id>`, has the id as `kind` in the log and as `errorKind` in the status document, and a",
-  "`remedy`: that of the very case, or this.",
+  "`remedy` of its very case. The table has what helps in general.",
   "",
   "| id | what it means | remedy |",
   "|---|---|---|",
@@ -30,18 +36,26 @@ describe("errors", () => {
   it.each(kinds)("%s has a meaning and a remedy of full sentences", (kind) => {
     const { meaning, remedy } = errorCatalogue[kind];
     for (const text of [meaning, remedy]) expect(text).toMatch(/^[A-Z][\s\S]{15,}\.$/);
-    expect(new SluiceError(kind, "it failed").describe()).toBe(`it failed\n  remedy: ${remedy}`);
+    const general = new SluiceError(kind as "internal", "it failed").describe();
+    expect(general).toBe(`it failed\n  remedy: ${remedy}`);
     expect(new SluiceError(kind, "it failed", { remedy: "Mend it." }).describe()).toBe("it failed\n  remedy: Mend it.");
   });
 
   it("each that is made has a kind of the catalogue, where it is written out", () => {
-    const made = ["provider", "runtime"].flatMap((folder) =>
-      readdirSync(folder, { recursive: true, encoding: "utf8" })
-        .filter((name) => name.endsWith(".ts"))
-        .flatMap((name) => kindsMadeIn(join(folder, name))),
-    );
     expect(made.length).toBeGreaterThan(100);
-    expect(made.filter((kind) => !kinds.includes(kind as ErrorKind))).toEqual([]);
+    expect(made.filter(({ kind }) => kind !== null && !kinds.includes(kind as ErrorKind))).toEqual([]);
+  });
+
+  it("each but a defect is made with a remedy of its own, in full sentences where it is written out", () => {
+    const general = new Set(kinds.map((kind) => errorCatalogue[kind].remedy));
+    const written = made.filter(({ kind }) => kind !== "internal");
+    expect(written.filter(({ remedy }) => remedy === null).map(({ at }) => at)).toEqual([]);
+    const texts = written.filter(({ remedy }) => remedy?.literal != null);
+    expect(texts.length).toBeGreaterThan(50);
+    for (const { at, remedy } of texts) {
+      expect(remedy?.literal, at).toMatch(/^(?=.{12}).*\.$/s);
+      expect(general.has(remedy?.literal ?? ""), `${at} has the remedy of its kind only`).toBe(false);
+    }
   });
 
   it("what an engine is told ends with the id", async () => {
@@ -50,15 +64,38 @@ describe("errors", () => {
   });
 });
 
-function kindsMadeIn(path: string): string[] {
-  const found: string[] = [];
+interface MadeError {
+  at: string;
+  /** null where it is worked out */
+  kind: string | null;
+  /** null where there is none; `literal` null where it is worked out */
+  remedy: { literal: string | null } | null;
+}
+
+function errorsMadeIn(path: string): MadeError[] {
+  const source = ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest, true);
+  const found: MadeError[] = [];
   const visit = (node: ts.Node): void => {
     if (ts.isNewExpression(node) && node.expression.getText() === "SluiceError") {
-      const [kind] = node.arguments ?? [];
-      if (kind !== undefined && ts.isStringLiteral(kind)) found.push(kind.text);
+      const [kind, , options] = node.arguments ?? [];
+      const line = source.getLineAndCharacterOfPosition(node.getStart()).line + 1;
+      found.push({
+        at: `${path}:${line}`,
+        kind: kind !== undefined && ts.isStringLiteral(kind) ? kind.text : null,
+        remedy: options === undefined ? null : remedyOf(options),
+      });
     }
     ts.forEachChild(node, visit);
   };
-  visit(ts.createSourceFile(path, readFileSync(path, "utf8"), ts.ScriptTarget.Latest, true));
+  visit(source);
   return found;
+}
+
+function remedyOf(options: ts.Expression): MadeError["remedy"] {
+  if (!ts.isObjectLiteralExpression(options)) return { literal: null };
+  const property = options.properties.find((each) => each.name?.getText() === "remedy");
+  if (property === undefined) return null;
+  if (!ts.isPropertyAssignment(property)) return { literal: null };
+  const { initializer } = property;
+  return { literal: ts.isStringLiteralLike(initializer) ? initializer.text : null };
 }

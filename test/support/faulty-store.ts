@@ -92,6 +92,7 @@ export function faultyStore(
 
 function storeError(operation: StoreOperation, key: string, cause: object): SluiceError {
   return new SluiceError("staging", `${operation} of ${key} failed: ${JSON.stringify(cause)}`, {
+    remedy: "Wait.",
     cause: Object.assign(new Error("injected"), cause),
   });
 }

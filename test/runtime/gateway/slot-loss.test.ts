@@ -91,7 +91,9 @@ describe("a slot that is dropped between the look at it and the start of the str
       message: "the replication slot no_such_slot does not exist",
       remedy: expect.stringContaining("onSlotLost"),
     });
-    expect(startFailure(new SluiceError("unreachable", "gone"), "s")).toMatchObject({ kind: "unreachable" });
+    expect(startFailure(new SluiceError("unreachable", "gone", { remedy: "Wait." }), "s")).toMatchObject({
+      kind: "unreachable",
+    });
   });
 });
 

@@ -62,7 +62,7 @@ describe("faults", () => {
     [null, "permanent"],
   ])("are told by code, never by words: %o is %s", (error, expected) => {
     expect(faultOf(error)).toBe(expected);
-    expect(faultOf(new SluiceError("staging", "wrapped", { cause: error }))).toBe(expected);
+    expect(faultOf(new SluiceError("staging", "wrapped", { remedy: "Wait.", cause: error }))).toBe(expected);
   });
 
   it("are waited out within the deadline, with bounded delays", () => {
