@@ -18,7 +18,7 @@ export interface PublishedTableArgs {
    */
   where?: pulumi.Input<string>;
   /**
-   * What the old row of an update or delete holds: `auto`, the default, by the rules of the README; `default` (the primary
+   * What the old row of an update or delete holds: `auto`, the default, by the rules of docs/operation.md; `default` (the primary
    * key), `full`, or the columns of a unique index. What it was before is put back when the table leaves. In place.
    */
   replicaIdentity?: pulumi.Input<"auto" | "default" | "full" | { index: string }>;

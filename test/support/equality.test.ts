@@ -1,4 +1,4 @@
-// Contract: the proof of equality reads every value of every row, by the README's table of types, and finds whatever
+// Contract: the proof of equality reads every value of every row, by the table of types in docs/tables.md, and finds whatever
 // differs: a digit, a space, NULL for empty, a row too few, too many or twice, a column's name or type.
 // Invariant 4 (the destination equals the source) rests on it.
 import type { Client } from "pg";

@@ -1,7 +1,7 @@
 import type { Client, Connection, Submittable } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 
-/** A column of the source as the README's table of types promises it, told by the server itself. */
+/** A column of the source as the table of types in docs/tables.md promises it, told by the server itself. */
 export interface SourceColumn {
   name: string;
   /** Delta's name of the type that the destination must have */
@@ -76,7 +76,7 @@ function arrayMapping(elementType: string, modifier: number, column: string): Ma
 
 type Mapping = Pick<SourceColumn, "deltaType" | "expression">;
 
-/** The README's table of types, written down a second time; what a type can't hold is NULL. */
+/** The table of types in docs/tables.md, written down a second time; what a type can't hold is NULL. */
 function mappingOf(typeName: string, modifier: number, column: string): Mapping {
   switch (typeName) {
     case "int2":
