@@ -46,11 +46,36 @@ export interface Applied {
   imageDigest?: string;
 }
 
+export interface StagingOwner {
+  deploymentId: string;
+  incarnation: string;
+}
+
+/** What is where a staging log shall be, or is. */
+export type StagingFound =
+  | { kind: "free" }
+  | { kind: "owned"; owner: StagingOwner }
+  /** it holds what no gateway of ours wrote */
+  | { kind: "foreign" };
+
+/** Where staging logs lie; each is known by its path, and by whose it is. Throws SluiceError. */
+export interface StagingPlace {
+  /** Changes nothing. */
+  inspect(path: string, deploymentId: string): Promise<StagingFound>;
+  /** Makes an empty one; what a create of this deployment left behind is emptied. */
+  make(path: string, owner: StagingOwner): Promise<void>;
+  /** Removes what is this owner's, and verifies it; false when it is another's, and stays. */
+  remove(path: string, owner: StagingOwner): Promise<boolean>;
+}
+
 /**
  * Where processes of the runtime live: three verbs, each idempotent and throwing SluiceError; a process is known by its
  * folder. An apply that fails leaves what it found.
  */
 export interface Deployment {
+  /** folders and ports of its processes are those of this machine */
+  isHere: boolean;
+  staging: StagingPlace;
   /**
    * What would fail, as far as it can be known at a preview, without changing anything.
    * @param spec null while inputs aren't known

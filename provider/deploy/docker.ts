@@ -12,6 +12,7 @@ import { findImageProblem, resolveImage } from "./docker-image";
 import type { DockerOptions } from "./docker-options";
 import { type Owner, pruneSecrets } from "./private-files";
 import { processFiles, readStatus, readText, removeProcessFolder } from "./process-files";
+import { stagingFolders } from "./staging-folder";
 import { sweepAbandoned, tether, untether } from "./tether";
 
 /**
@@ -21,6 +22,8 @@ import { sweepAbandoned, tether, untether } from "./tether";
 export function dockerDeployment(options: DockerOptions): Deployment {
   const engine = openEngine(options);
   return {
+    isHere: true,
+    staging: stagingFolders,
     async preflight(spec) {
       try {
         await ask(engine, "looking for the container engine", () => engine.docker.ping());

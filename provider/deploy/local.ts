@@ -25,6 +25,7 @@ import {
   readText,
   removeProcessFolder,
 } from "./process-files";
+import { stagingFolders } from "./staging-folder";
 import { sweepAbandoned, tether, untether } from "./tether";
 
 export interface LocalOptions {
@@ -36,6 +37,8 @@ export interface LocalOptions {
 export function localDeployment(options: LocalOptions = {}): Deployment {
   const mainPath = options.mainPath ?? packagedMainPath();
   return {
+    isHere: true,
+    staging: stagingFolders,
     // Its folders and its port are looked at where the inputs are checked.
     preflight: async () => null,
     async apply(spec, { tethered = false } = {}) {

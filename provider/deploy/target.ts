@@ -20,6 +20,23 @@ const local = localDeployment();
 
 export const targetOf = (input: unknown): Target => targetSchema.parse(input ?? { kind: "local" });
 
+/**
+ * Pure: what tells one place of staging from another; a deployment that moves there needs another staging. Folders of this
+ * machine are one place, whatever runs there.
+ */
+export function stagingPlaceOf(input: unknown): unknown {
+  const parsed = targetSchema.safeParse(input ?? { kind: "local" });
+  return parsed.success ? placeOf(parsed.data) : input;
+}
+
+function placeOf(target: Target): string {
+  switch (target.kind) {
+    case "local":
+    case "docker":
+      return "this machine";
+  }
+}
+
 export function deploymentOf(input: unknown): Deployment {
   const target = targetOf(input);
   switch (target.kind) {

@@ -10,8 +10,14 @@ import { containsUnknown } from "./unknown-value";
  */
 export type Effect = "none" | "inPlace" | "restart" | "resnapshot" | "newStaging" | "newSlot";
 
-/** The effect of an input; or, of one that is an object, of a part of it, and of all else in it. */
-export type Effects = Record<string, Effect | { part: string; effect: Effect; else: Effect }>;
+/**
+ * The effect of an input; or, of one that is an object, of a part of it (a property, or what `of` makes of the input), and of
+ * all else in it.
+ */
+export type Effects = Record<
+  string,
+  Effect | { part: string; of?: (value: unknown) => unknown; effect: Effect; else: Effect }
+>;
 
 export interface Change {
   /** name of the input */
@@ -29,7 +35,8 @@ export function changesOf(effects: Effects, olds: Properties, news: Properties):
     if (same(olds[input], news[input])) continue;
     if (typeof effect === "string") changes.push({ input, effect });
     else {
-      const isPart = !same(partOf(olds[input], effect.part), partOf(news[input], effect.part));
+      const of = effect.of ?? ((value: unknown) => partOf(value, effect.part));
+      const isPart = !same(of(olds[input]), of(news[input]));
       changes.push({ input, effect: isPart ? effect.effect : effect.else });
     }
   }

@@ -1,6 +1,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { gatewayConfigSchema } from "../../runtime/config";
+import { deploymentFolder } from "../deploy/staging-folder";
+import { stagingPlaceOf } from "../deploy/target";
 import { type Change, changesOf, compare, type Effects, same, strategySchema, withDrift } from "./comparison";
 import { checkInputs, withDefaults } from "./input-check";
 import type { CheckResult, DiffResult, Properties } from "./lifecycle";
@@ -8,7 +10,6 @@ import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
 import { isOwn } from "./own-names";
 import { sourceInputSchema, withoutPlainSecrets } from "./source-input";
-import { deploymentFolder } from "./staging-folder";
 import { processShape } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import { isUnknown } from "./unknown-value";
@@ -62,7 +63,7 @@ export const gatewayEffects: Effects = {
   slotIncarnation: "newSlot",
   deploymentId: "newStaging",
   stateDir: "newStaging",
-  deployment: "restart",
+  deployment: { part: "place of staging", of: stagingPlaceOf, effect: "newStaging", else: "restart" },
   stagingPath: "newStaging",
   batch: "restart",
   spool: "restart",

@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import type { SourceConfig, TypeOptions } from "../../runtime/config";
-import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
+import type { Applied, Deployment, ProcessSpec, StagingOwner } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
+import { deploymentFolder, isSameOwner, removeIfEmpty, stagingTaken } from "../deploy/staging-folder";
 import type { DeploymentOf } from "../deploy/target";
 import { withCheck } from "../postgres/admin-session";
 import { readPublishedSizes } from "../postgres/table-size";
@@ -22,16 +23,6 @@ import { type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { runtimeSource, secretVariables } from "./source-input";
-import {
-  deploymentFolder,
-  inspectStaging,
-  isSameOwner,
-  makeStaging,
-  removeIfEmpty,
-  removeStaging,
-  type StagingOwner,
-  stagingTaken,
-} from "./staging-folder";
 import {
   applyOrRestore,
   checkPlace,
@@ -159,11 +150,14 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
         { property: "stateDir", path: inputs.stateDir },
         { property: given, path: inputs.stagingPath },
       ];
-      failures.push(...(await checkPlace(olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)));
+      failures.push(
+        ...(await checkPlace(deploymentOf, olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)),
+      );
       if (failures.length === 0) failures.push(...(await checkTarget(deploymentOf, inputs, gatewaySpec)));
       if (failures.length > 0 || inputs.preflight !== "preview" || containsUnknown(inputs)) return result;
       if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
-      const found = inspectStaging(inputs.stagingPath);
+      const { staging } = deploymentOf(inputs.deployment);
+      const found = await staging.inspect(inputs.stagingPath, inputs.deploymentId as string);
       if (found.kind === "free" || (found.kind === "owned" && found.owner.deploymentId === inputs.deploymentId)) {
         return result;
       }
@@ -181,7 +175,7 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
       const deployment = deploymentOf(inputs.deployment);
       const stagingPath = inputs.stagingPath as string;
       await clearLeftover(deployment, spec, (config) => config.role === "gateway" && isSameSlot(config, inputs));
-      makeStaging(stagingPath, ownerOf(inputs));
+      await deployment.staging.make(stagingPath, ownerOf(inputs));
       let applied: Applied;
       try {
         applied = await deployment.apply(spec, { tethered: true });
@@ -196,11 +190,12 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
     },
 
     async read(id, props) {
-      const staging = inspectStaging(props.stagingPath as string);
+      const deployment = deploymentOf(props.deployment);
+      const staging = await deployment.staging.inspect(props.stagingPath as string, props.deploymentId as string);
       // Without its staging a gateway has nothing to go on from: it is made anew, with new snapshots.
       if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
       const spec = gatewaySpec(props);
-      const found = await deploymentOf(props.deployment).inspect(spec.directory);
+      const found = await deployment.inspect(spec.directory);
       const { settings, facts } = processProperties(found, props, configKeys);
       const now = { ...props, ...settings };
       return {
@@ -261,7 +256,7 @@ async function removeAll(deployment: Deployment, props: Properties): Promise<voi
     await deployment.remove(reader, stopTimeoutMs);
   }
   await deployment.remove(directory, stopTimeoutMs);
-  if (!removeStaging(stagingPath, ownerOf(props))) {
+  if (!(await deployment.staging.remove(stagingPath, ownerOf(props)))) {
     console.log(`warning: the staging folder ${stagingPath} isn't this stack's any more and is left alone`);
   }
   removeIfEmpty(folderOf(props));

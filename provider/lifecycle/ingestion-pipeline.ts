@@ -3,6 +3,7 @@ import { z } from "zod";
 import { applierConfigSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
+import { deploymentFolder, removeIfEmpty } from "../deploy/staging-folder";
 import { dropTables, findDropObstacle } from "../deploy/table-drop";
 import type { DeploymentOf } from "../deploy/target";
 import { tellCost } from "./change-cost";
@@ -13,7 +14,6 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { printOnce } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
-import { deploymentFolder, removeIfEmpty } from "./staging-folder";
 import {
   applyOrRestore,
   checkPlace,
@@ -210,7 +210,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
         { property: "stateDir", path: inputs.stateDir },
         { property: "destination.path", path: destination?.path },
       ];
-      failures.push(...(await checkPlace(olds, inputs, folders)));
+      failures.push(...(await checkPlace(deploymentOf, olds, inputs, folders)));
       if (inputs.onDelete === "drop" && !containsUnknown(inputs.deployment)) {
         const reason = findDropObstacle(inputs.deployment, process.geteuid?.());
         if (reason !== null) failures.push({ property: "onDelete", reason });

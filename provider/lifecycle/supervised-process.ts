@@ -31,14 +31,16 @@ export const processShape = {
   preflight: z.enum(["preview", "up"]).default("preview"),
 };
 
-/** Failures of the folder and the port that can be known now. `olds` are those of an existing process, else empty. */
+/** Failures of the folder and the port that can be known now, where they are this machine's. `olds` are those of an existing process, else empty. */
 export async function checkPlace(
+  deploymentOf: DeploymentOf,
   olds: Properties,
   inputs: Properties,
   folders: readonly { property: string; path: unknown }[],
 ): Promise<CheckFailure[]> {
   if (typeof olds.httpPort === "number") rememberOwn("port", String(olds.httpPort));
-  if (inputs.preflight !== "preview") return [];
+  if (inputs.preflight !== "preview" || containsUnknown(inputs.deployment)) return [];
+  if (!deploymentOf(inputs.deployment).isHere) return [];
   const failures: CheckFailure[] = [];
   for (const { property, path } of folders) {
     if (typeof path !== "string" || isUnknown(path)) continue;

@@ -46,6 +46,12 @@ describe("the table of effects", () => {
   const rows = Object.entries(resources).flatMap(([kind, { effects }]) =>
     Object.entries(effects).flatMap(([input, effect]): [string, string, unknown, unknown, Effect][] => {
       if (typeof effect === "string") return [[kind, input, "a", "b", effect]];
+      if (effect.of !== undefined) {
+        return [
+          [kind, input, { kind: "local" }, { kind: "docker" }, effect.else],
+          [kind, input, { kind: "local" }, unknownValue, effect.effect],
+        ];
+      }
       const of = (part: string, rest: string) => ({ [effect.part]: part, rest });
       return [
         [kind, input, of("a", "a"), of("b", "a"), effect.effect],

@@ -1,0 +1,82 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { z } from "zod";
+import { SluiceError } from "../../runtime/errors";
+import type { StagingFound, StagingOwner, StagingPlace } from "./deployment";
+
+/** Beside the staging log: whose it is. A folder without our own is never removed. */
+const ownerFile = "owner.json";
+
+export const stagingOwnerSchema = z.object({ deploymentId: z.string(), incarnation: z.string() });
+
+/** Folders of this machine. */
+export const stagingFolders: StagingPlace = {
+  inspect: async (path) => inspectFolder(path),
+
+  async make(path, owner) {
+    const found = inspectFolder(path);
+    if (found.kind === "foreign" || (found.kind === "owned" && found.owner.deploymentId !== owner.deploymentId)) {
+      throw stagingTaken(path);
+    }
+    try {
+      rmSync(path, { recursive: true, force: true });
+      mkdirSync(path, { recursive: true, mode: 0o700 });
+      writeFileSync(join(path, ownerFile), `${JSON.stringify(owner)}\n`);
+    } catch (cause) {
+      throw new SluiceError("staging", `the staging folder ${path} can't be made: ${(cause as Error).message}`, {
+        remedy: "Choose a stagingPath or stateDir where this user may write.",
+        cause,
+      });
+    }
+  },
+
+  async remove(path, owner) {
+    const found = inspectFolder(path);
+    if (found.kind === "foreign") return false;
+    if (found.kind === "owned" && !isSameOwner(found.owner, owner)) return false;
+    rmSync(path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    if (existsSync(path)) {
+      throw new SluiceError("staging", `the staging folder ${path} could not be removed`, {
+        remedy: `Remove ${path}.`,
+      });
+    }
+    return true;
+  },
+};
+
+function inspectFolder(path: string): StagingFound {
+  try {
+    if (readdirSync(path).length === 0) return { kind: "free" };
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "ENOENT" ? { kind: "free" } : { kind: "foreign" };
+  }
+  try {
+    return { kind: "owned", owner: stagingOwnerSchema.parse(JSON.parse(readFileSync(join(path, ownerFile), "utf8"))) };
+  } catch {
+    return { kind: "foreign" };
+  }
+}
+
+export function stagingTaken(path: string): SluiceError {
+  return new SluiceError("staging", `the staging folder ${path} isn't empty and isn't this gateway's`, {
+    remedy: "Choose another stagingPath or stateDir; or, if nothing needs what is in it, remove the folder.",
+  });
+}
+
+export function isSameOwner(one: StagingOwner, other: StagingOwner): boolean {
+  return one.deploymentId === other.deploymentId && one.incarnation === other.incarnation;
+}
+
+/** Removes the folder that held several of ours, when nothing is left in it. */
+export function removeIfEmpty(folder: string): void {
+  try {
+    rmdirSync(folder);
+  } catch {
+    // Something else is in it, or it is gone already.
+  }
+}
+
+/** The folder of one deployment, with its processes and its staging. */
+export function deploymentFolder(stateDir: string, deploymentId: string): string {
+  return join(stateDir, deploymentId);
+}
