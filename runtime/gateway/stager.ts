@@ -144,8 +144,12 @@ export class Stager {
   async cutOff(written: Promise<WrittenRows>, ordinalEnd: number): Promise<WrittenRows> {
     const { file, locations } = await written;
     const path = await this.store.localPath(file.path);
-    const { rows, ...counts } = await countChanges(path, locations, ordinalEnd);
-    return { ...counts, locations, file: { ...file, rows, ordinalEnd } };
+    try {
+      const { rows, ...counts } = await countChanges(path, locations, ordinalEnd);
+      return { ...counts, locations, file: { ...file, rows, ordinalEnd } };
+    } finally {
+      this.store.releaseLocal(file.path);
+    }
   }
 
   /** One durable file; tried again, and waited with, while the object store can't take it. */

@@ -23,6 +23,7 @@ export async function openFolderStore(path: string): Promise<ObjectStore> {
 }
 
 class FolderStore implements ObjectStore {
+  readonly filesAtOnce = 1;
   private temporaryCount = 0;
   private readonly madeFolders = new Set<string>();
 
@@ -115,6 +116,13 @@ class FolderStore implements ObjectStore {
     } catch (error) {
       throw this.failed("read", key, error);
     }
+    return this.path(key);
+  }
+
+  /** It is the object itself. */
+  releaseLocal(): void {}
+
+  remotePath(key: string): string {
     return this.path(key);
   }
 

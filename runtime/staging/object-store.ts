@@ -5,6 +5,8 @@
 export interface ObjectStore {
   /** For messages: a path or URL. */
   readonly location: string;
+  /** Files that may be committed at a time. */
+  readonly filesAtOnce: number;
   /** `null` when absent. */
   get(key: string): Promise<Buffer | null>;
   /** Replaces. For hints only: the truth is written by `putIfAbsent`. */
@@ -21,8 +23,12 @@ export interface ObjectStore {
   /** A local file to write for `key`; `commitFile` makes it durable under its key. */
   beginFile(key: string): Promise<string>;
   commitFile(key: string): Promise<{ bytes: number }>;
-  /** A local path from which the object can be read. */
+  /** A local path from which the object can be read until `releaseLocal`, one for each call. It never changes. */
   localPath(key: string): Promise<string>;
+  /** Nobody reads the local path any more that a call of `localPath` gave. */
+  releaseLocal(key: string): void;
+  /** Where other programs find the object: a path of this machine, or `/Volumes/…`. */
+  remotePath(key: string): string;
   /** Size of the objects below `prefix`, in bytes; null where it isn't known. */
   usedBytes(prefix: string): Promise<number | null>;
 }

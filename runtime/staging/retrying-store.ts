@@ -7,12 +7,14 @@ import type { StorageRetry } from "./storage-retry";
  */
 export class RetryingStore implements ObjectStore {
   readonly location: string;
+  readonly filesAtOnce: number;
 
   constructor(
     private readonly store: ObjectStore,
     private readonly retry: StorageRetry,
   ) {
     this.location = store.location;
+    this.filesAtOnce = store.filesAtOnce;
   }
 
   get(key: string): Promise<Buffer | null> {
@@ -46,6 +48,14 @@ export class RetryingStore implements ObjectStore {
 
   localPath(key: string): Promise<string> {
     return this.retry.run(() => this.store.localPath(key));
+  }
+
+  releaseLocal(key: string): void {
+    this.store.releaseLocal(key);
+  }
+
+  remotePath(key: string): string {
+    return this.store.remotePath(key);
   }
 
   usedBytes(prefix: string): Promise<number | null> {

@@ -18,6 +18,9 @@ const transient = new Set([
   "ETIMEDOUT",
   "ECONNRESET",
   "ECONNREFUSED",
+  "ECONNABORTED",
+  "ENOTFOUND",
+  "ERR_STREAM_PREMATURE_CLOSE",
   "EHOSTUNREACH",
   "ENETUNREACH",
   "ENETDOWN",
@@ -28,8 +31,7 @@ const causesMax = 8;
 
 /** Pure: by the system's error code, or by the HTTP status in `statusCode`, of the error or of what caused it. */
 export function faultOf(error: unknown): StorageFault {
-  let at: unknown = error;
-  for (let depth = 0; depth < causesMax && typeof at === "object" && at !== null; depth++) {
+  for (const at of causesOf(error)) {
     if ("fault" in at && (at.fault === "full" || at.fault === "transient" || at.fault === "permanent")) return at.fault;
     if ("code" in at && typeof at.code === "string") {
       if (full.has(at.code)) return "full";
@@ -39,9 +41,24 @@ export function faultOf(error: unknown): StorageFault {
       if (at.statusCode === 507) return "full";
       if (at.statusCode >= 500 || at.statusCode === 429 || at.statusCode === 408) return "transient";
     }
-    at = "cause" in at ? at.cause : undefined;
   }
   return "permanent";
+}
+
+/** Pure: what the object store asks to wait, in `retryAfterMs`; 0 when it says nothing. */
+export function retryAfterMsOf(error: unknown): number {
+  for (const at of causesOf(error)) {
+    if ("retryAfterMs" in at && typeof at.retryAfterMs === "number") return at.retryAfterMs;
+  }
+  return 0;
+}
+
+function* causesOf(error: unknown): Generator<object> {
+  let at: unknown = error;
+  for (let depth = 0; depth < causesMax && typeof at === "object" && at !== null; depth++) {
+    yield at;
+    at = "cause" in at ? at.cause : undefined;
+  }
 }
 
 const baseMs = 100;

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { describeError } from "../errors";
-import { faultOf, storageRetryDelayMs } from "./storage-fault";
+import { faultOf, retryAfterMsOf, storageRetryDelayMs } from "./storage-fault";
 
 export interface StorageRetryOptions {
   /** how long a transient fault is tried again; a full disk is waited for without end */
@@ -15,6 +15,9 @@ export interface StorageRetryOptions {
   onEvent?: (level: "info" | "warning" | "error", event: string, detail: Record<string, unknown>) => void;
   random?: () => number;
 }
+
+/** However long the object store asks to wait. */
+const retryAfterMsMax = 60_000;
 
 /** Tries what the object store refuses again, and knows what is being waited for. */
 export class StorageRetry {
@@ -41,8 +44,9 @@ export class StorageRetry {
           return await action();
         } catch (error) {
           const fault = faultOf(error);
-          const delayMs = storageRetryDelayMs(fault, attempt, Date.now() - startedMs, retryMsMax, random());
-          if (delayMs === null) throw error;
+          const backoffMs = storageRetryDelayMs(fault, attempt, Date.now() - startedMs, retryMsMax, random());
+          if (backoffMs === null) throw error;
+          const delayMs = Math.min(Math.max(backoffMs, retryAfterMsOf(error)), retryAfterMsMax);
           this.note(call, attempt, fault, error, delayMs);
           if (signal.aborted && Date.now() - startedMs > stopMsMax) throw error;
           // A stop cuts the wait short once; then short waits, until its deadline.

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
 import type { ObjectStore } from "../../runtime/staging/object-store";
 
-export type StoreOperation = Exclude<keyof ObjectStore, "location">;
+export type StoreOperation = Exclude<keyof ObjectStore, "location" | "filesAtOnce" | "releaseLocal" | "remotePath">;
 
 /** What befalls one call. */
 export type StoreFault =
@@ -18,6 +18,7 @@ export type StoreFault =
 /** Objects in memory, with true put-if-absent. Files lie in a folder of its own until `close`. */
 export class MemoryStore implements ObjectStore {
   readonly location = "memory:";
+  readonly filesAtOnce = 1;
   readonly objects = new Map<string, Buffer>();
   private readonly folder = mkdtempSync(join(tmpdir(), "sluice-memory-store-"));
 
@@ -47,6 +48,10 @@ export class MemoryStore implements ObjectStore {
   }
   async localPath(key: string): Promise<string> {
     return join(this.folder, basename(key));
+  }
+  releaseLocal(): void {}
+  remotePath(key: string): string {
+    return `memory:${key}`;
   }
   async usedBytes(): Promise<number | null> {
     return null;
@@ -78,6 +83,9 @@ export function faultyStore(
   };
   return {
     location: store.location,
+    filesAtOnce: store.filesAtOnce,
+    releaseLocal: (key) => store.releaseLocal(key),
+    remotePath: (key) => store.remotePath(key),
     get: (key) => call("get", key, () => store.get(key)),
     put: (key, content) => call("put", key, () => store.put(key, content)),
     putIfAbsent: (key, content) => call("putIfAbsent", key, () => store.putIfAbsent(key, content)),
