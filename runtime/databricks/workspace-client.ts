@@ -141,7 +141,7 @@ export class WorkspaceClient {
     return new SluiceError(kind, message, { remedy: own ?? this.remedyOf(kind), cause: error });
   }
 
-  private remedyOf(kind: ErrorKind): string | undefined {
+  private remedyOf(kind: ErrorKind): string {
     switch (kind) {
       case "authentication":
         return `The token of ${this.workspace.origin} is refused: give one that holds, of a principal of ${this.host}.`;
@@ -150,10 +150,13 @@ export class WorkspaceClient {
         return `If it lasts, check that ${this.host} is the workspace's address and is reached from this machine (DNS, firewall, the workspace's IP access list).`;
       case "tls":
         return `See who answers for ${this.host}; the authority of a proxy that decrypts is given by NODE_EXTRA_CA_CERTS.`;
-      case "protocol":
-        return `See that ${this.host} is a workspace's address, and that no proxy answers in its place.`;
+      case "permission":
+        return `Let an administrator of ${this.host} give ${this.principal ?? "the principal of this token"} what the message names.`;
+      case "missing-object":
+      case "conflict":
+        return "See whether what the message names was removed or made by somebody else meanwhile.";
       default:
-        return undefined;
+        return `See that ${this.host} is a workspace's address, and that no proxy answers in its place.`;
     }
   }
 

@@ -105,7 +105,9 @@ function ofProfile(settings: WorkspaceSettings, environment: Environment): Works
   const need = (key: string) => () => {
     const value = read(key);
     if (value !== undefined) return value;
-    throw new SluiceError("config", `Databricks: ${origin} has no ${key} any more`);
+    throw new SluiceError("config", `Databricks: ${origin} has no ${key} any more`, {
+      remedy: `Set ${key} below [${name}] again, or name another profile.`,
+    });
   };
   const clientId = read("client_id");
   if (clientId !== undefined && read("client_secret") !== undefined) {

@@ -55,7 +55,7 @@ describe("errors", () => {
     const error = new ApiError(status, body(code));
     expect(isTransientFailure(error)).toBe(isTransient);
     expect(kindOf(error)).toBe(kind);
-    const told = new SluiceError("staging", "", { cause: error });
+    const told = new SluiceError("staging", "", { remedy: "", cause: error });
     expect(faultOf(told)).toBe(isTransient ? "transient" : "permanent");
   });
 
