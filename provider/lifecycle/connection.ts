@@ -126,7 +126,10 @@ export const connection: Lifecycle = {
       rememberOwn("server", `${old.host}:${old.port}`);
     }
     const unchanged = existing && same(pick(olds, Object.keys(shape)), pick(inputs, Object.keys(shape)));
-    if (existing) tellCost("Connection", server, olds, inputs, changesOf(connectionEffects, olds, inputs));
+    if (existing && failures.length === 0) {
+      const name = containsUnknown([source.host, source.port]) ? undefined : server;
+      tellCost("Connection", name, olds, inputs, changesOf(connectionEffects, olds, inputs));
+    }
     if (failures.length > 0 || unchanged || inputs.preflight !== "preview" || containsUnknown(source)) return result;
     try {
       const needsSlot = !existing && !isOwn("server", server);

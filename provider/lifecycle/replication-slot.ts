@@ -105,10 +105,12 @@ function freshName(inputs: Properties, databaseOid: number): string {
 function tellOrder(olds: Properties, inputs: Properties): void {
   const { deleteBeforeReplace } = diffReplicationSlot(olds, inputs);
   const why = inputs.strategy === "stop-first" ? 'strategy is "stop-first"' : "slotName is given";
+  // The name of one that was made without a preflight is an output only.
+  const subject = olds.slotName === undefined ? "ReplicationSlot" : `ReplicationSlot ${olds.slotName}`;
   printOnce(
     deleteBeforeReplace
-      ? `ReplicationSlot ${olds.slotName}: dropped before the new one is made, as ${why}; nothing is captured meanwhile`
-      : `ReplicationSlot ${olds.slotName}: stays until the gateway of the new one has caught up, then it is dropped`,
+      ? `${subject}: dropped before the new one is made, as ${why}; nothing is captured meanwhile`
+      : `${subject}: stays until the gateway of the new one has caught up, then it is dropped`,
   );
 }
 
