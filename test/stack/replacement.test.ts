@@ -1,6 +1,6 @@
 // Contract: what forces a new publication or slot makes both, and a gateway, beside the old ones, under a running
 // workload: the tables stay readable, the pipeline is switched when the new gateway has caught up, and then the old ones
-// go; an update that is killed at any step of it (all of them with SLUICE_TEST_KILLS=all) is gone on with by the next one, or undone by a destroy. A given name
+// go, and the tables' replica identities are handed on and restored at the end; an update that is killed at any step of it (all of them with SLUICE_TEST_KILLS=all) is gone on with by the next one, or undone by a destroy. A given name
 // makes it stop-first, which the preview says. By `onDelete: "drop"` a destroy takes the tables along, no replacement does.
 // Invariants 3 (each change exactly once, also where history is kept), 4 (the destination equals the source) and 5
 // (after delete no slot, publication or process remains).
@@ -91,6 +91,13 @@ const changes = (result: OperationResult) =>
   result.steps
     .filter(({ op, type }) => !["same", "refresh", "read", "replace"].includes(op) && type.startsWith("pulumi-nodejs:"))
     .map(({ op, type }) => `${type.split(":").at(-1)} ${op}`);
+
+async function fullIdentities(): Promise<string[]> {
+  const { rows } = await client.query<{ name: string }>(
+    "SELECT relname AS name FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relreplident = 'f' ORDER BY 1",
+  );
+  return rows.map(({ name }) => name);
+}
 
 /** Inserts, updates and deletes in all tables until it is stopped. */
 function write(): { stop(): Promise<void> } {
@@ -193,6 +200,7 @@ it("replaces publication, slot and gateway beside the old ones, under load", asy
   expect(await least()).toBeGreaterThanOrEqual(2000);
   await writer.stop();
   await expectOne(result);
+  expect(await fullIdentities()).toEqual(["event", "item"]);
   expect(result.outputs.slotName).not.toBe(first.outputs.slotName);
   await expectEqual();
   expect(changes(ok(await (await open({ publicationName: "another" })).up()))).toEqual([]);
@@ -284,6 +292,8 @@ it("goes on where an update was killed, at each step, and a destroy leaves nothi
   ok(await (await open(args)).destroy());
   expect(await slotNames(client)).toEqual([]);
   expect(await publicationNames(client)).toEqual([]);
+  // The identities of before the first publication, handed on through all replacements.
+  expect(await fullIdentities()).toEqual([]);
   expect(processesNaming(join(folder, "state"))).toEqual([]);
   expect(readdirSync(join(folder, "state"))).toEqual([]);
   expect(knownIds(folder, "switch", "Gateway")).toEqual([]);
