@@ -241,6 +241,11 @@ function isSameSlot(
   return source.host === host && source.port === port && source.database === database && slot === inputs.slotName;
 }
 
+/** An engine that is told to replace a gateway (`pulumi up --replace`) asks no diff: the new one is made where the old one is. */
+function isSuccessor(found: StagingOwner, own: StagingOwner): boolean {
+  return found.deploymentId === own.deploymentId && !isSameOwner(found, own);
+}
+
 function readsStaging(configuration: string, stagingPath: string): boolean {
   const config = parseConfiguration(configuration);
   return config?.role === "applier" && config.stagingPath === stagingPath;
@@ -249,6 +254,11 @@ function readsStaging(configuration: string, stagingPath: string): boolean {
 async function removeAll(deployment: Deployment, props: Properties): Promise<void> {
   const { directory, stopTimeoutMs } = gatewaySpec(props);
   const stagingPath = props.stagingPath as string;
+  const staging = await deployment.staging.inspect(stagingPath, props.deploymentId as string);
+  if (staging.kind === "owned" && isSuccessor(staging.owner, ownerOf(props))) {
+    console.log(`Gateway ${props.deploymentId}: another one was made in its place, and goes on`);
+    return;
+  }
   // An update of the pipeline that was interrupted may have left an applier of this staging, which nothing else knows.
   const reader = join(folderOf(props), "applier");
   const found = await deployment.inspect(reader);

@@ -186,6 +186,8 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
     const { stateDir, deploymentId } = props;
     if (typeof stateDir === "string" && typeof deploymentId === "string") declared.add(folderOf(props));
   };
+  /** Folders in which this run has made a pipeline in the place of the one that was there (`pulumi up --replace`). */
+  const taken = new Set<string>();
   const placed = (props: Properties): Placed => ({
     spec: applierSpec(props),
     target: props.deployment,
@@ -228,13 +230,12 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
     async create(inputs) {
       const spec = applierSpec(inputs);
       const deployment = deploymentOf(inputs.deployment);
-      await clearLeftover(
-        deployment,
-        spec,
-        (config) => config.role === "applier" && config.stagingPath === inputs.stagingPath,
-      );
+      const isOurs = (config: { role: string; stagingPath: string }) =>
+        config.role === "applier" && config.stagingPath === inputs.stagingPath;
+      const wasThere = await clearLeftover(deployment, spec, isOurs);
       try {
         const applied = await deployment.apply(spec);
+        if (wasThere) taken.add(spec.directory);
         return { id: inputs.deploymentId as string, outs: outputs(inputs, applied) };
       } catch (error) {
         throw await undone(error, () => remove(deployment, inputs));
@@ -261,6 +262,10 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
 
     /** Stops the process. The tables stay, or by `onDelete` those that it made go, unless it is replaced. */
     async delete(_id, props) {
+      if (taken.delete(applierSpec(props).directory)) {
+        console.log(`IngestionPipeline ${props.deploymentId}: another one was made in its place, and goes on`);
+        return;
+      }
       await remove(deploymentOf(props.deployment), props);
       if (props.onDelete !== "drop") return;
       if (declared.has(folderOf(props))) {

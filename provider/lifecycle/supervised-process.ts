@@ -82,14 +82,15 @@ export function processDrift(found: Inspection, spec: ProcessSpec): string[] {
 /**
  * A folder with another deployment's process in it is left alone; what an interrupted create of ours left is removed.
  * @param same tells whether a configuration is of the same deployment
+ * @returns whether something was removed
  */
 export async function clearLeftover(
   deployment: Deployment,
   spec: ProcessSpec,
   same: (config: z.infer<typeof runtimeConfigSchema>) => boolean,
-): Promise<void> {
+): Promise<boolean> {
   const found = await deployment.inspect(spec.directory);
-  if (found.kind === "absent") return;
+  if (found.kind === "absent") return false;
   if (found.kind === "foreign") {
     throw new SluiceError("name-taken", `${found.what} exists and isn't this deployment's`, {
       remedy: "Choose another deploymentId; or remove it, if nobody needs it.",
@@ -102,6 +103,7 @@ export async function clearLeftover(
     });
   }
   await deployment.remove(spec.directory, spec.stopTimeoutMs);
+  return true;
 }
 
 /** Null when it isn't one of ours. */

@@ -345,8 +345,17 @@ describe("create, read, update and delete", () => {
   it("a staging folder that became another's stays at delete", async () => {
     const outs = await created();
     const marker = join(outs.stagingPath as string, "owner.json");
-    writeFileSync(marker, JSON.stringify({ deploymentId: "healthy", incarnation: "another" }));
+    writeFileSync(marker, JSON.stringify({ deploymentId: "another", incarnation: "another" }));
     await gateway.delete("healthy", outs);
     expect(existsSync(marker)).toBe(true);
+  });
+
+  it("one that is replaced in its own place, without a diff, leaves the new one alone at its delete", async () => {
+    const old = await created();
+    const anew = await created();
+    await gateway.delete("healthy", old);
+    expect((await gateway.read("healthy", anew)).props).toMatchObject({ processState: "healthy", drift: [] });
+    await gateway.delete("healthy", anew);
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
   });
 });

@@ -222,6 +222,15 @@ describe("create, read, update and delete", () => {
     expect(pipeline.diff(id, props!, await checked({}, props))).toMatchObject({ changes: true, replaces: [] });
   });
 
+  it("one that is replaced in its own place, without a diff, leaves the new one alone at its delete", async () => {
+    const old = await pipeline.create(await checked());
+    const anew = await pipeline.create(await checked());
+    await pipeline.delete(old.id, old.outs);
+    expect((await pipeline.read(anew.id, anew.outs)).props).toMatchObject({ processState: "healthy", drift: [] });
+    await pipeline.delete(anew.id, anew.outs);
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+  });
+
   it("a create that fails leaves nothing", async () => {
     await expect(pipeline.create(await checked({ deploymentId: "failed" }))).rejects.toMatchObject({ kind: "process" });
     expect(readdirSync(join(folder, "state"))).toEqual([]);

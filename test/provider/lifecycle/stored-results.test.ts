@@ -9,6 +9,7 @@ import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Deployment, type Inspection, renderConfiguration } from "../../../provider/deploy/deployment";
+import { localDeployment } from "../../../provider/deploy/local";
 import { connection } from "../../../provider/lifecycle/connection";
 import { gatewayLifecycle } from "../../../provider/lifecycle/gateway";
 import { ingestionPipelineLifecycle } from "../../../provider/lifecycle/ingestion-pipeline";
@@ -53,10 +54,13 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A target in memory, that reads a configuration as a process does. */
+/** Processes in memory, and stagings in folders; it reads a configuration as a process does. */
 function memoryDeployment(): Deployment {
   const running = new Map<string, Extract<Inspection, { kind: "running" }>>();
+  const { isHere, staging } = localDeployment();
   return {
+    isHere,
+    staging,
     preflight: async () => null,
     async apply(spec) {
       const configuration = renderConfiguration(spec.config);
