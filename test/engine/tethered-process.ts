@@ -62,6 +62,8 @@ export class TetheredProcess {
     });
     await gone;
     clearTimeout(killer);
+    // Its last lines may still be in the pipes.
+    await this.exited;
     this.#child.stdout?.destroy();
     this.#child.stderr?.destroy();
   }

@@ -77,7 +77,8 @@ async function applyBatches(pipeline: Pipeline): Promise<void> {
   await setMaintenance(eagerMaintenance);
   for (const batch of batches.slice(16)) await run(batch);
   await setMaintenance({ compaction: false, vacuum: false });
-  await run(tableSetLast);
+  // One version of each table, whose change feed is looked at.
+  await run(["BEGIN", ...tableSetLast, "COMMIT"]);
 }
 
 async function tableNames(pipeline: Pipeline): Promise<string[]> {

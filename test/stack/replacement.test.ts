@@ -126,6 +126,7 @@ function write(): { stop(): Promise<void> } {
 }
 
 const lake = (name: string) => join(folder, "lake", "public", name);
+const firstCommit = (name: string) => join(lake(name), "_delta_log", `${"0".repeat(20)}.json`);
 
 /** Looks at a table again and again: how few rows a reader met. */
 function read(name: string) {
@@ -160,8 +161,21 @@ async function expectEqual(): Promise<void> {
 }
 
 const applied = async () => {
-  for (const name of tables) await until(`${name} is in the lake`, () => existsSync(join(lake(name), "_delta_log")));
+  for (const name of tables) await until(`${name} is in the lake`, () => existsSync(firstCommit(name)));
 };
+
+/** Only the tables that its own staging log has filled are a pipeline's to drop. */
+async function tookOver(result: OperationResult): Promise<void> {
+  const log = join(folder, "state", String(result.outputs.slotName), "staging", "log.json");
+  const { logId } = JSON.parse(readFileSync(log, "utf8"));
+  for (const name of tables) {
+    await until(`${name} is of the new staging log`, () =>
+      readdirSync(join(lake(name), "_delta_log")).some(
+        (file) => file.endsWith(".json") && readFileSync(join(lake(name), "_delta_log", file), "utf8").includes(logId),
+      ),
+    );
+  }
+}
 
 async function expectOne(result: OperationResult): Promise<void> {
   expect(await slotNames(client)).toEqual([result.outputs.slotName]);
@@ -304,13 +318,14 @@ it("keeps the tables where the pipeline is deleted first, and drops them at dest
   const strategy = "stop-first";
   ok(await (await open({ strategy })).up());
   await applied();
-  const beginning = () => tables.map((name) => readFileSync(join(lake(name), "_delta_log", `${"0".repeat(20)}.json`)));
+  const beginning = () => tables.map((name) => readFileSync(firstCommit(name)));
   const before = beginning();
   said.length = 0;
   const result = ok(await (await open({ strategy, publicationName: "fifth" })).up());
   expect(changes(result)).toContain("IngestionPipeline delete-replaced");
   expect(said.join("\n")).toMatch(/IngestionPipeline \S+: is replaced, its Delta tables stay/);
   await expectOne(result);
+  await tookOver(result);
   await expectEqual();
   expect(beginning()).toEqual(before);
   said.length = 0;
