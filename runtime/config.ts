@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { workspaceSchema } from "./databricks-config";
 import { scheduleProblem } from "./schedule";
 import { type SourceConfig, sourceSchema } from "./source-config";
 import { onRemoveSchema, tableOptionsListSchema } from "./table-options";
@@ -13,6 +14,32 @@ const threshold = (warning: number, critical: number) =>
 
 const minuteMs = 60_000;
 const gibibyte = 1024 ** 3;
+
+export const volumeStagingShape = {
+  /** local copies of staged files that are kept beside those in use; default 2 GiB */
+  cacheBytesMax: z
+    .int()
+    .min(0)
+    .default(2 * gibibyte),
+  /** files that are sent at a time; default 4 */
+  uploadsMax: z.int().min(1).max(8).default(4),
+};
+
+/** What kind of place `stagingPath` is in; default a folder of this machine. */
+const stagingSchema = z
+  .discriminatedUnion("kind", [
+    z.strictObject({ kind: z.literal("folder") }),
+    /** a folder of a Unity Catalog volume: `stagingPath` is `/Volumes/<catalog>/<schema>/<volume>/…` */
+    z.strictObject({
+      kind: z.literal("volume"),
+      workspace: workspaceSchema,
+      /** a local folder for files on their way, of this process alone; absolute */
+      localPath: z.string().min(1),
+      ...volumeStagingShape,
+    }),
+  ])
+  .prefault({ kind: "folder" });
+export type StagingConfig = z.infer<typeof stagingSchema>;
 
 const common = {
   version: z.literal(1),
@@ -56,6 +83,7 @@ export const gatewayConfigSchema = z.strictObject({
   slot: z.string().min(1),
   /** the staging log's folder, absolute */
   stagingPath: z.string().min(1),
+  staging: stagingSchema,
   /**
    * when the slot is gone, invalidated, or ahead of staging, so that changes are lost: `fail` (the default) stops with
    * the remedy; `resnapshot` makes the slot anew and copies every table again, old data readable meanwhile
@@ -203,6 +231,7 @@ export const applierConfigSchema = z.strictObject({
   ...common,
   role: z.literal("applier"),
   stagingPath: z.string().min(1),
+  staging: stagingSchema,
   destination: z.discriminatedUnion("kind", [
     /** Delta tables at `<path>/<schema>/<table>` */
     z.strictObject({ kind: z.literal("local"), path: z.string().min(1) }),

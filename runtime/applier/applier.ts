@@ -5,8 +5,8 @@ import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { RunHistory, runHistoryPath } from "../operate/run-history";
 import { startStatus } from "../operate/status-server";
-import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
+import { openStaging } from "../staging/open-staging";
 import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
@@ -18,6 +18,8 @@ import { applyByTrigger } from "./trigger-loop";
 
 /** Part of the memory limit that a batch's compressed change files may take: they grow when they're read. */
 const batchPart = 16;
+/** How long a request to a volume is tried again: what reads outside of a table's attempts gives up with it. */
+const requestRetryMs = 120_000;
 /** How often the log's beginning is looked for. */
 const awaitLogMs = 500;
 /** What is applied within it is one run of a table, where runs aren't triggered. */
@@ -68,7 +70,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
   };
   let session: DuckDbSession | null = null;
   try {
-    const store = await openFolderStore(config.stagingPath);
+    const store = await openStaging(config, { requestRetryMsMax: requestRetryMs, signal: options.signal });
     const logId = await awaitLog(store, config, options.signal, setState);
     if (logId !== null) {
       session = await openSession(config);

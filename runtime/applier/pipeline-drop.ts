@@ -7,7 +7,7 @@ import type { DuckDbSession } from "../destination/duckdb-session";
 import { folderName } from "../destination/table-path";
 import { SluiceError } from "../errors";
 import { runHistoryPath } from "../operate/run-history";
-import { openFolderStore } from "../staging/folder-store";
+import { openStaging } from "../staging/open-staging";
 import { readLogIdentity } from "../staging/staging-log";
 import { readProgress } from "./applier-progress";
 import { openSession } from "./session";
@@ -44,9 +44,9 @@ export async function dropPipelineTables(config: ApplierConfig, tell: (fate: Tab
 }
 
 /** The staging log, and the folders of the schemas that the applier wrote to, as far as its progress tells. */
-async function readLog({ stagingPath, id, destination }: ApplierConfig) {
-  if (!existsSync(stagingPath)) return null;
-  const store = await openFolderStore(stagingPath);
+async function readLog({ stagingPath, staging, id, destination }: ApplierConfig) {
+  if (staging.kind === "folder" && !existsSync(stagingPath)) return null;
+  const store = await openStaging({ stagingPath, staging });
   const logId = await readLogIdentity(store);
   if (logId === null) return null;
   const tables = Object.values((await readProgress(store, id, logId))?.tables ?? {});

@@ -36,6 +36,7 @@ export class Purge {
         appliedSequence: sequence,
         head,
         beforeMs,
+        tail: this.status.tail ?? 0,
       });
       this.status.records += records;
       this.status.files += files;

@@ -1,7 +1,7 @@
 import type { RuntimeConfig } from "../config";
 import { SluiceError } from "../errors";
-import { openFolderStore } from "../staging/folder-store";
 import { acceptHistoryLoss } from "../staging/history-loss";
+import { openStaging } from "../staging/open-staging";
 import { readStagedLabels, requestResync } from "../staging/resync-request";
 
 /**
@@ -19,7 +19,7 @@ export async function resyncTables(
       remedy: "Give the applier's configuration: --config <stateDir>/<deploymentId>/applier/config.json.",
     });
   }
-  const store = await openFolderStore(config.stagingPath);
+  const store = await openStaging(config);
   const requests = [];
   for (const label of labels) {
     const request = await requestResync(store, label);
@@ -32,7 +32,7 @@ export async function resyncTables(
 
 /** The same for all tables that are published as of the newest staged record. */
 export async function resyncAll(config: RuntimeConfig, asJson: boolean): Promise<void> {
-  const labels = await readStagedLabels(await openFolderStore(config.stagingPath));
+  const labels = await readStagedLabels(await openStaging(config));
   if (labels.length === 0) {
     throw new SluiceError("missing-object", `staging ${config.stagingPath} has no tables`, {
       remedy: "Start the gateway first.",

@@ -2,8 +2,8 @@ import type { GatewayConfig } from "../config";
 import { describeForLog } from "../errors";
 import { log } from "../operate/log";
 import { formatLsn, lsnZero } from "../postgres/lsn";
-import { openFolderStore } from "../staging/folder-store";
 import type { ObjectStore } from "../staging/object-store";
+import { openStaging } from "../staging/open-staging";
 import { RetryingStore } from "../staging/retrying-store";
 import { openLogIdentity } from "../staging/staging-log";
 import { StorageRetry } from "../staging/storage-retry";
@@ -22,6 +22,8 @@ import { StreamLoop } from "./stream-loop";
 
 /** How often a batch's age is looked at. */
 const cutTickMs = 50;
+/** How long a single request to a volume is tried again before it is a trouble of staging. */
+const requestRetryMs = 3_000;
 
 /** What the gateway adds to the process's status. */
 export type GatewayProgress = Omit<
@@ -140,7 +142,9 @@ export class Gateway {
         gateway?.streamLoop.relieve();
       },
     });
-    const store = new RetryingStore(await retry.run(() => openFolderStore(config.stagingPath)), retry);
+    // What lasts longer is told in the status while it is waited for.
+    const place = { requestRetryMsMax: requestRetryMs, signal };
+    const store = new RetryingStore(await retry.run(() => openStaging(config, place)), retry);
     await openLogIdentity(store);
     const staging = await readStagingState(store, config);
     const servers = new SourceServers(config.source, (await readFollowedSource(store))?.timeline ?? 0);

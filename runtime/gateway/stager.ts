@@ -8,6 +8,7 @@ import type { ObjectStore } from "../staging/object-store";
 import type { StagedCommit, StagedEvent, StagedFile, StagedTransaction } from "../staging/staged-commit";
 import { appendCommit } from "../staging/staging-log";
 import type { StorageRetry } from "../staging/storage-retry";
+import { WorkQueue } from "./work-queue";
 
 /** What a staged commit is made of, in order; files are being written while the batch still grows. */
 export type BatchItem = BatchRows | { kind: "event"; event: StagedEvent };
@@ -91,7 +92,7 @@ export class Stager {
   sequence: number;
   stagedLsn: Lsn;
   private files = 0;
-  private writing: Promise<unknown> = Promise.resolve();
+  private readonly writing: WorkQueue;
   private committing: Promise<void> = Promise.resolve();
   private commitsInFlight = 0;
   private broken: { error: unknown } | null = null;
@@ -103,6 +104,7 @@ export class Stager {
     head: { sequence: number; endLsn: Lsn },
     private readonly onDrained: () => void,
   ) {
+    this.writing = new WorkQueue(store.filesAtOnce);
     this.sequence = head.sequence;
     this.stagedLsn = head.endLsn;
   }
@@ -121,11 +123,10 @@ export class Stager {
     const { memoryBytes, inserts, updates, deletes } = sealed;
     this.bytesInFlight += memoryBytes;
     const content = new ParquetFile(sealed.columns);
-    const file = this.writing.then(async () => {
+    const file = this.writing.run(async () => {
       await content.append(sealed);
       return this.writeFile(content);
     });
-    this.writing = file.catch(() => {});
     const written = file
       .then((file) => {
         this.uncommittedBytes += file.bytes;
@@ -224,7 +225,7 @@ export class Stager {
 
   /** Resolves when everything queued is durable or has failed. */
   async drained(): Promise<void> {
-    await this.writing;
+    await this.writing.idle();
     await this.committing;
   }
 

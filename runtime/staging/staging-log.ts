@@ -53,8 +53,12 @@ export async function readHead(store: ObjectStore, from = 0): Promise<number> {
   return head;
 }
 
-/** Sequence of the oldest staged commit that isn't purged, 0 when there is none. */
-export async function readTail(store: ObjectStore): Promise<number> {
+/**
+ * Sequence of the oldest staged commit that isn't purged, 0 when there is none. `from`: what it was before; where it still is,
+ * the log, which may be long, isn't listed.
+ */
+export async function readTail(store: ObjectStore, from = 0): Promise<number> {
+  if (from > 0 && (await store.get(logKey(from))) !== null) return from;
   const [first] = await store.list("log");
   return first === undefined ? 0 : sequenceOf(first);
 }

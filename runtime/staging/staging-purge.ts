@@ -22,9 +22,9 @@ export interface Purged {
  */
 export async function purgeStaged(
   store: ObjectStore,
-  options: { appliedSequence: number; head: number; beforeMs: number },
+  options: { appliedSequence: number; head: number; beforeMs: number; tail?: number },
 ): Promise<Purged> {
-  const tail = await readTail(store);
+  const tail = await readTail(store, options.tail);
   const purged: Purged = { records: 0, files: 0, tail, isHeld: false };
   if (tail === 0) return purged;
   for (; purged.tail < options.head && purged.records < recordsMax; purged.tail++) {

@@ -30,6 +30,8 @@ Object.assign(folderStore, {
       get(target, name) {
         const value = Reflect.get(target, name) as unknown;
         if (typeof value !== "function") return value;
+        // These do nothing that could fail.
+        if (name === "releaseLocal" || name === "remotePath") return value.bind(target);
         return (...args: unknown[]) =>
           disturbed(() => (value as (...a: unknown[]) => Promise<unknown>).apply(target, args));
       },

@@ -23,12 +23,14 @@ export class Pipeline {
     this.client = client;
     this.folder = folder;
     this.gateway = process;
+    const { staging } = process.config;
     this.applier = new RuntimeProcess<ApplierStatus>(folder, {
       version: 1,
       role: "applier",
       id: "test",
       statusPath: join(folder, "applier-status.json"),
       stagingPath,
+      ...(staging?.kind === "volume" ? { staging: { ...staging, localPath: join(folder, "applier-local") } } : {}),
       destination: { kind: "local", path: join(folder, "lake") },
       trigger: { kind: "continuous", intervalMs: 50 },
     });

@@ -66,6 +66,7 @@ export class StagedLog {
       statusPath: join(this.folder, "status.json"),
       http: { port: 0 },
       stagingPath: join(this.folder, "staging"),
+      staging: { kind: "folder" },
       destination: { kind: "local", path: this.destination },
       trigger: { kind: "once" },
       onRemove: "keep",
