@@ -277,6 +277,7 @@ export class TableApplier {
       tableId: this.tableId,
       target: (schemaId) => this.state.targets.target(schemaId),
       stagedPath: (file) => records.store.localPath(file.path),
+      releaseStaged: (file) => records.store.releaseLocal(file.path),
       lost: this.state.lost,
       loseHistory: (error) => this.damage.acceptTypeChange(error),
     };

@@ -25,6 +25,9 @@ import { buildMetaData, storedOptions } from "./target-metadata";
 import { projection, type TargetTable, targetColumns } from "./target-table";
 import { WorkingTable } from "./working-table";
 
+/** Files of a snapshot that are local at a time, where staging isn't. */
+const joinedBytesMax = 256 * 1024 * 1024;
+
 export interface ApplyContext {
   session: DuckDbSession;
   /** of the staging log */
@@ -37,8 +40,9 @@ export interface ApplyContext {
   /** changes merged at a time, in bytes of their files; one file at least */
   batchBytesMax: number;
   target: (schemaId: number) => Promise<TargetTable>;
-  /** a local path of a staged file */
+  /** a local path of a staged file, until `releaseStaged` */
   stagedPath: (file: StagedFile) => Promise<string>;
+  releaseStaged: (file: StagedFile) => void;
   /** files of the table, as its log names them, that are damaged: their rows go */
   lost: ReadonlySet<string>;
   /** Resolves when the table may lose what it held before a snapshot, whose types don't hold it; else rejects. */
@@ -102,21 +106,41 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
     case "truncate":
       return truncate(working, await targetOf(working, step, context), step.point, session);
     case "schema": {
-      const fillPath = step.fill === null ? null : await context.stagedPath(step.fill);
-      return followSchema(session, working, await targetOf(working, step, context), fillPath);
+      const target = await targetOf(working, step, context);
+      return withStaged(step.fill === null ? [] : [step.fill], context, ([fillPath]) =>
+        followSchema(session, working, target, fillPath ?? null),
+      );
     }
     case "changes": {
       const target = await targetOf(working, step, context);
       await followSchema(session, working, target, null);
       const apply = changesOf(target);
       for (const files of portions(step.files, context.batchBytesMax)) {
-        const local = await Promise.all(
-          files.map(async (file) => ({ ...file, localPath: await context.stagedPath(file) })),
-        );
-        await apply(session, working, target, stagedChanges(local, target));
+        await withStaged(files, context, (paths) => {
+          const local = files.map((file, index) => ({ ...file, localPath: paths[index] }));
+          return apply(session, working, target, stagedChanges(local, target));
+        });
       }
       return;
     }
+  }
+}
+
+/** Staged files as local ones, for as long as the work takes. */
+async function withStaged<T>(
+  files: readonly StagedFile[],
+  context: ApplyContext,
+  work: (paths: string[]) => Promise<T>,
+): Promise<T> {
+  const taken = await Promise.allSettled(files.map((file) => context.stagedPath(file)));
+  try {
+    const paths = taken.map((each) => {
+      if (each.status === "rejected") throw each.reason;
+      return each.value;
+    });
+    return await work(paths);
+  } finally {
+    for (const [index, { status }] of taken.entries()) if (status === "fulfilled") context.releaseStaged(files[index]);
   }
 }
 
@@ -181,26 +205,29 @@ async function replaceContent(
 ): Promise<void> {
   const target = await context.target(step.schemaId);
   const keepsRows = target.mode !== "scd1" && (await canGoOn(working, target, context));
-  const staged: { file: StagedFile; path: string }[] = [];
-  for (const file of step.files) if (file.rows > 0) staged.push({ file, path: await context.stagedPath(file) });
-  const paths = staged.map(({ path }) => path);
+  const staged = step.files.filter(({ rows }) => rows > 0);
   if (keepsRows) await followSchema(context.session, working, target, null);
   else {
     working.clear();
     working.setTarget(target);
   }
   if (keepsRows || target.mode === "append" || target.mode === "scd2") {
-    return refreshTable(context.session, working, target, paths, step.point);
+    return withStaged(staged, context, (paths) => refreshTable(context.session, working, target, paths, step.point));
   }
   if (!target.isWhole) {
-    if (paths.length === 0) return;
+    if (staged.length === 0) return;
     const nulls = target.meta.map((column) => `, NULL::${duckDbType(column.deltaType)} AS ${name(column)}`).join("");
-    const rows = `SELECT ${projection(target)}${nulls} FROM ${parquet(paths)}`;
-    return working.insert(rows, targetColumns(target));
+    return withStaged(staged, context, (paths) =>
+      working.insert(`SELECT ${projection(target)}${nulls} FROM ${parquet(paths)}`, targetColumns(target)),
+    );
   }
-  for (const { file, path } of staged) {
-    const joined = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
-    await working.join(path, joined, file.rows, file.bytes);
+  for (const files of portions(staged, joinedBytesMax)) {
+    await withStaged(files, context, async (paths) => {
+      for (const [index, file] of files.entries()) {
+        const joined = `part-${context.logId}-${file.path.replace(/^data\//, "").replaceAll("/", "-")}`;
+        await working.join(paths[index], joined, file.rows, file.bytes);
+      }
+    });
   }
 }
 
