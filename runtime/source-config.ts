@@ -114,6 +114,7 @@ export function defaultSslMode(source: Pick<SourceConfig, "host" | "failoverHost
   return hosts.every(isLoopback) ? "disable" : "verify-full";
 }
 
-function isLoopback(host: string): boolean {
+/** Pure: a socket's folder too. */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || host.startsWith("/") || /^127(\.\d{1,3}){3}$/.test(host);
 }

@@ -6,10 +6,11 @@ import { codegen } from "./codegen";
 import { type Command, print } from "./command";
 import { costs } from "./costs";
 import { grants } from "./grants";
+import { manifests } from "./manifests";
 import { slots } from "./slots";
 
-/** Administration of the source; all else is the runtime's. */
-const commands: readonly Command[] = [codegen, costs, grants, slots];
+/** Administration of the source, and what only prints; all else is the runtime's. */
+const commands: readonly Command[] = [codegen, costs, grants, manifests, slots];
 
 const usageError = 64;
 

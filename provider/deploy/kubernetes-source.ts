@@ -1,0 +1,93 @@
+import { basename, dirname, isAbsolute } from "node:path";
+import type { RuntimeConfigInput } from "../../runtime/config";
+import { SluiceError } from "../../runtime/errors";
+import { isLoopback } from "../../runtime/source-config";
+import { type ProcessSpec, renderConfiguration } from "./deployment";
+
+/** Where a pod has its files; none of these folders is written to. */
+export const podPaths = {
+  configuration: "/etc/sluice/process/config.json",
+  secrets: "/etc/sluice/secrets",
+} as const;
+
+/** Where the provider finds the content of a Secret's key. */
+export type SecretOrigin =
+  | { kind: "variable"; name: string }
+  | { kind: "file"; path: string }
+  /** of the process's `secretFiles` */
+  | { kind: "value"; name: string };
+
+export interface PodConfiguration {
+  config: RuntimeConfigInput;
+  /** as the pod reads it */
+  text: string;
+  /** the Secret's keys, each with where its content is */
+  secrets: Record<string, SecretOrigin>;
+}
+
+/** Default port of /healthz, /status and /metrics: a pod has all ports for itself. */
+const podPort = 9464;
+
+/** Pure: port of a process's status in its pod. */
+export const httpPortOf = ({ http }: RuntimeConfigInput) => ((http?.port ?? 0) > 0 ? (http?.port as number) : podPort);
+
+/**
+ * Pure: the configuration as a process reads it in its pod: secrets and the files that the source names are files of one
+ * Secret, and its status is served to the node.
+ * @param isRun one run of a schedule that the cluster keeps
+ * @throws SluiceError `config`
+ */
+export function podConfiguration({ config, directory }: ProcessSpec, isRun: boolean): PodConfiguration {
+  const secrets: Record<string, SecretOrigin> = {};
+  const fileOf = (key: string, origin: SecretOrigin): string => {
+    if (!/^[-._a-zA-Z0-9]{1,253}$/.test(key)) {
+      throw new SluiceError("config", `${key} can't be the key of a Secret`, {
+        remedy: "Give the file, or the variable, a name of the characters a-z, A-Z, 0-9, -, _ and .",
+      });
+    }
+    const found = secrets[key];
+    if (found !== undefined && JSON.stringify(found) !== JSON.stringify(origin)) {
+      throw new SluiceError("config", `two files or variables that source names would have the key ${key}`, {
+        remedy: "Name one of them otherwise: they are keys of one Secret, by the last part of their path.",
+      });
+    }
+    secrets[key] = origin;
+    return `${podPaths.secrets}/${key}`;
+  };
+  const mapped = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const keys = Object.keys(value);
+    if (keys.length === 1 && "env" in value) {
+      return { file: fileOf(String(value.env), { kind: "variable", name: String(value.env) }) };
+    }
+    return Object.fromEntries(
+      Object.entries(value).map(([key, inner]) => {
+        const isFile = /^file$|File$/.test(key) && typeof inner === "string" && isAbsolute(inner);
+        if (!isFile) return [key, mapped(inner)];
+        const name = basename(inner);
+        const isValue = dirname(inner) === directory;
+        return [key, fileOf(name, isValue ? { kind: "value", name } : { kind: "file", path: inner })];
+      }),
+    );
+  };
+  const own: Record<string, unknown> = { ...config, http: { port: httpPortOf(config), host: "0.0.0.0" } };
+  if ("source" in config) own.source = mapped(config.source);
+  if (isRun) own.trigger = { kind: "once" };
+  return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
+}
+
+/** Pure: what can't run in a pod, whatever the cluster; null when all can. */
+export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestination: boolean): SluiceError | null {
+  if (config.role === "gateway" && isLoopback(config.source.host)) {
+    return new SluiceError("config", `the source's host ${config.source.host} is the pod itself, in a pod`, {
+      remedy: "Give the host as the cluster and this machine both reach it.",
+    });
+  }
+  if (config.role === "applier" && config.destination.kind === "local" && !hasDestination) {
+    return new SluiceError("config", `the destination ${config.destination.path} would be lost with its pod`, {
+      remedy:
+        'Set deployment.destinationClaim to the name of a PersistentVolumeClaim, or { size: "100Gi" } to have one made.',
+    });
+  }
+  return null;
+}
