@@ -1,5 +1,5 @@
-// Contract: a stack of 200 tables is previewed with few statements on the source, however many tables there are, and its
-// state stays below 1 MB.
+// Contract: a stack of 200 tables is previewed with few statements on the source, however many tables there are, and within
+// 5 s more than one of 2 tables; its state stays below 1 MB.
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -53,26 +53,30 @@ function ok(result: OperationResult): OperationResult {
   return result;
 }
 
-/** Statements of the provider that the server has logged meanwhile. */
-async function statements(work: () => Promise<unknown>): Promise<number> {
+/** Statements of the provider that the server has logged meanwhile, and how long it took. */
+async function previewed(tables: number): Promise<{ statements: number; seconds: number }> {
   const log = () => readFileSync(join(dirname(server.dataFolder), "server.log"), "utf8");
   const before = log().length;
-  await work();
+  const { seconds } = ok(await open(tables).preview());
   const lines = log().slice(before).split("\n");
-  return lines.filter((line) => /^sluice provider\|LOG: {2}(statement|execute)/.test(line)).length;
+  const statements = lines.filter((line) => /^sluice provider\|LOG: {2}(statement|execute)/.test(line)).length;
+  return { statements, seconds };
 }
 
 it("200 tables", async () => {
   const columns = Array.from({ length: 20 }, (_, index) => `column_${index} text`).join(", ");
   const all = Array.from({ length: 200 }, (_, index) => nameOf(index));
   await client.query(all.map((name) => `CREATE TABLE ${name} (id bigint PRIMARY KEY, ${columns})`).join("; "));
-  const preview = (tables: number) => statements(async () => ok(await open(tables).preview()));
-  const few = await preview(2);
-  expect(few).toBeGreaterThan(5);
-  expect(await preview(200)).toBe(few);
+  const few = await previewed(2);
+  expect(few.statements).toBeGreaterThan(5);
+  const first = await previewed(200);
+  expect(first.statements).toBe(few.statements);
   ok(await open(200).up());
   expect(statSync(join(folder, "many.json")).size).toBeLessThan(1_000_000);
-  expect(await preview(200)).toBeLessThanOrEqual(few);
+  const again = await previewed(200);
+  expect(again.statements).toBeLessThanOrEqual(few.statements);
+  // What a busy machine did to one of them is no property of ours.
+  expect(Math.min(first.seconds, again.seconds) - few.seconds).toBeLessThan(5);
   ok(await open(200).destroy());
   expect(await slotNames(client)).toEqual([]);
 }, 240_000);
