@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import { guardedSource, type ProcessArgs, type Source, type Strategy, type Table } from "./source";
+import { guardedDeployment, guardedSource, type ProcessArgs, type Source, type Strategy, type Table } from "./source";
 
 export interface SnapshotArgs {
   /** Connections that copy, over all tables and their ranges; default 2. */
@@ -165,6 +165,7 @@ export class Gateway extends pulumi.dynamic.Resource {
       imageDigest: undefined,
       changeCost: undefined,
     };
-    super(provider, name, { ...outputs, ...args, source: guardedSource(args.source) }, options, moduleName, "Gateway");
+    const guarded = { source: guardedSource(args.source), deployment: guardedDeployment(args.deployment) };
+    super(provider, name, { ...outputs, ...args, ...guarded }, options, moduleName, "Gateway");
   }
 }

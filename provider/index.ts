@@ -26,6 +26,8 @@ export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type {
   DeploymentArgs,
   DockerArgs,
+  DockerSsh,
+  DockerTls,
   Inputs,
   Preflight,
   ProcessArgs,

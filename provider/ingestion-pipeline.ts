@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
-import type { ProcessArgs, Table } from "./source";
+import { guardedDeployment, type ProcessArgs, type Table } from "./source";
 
 /** Where the tables are written: Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
 export interface DestinationArgs {
@@ -157,6 +157,7 @@ export class IngestionPipeline extends pulumi.dynamic.Resource {
       destinationPath: undefined,
       changeCost: undefined,
     };
-    super(provider, name, { ...outputs, ...args }, options, moduleName, "IngestionPipeline");
+    const deployment = guardedDeployment(args.deployment);
+    super(provider, name, { ...outputs, ...args, deployment }, options, moduleName, "IngestionPipeline");
   }
 }

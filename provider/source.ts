@@ -94,15 +94,34 @@ export type Strategy = "blue-green" | "stop-first";
 
 /**
  * Where a process runs. `local`, the default: detached and supervised, on the machine that runs Pulumi. `docker`: in a
- * container of an engine on that machine, with its folders bound at their own paths. From one to the other the process is
- * restarted; staging and tables stay.
+ * container. On that machine it has its folders, at their own paths: from one to the other the process is restarted, and
+ * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies.
  */
 export type DeploymentArgs = { kind: "local" } | DockerArgs;
 
 export interface DockerArgs {
   kind: "docker";
-  /** Socket of the engine (Docker, or podman's of the same API); default: that of `DOCKER_HOST`, else /var/run/docker.sock. */
+  /**
+   * The engine's address: `unix:///path`, `tcp://host:2376` (by TLS) or `ssh://user@host[:port][/path/of/its.sock]`;
+   * default: that of `DOCKER_HOST`, else /var/run/docker.sock. Another engine with volumes has another staging.
+   */
+  host?: string;
+  /** As `host: "unix://…"`: the socket of an engine (Docker, or podman's of the same API). */
   socketPath?: string;
+  /** Of `tcp://`; default: ca.pem, cert.pem and key.pem of `DOCKER_CERT_PATH`, else of ~/.docker. */
+  tls?: DockerTls;
+  /** Of `ssh://`. */
+  ssh?: DockerSsh;
+  /**
+   * Where staging, tables and each process's folder are: `folders` of this machine, or `volumes` of the engine; default:
+   * `volumes` for an engine that isn't reached by a socket of this machine.
+   */
+  storage?: "folders" | "volumes";
+  /**
+   * With `volumes`: one that is there, for the destination; it is never removed. Default: one of ours, named by
+   * `destination.path` (`/lake`: `sluice-lake`), that stays unless `onDelete: "drop"` leaves nothing in it.
+   */
+  destinationVolume?: string;
   /** Default `pulumi-sluice:<version>`, as `npm run image` makes it; one of another version is refused. */
   image?: string;
   /** `missing`, the default, pulls an image that the engine lacks; `always` each time; `never`. */
@@ -114,15 +133,41 @@ export interface DockerArgs {
   /** Processors of each container, as 1.5; default: no limit. */
   cpus?: number;
   labels?: Record<string, string>;
-  /** `uid:gid` of the process; default: whoever runs Pulumi, or 65532:65532 where that is root. */
+  /** `uid:gid` of the process; default: whoever runs Pulumi, or 65532:65532 where that is root, or with volumes. */
   user?: string;
+}
+
+/** Each is PEM, or the absolute path of a file with it, on the machine that runs Pulumi. */
+export interface DockerTls {
+  /** Authority that has signed the engine's certificate; default: those that Node knows. */
+  ca?: string;
+  /** Our certificate and its key. A key as text is kept as a secret. */
+  cert?: string;
+  key?: pulumi.Input<string>;
+}
+
+/** Each is a text, or the absolute path of a file with it, on the machine that runs Pulumi. */
+export interface DockerSsh {
+  /** A private key without a passphrase, kept as a secret; default: those of the agent (`SSH_AUTH_SOCK`) and of ~/.ssh. */
+  key?: pulumi.Input<string>;
+  /** Lines of known_hosts, one of which has the host's key; default ~/.ssh/known_hosts. Another host gets nothing. */
+  knownHosts?: string;
+}
+
+/** A deployment as a whole, secret when a private key in it is a text. */
+export function guardedDeployment(deployment: pulumi.Input<DeploymentArgs> | undefined) {
+  if (deployment === undefined) return undefined;
+  return pulumi.output(deployment).apply((settings) => {
+    const keys = settings.kind === "docker" ? [settings.tls?.key, settings.ssh?.key] : [];
+    return keys.some((key) => key?.startsWith("-----BEGIN ")) ? pulumi.secret(settings) : settings;
+  }) as pulumi.Output<DeploymentArgs>;
 }
 
 /** What both processes, gateway and applier, have. */
 export interface ProcessArgs {
-  /** Folder below which configuration, status and logs are kept; absolute, on the machine that runs Pulumi. Replaces. */
+  /** Folder below which configuration, status and logs are kept; absolute, as the process sees it. Replaces. */
   stateDir: pulumi.Input<string>;
-  /** Where the process runs; default local. Restarts the process. */
+  /** Where the process runs; default local. Restarts the process, unless its folders are then in other volumes. */
   deployment?: pulumi.Input<DeploymentArgs>;
   /** Loopback port of `/healthz`, `/status` and `/metrics`; default: any free one, told in the status document. */
   httpPort?: pulumi.Input<number>;

@@ -68,7 +68,7 @@ function requireWritable(path: string, { uid, gid }: Owner): void {
 }
 
 /** Writes the configuration for the container's user alone, and removes the status of the process before. */
-export function writeConfiguration({ directory }: ProcessSpec, configuration: string, owner: Owner): void {
+export function writeConfiguration(directory: string, configuration: string, owner: Owner): void {
   rmSync(join(directory, processFiles.status), { force: true });
   writeOwn(join(directory, processFiles.configuration), configuration, owner);
 }

@@ -1,23 +1,26 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { ContainerInspectInfo } from "dockerode";
 import type { RuntimeConfigInput } from "../../runtime/config";
 import { configExitCode, SluiceError } from "../../runtime/errors";
 import type { HealthReport } from "../../runtime/status";
 import { containerConfiguration, exitText, isVariableFile, labels } from "./container-spec";
+import type { FolderContent } from "./container-storage";
 import { type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
 import { ask, type Engine, find } from "./docker-engine";
 import type { DockerOptions } from "./docker-options";
-import { processFiles, readSecretDigests, readStatus, readText } from "./process-files";
 
 /** What a container of ours is doing. */
-export function inspectionOf(found: ContainerInspectInfo, directory: string, options: DockerOptions): Inspection {
+export function inspectionOf(
+  found: ContainerInspectInfo,
+  directory: string,
+  options: DockerOptions,
+  content: FolderContent | null,
+): Inspection {
   const { State } = found;
-  const status = readStatus(directory);
+  const status = content?.status ?? null;
   const settings = {
-    configuration: configurationOf(found, directory, options),
-    secrets: declaredSecrets(directory),
+    configuration: configurationOf(found, directory, options, content?.configuration ?? null),
+    secrets: declaredSecrets(content),
     version: status?.version,
   };
   if (State.Running && !State.Restarting) {
@@ -34,16 +37,20 @@ export function inspectionOf(found: ContainerInspectInfo, directory: string, opt
 }
 
 /** Without those of variables, whose content is no input. */
-function declaredSecrets(directory: string): Record<string, string> | undefined {
-  if (!existsSync(directory)) return undefined;
-  const found = Object.entries(readSecretDigests(directory));
+function declaredSecrets(content: FolderContent | null): Record<string, string> | undefined {
+  if (content === null) return undefined;
+  const found = Object.entries(content.secretDigests);
   return Object.fromEntries(found.filter(([name]) => !isVariableFile(name)));
 }
 
 /** As the provider wanted it, unless somebody has changed its file. */
-function configurationOf({ Config }: ContainerInspectInfo, directory: string, options: DockerOptions): string {
+function configurationOf(
+  { Config }: ContainerInspectInfo,
+  directory: string,
+  options: DockerOptions,
+  written: string | null,
+): string {
   const wanted = Config.Labels[labels.configuration] ?? "";
-  const written = readText(join(directory, processFiles.configuration));
   if (written === null) return wanted;
   const config = JSON.parse(wanted) as RuntimeConfigInput;
   const given = containerConfiguration({ directory, config }, options);

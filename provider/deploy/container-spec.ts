@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
 import { basename, dirname, isAbsolute, join } from "node:path";
-import type { ContainerCreateOptions } from "dockerode";
+import type { ContainerCreateOptions, MountSettings } from "dockerode";
 import type { RuntimeConfigInput } from "../../runtime/config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
-import { type DockerOptions, labelPrefix } from "./docker-options";
+import { type DockerOptions, labelPrefix, usesVolumes } from "./docker-options";
 import { processFiles } from "./process-files";
 
 export const labels = {
@@ -13,6 +13,11 @@ export const labels = {
   configuration: `${labelPrefix}configuration`,
   /** digest of all by which a container differs from another */
   specification: `${labelPrefix}specification`,
+  /** of volumes: `uid:gid` whose files they have */
+  user: `${labelPrefix}user`,
+  /** of volumes with a staging log: its owner */
+  deployment: `${labelPrefix}deployment`,
+  incarnation: `${labelPrefix}incarnation`,
 } as const;
 
 /** `/state/orders/gateway` → `sluice-orders-gateway`. */
@@ -20,30 +25,56 @@ export function containerName(directory: string): string {
   return `sluice-${basename(dirname(directory))}-${basename(directory)}`;
 }
 
+/** The volume of a path that containers see: `/state/orders/staging` → `sluice-orders-staging`. */
+export const volumeName = containerName;
+
+/** The volume of the destination's path, where the options name none: the same path is the same volume. */
+export function destinationVolume(path: string, options: Pick<DockerOptions, "destinationVolume">): string {
+  return options.destinationVolume ?? `sluice${path.replaceAll(/[^a-zA-Z0-9_.]+/g, "-")}`;
+}
+
 /** The file, in the process's folder, of an environment variable's secret: no container has it in its environment. */
 export const variableFile = (variable: string) => `env-${variable}.secret`;
-export const isVariableFile = (name: string) => name.startsWith("env-");
+
+/** The file, in the process's folder, of one of the machine that runs Pulumi, which is another than the engine's. */
+export function broughtFile(path: string): string {
+  return `file-${createHash("sha256").update(path).digest("hex").slice(0, 8)}-${basename(path)}.secret`;
+}
+
+/** What is in them is no input. */
+export const isVariableFile = (name: string) => name.startsWith("env-") || name.startsWith("file-");
 
 /**
  * Pure: the configuration as the process in the container reads it. A secret of an environment variable is in a file, and
- * a published port is served to outside of the container. All paths are the same inside and outside.
+ * a published port is served to outside of the container. All paths are the same inside and outside; of an engine's
+ * volumes, files of this machine are in the process's folder.
  */
 export function containerConfiguration(
   { config, directory }: Pick<ProcessSpec, "config" | "directory">,
   options: DockerOptions,
 ): string {
-  const source = "source" in config ? { source: withFiles(config.source, directory) } : {};
+  const source = "source" in config ? { source: withFiles(config.source, directory, usesVolumes(options)) } : {};
   const isPublished = options.network !== "host" && (config.http?.port ?? 0) > 0;
   const http = isPublished ? { http: { ...config.http, host: "0.0.0.0" } } : {};
   return renderConfiguration({ ...config, ...source, ...http } as RuntimeConfigInput);
 }
 
-function withFiles(value: unknown, directory: string): unknown {
+function withFiles(value: unknown, directory: string, isBrought: boolean): unknown {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const keys = Object.keys(value);
   if (keys.length === 1 && "env" in value) return { file: join(directory, variableFile(String(value.env))) };
-  return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, withFiles(inner, directory)]));
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => [
+      key,
+      isBrought && isOuterFile(key, inner, directory)
+        ? join(directory, broughtFile(inner))
+        : withFiles(inner, directory, isBrought),
+    ]),
+  );
 }
+
+const isOuterFile = (key: string, value: unknown, directory: string): value is string =>
+  /^file$|File$/.test(key) && typeof value === "string" && isAbsolute(value) && dirname(value) !== directory;
 
 /** Pure: files outside of its own folders that a process reads: secrets, certificates. */
 export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "directory">): string[] {
@@ -51,9 +82,8 @@ export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "d
   const collect = (value: unknown) => {
     if (typeof value !== "object" || value === null) return;
     for (const [key, inner] of Object.entries(value)) {
-      if (/^file$|File$/.test(key) && typeof inner === "string" && isAbsolute(inner)) {
-        if (dirname(inner) !== directory) paths.add(inner);
-      } else collect(inner);
+      if (isOuterFile(key, inner, directory)) paths.add(inner);
+      else collect(inner);
     }
   };
   if ("source" in config) collect(config.source);
@@ -65,6 +95,37 @@ export function foldersWritten({ directory, config }: ProcessSpec): string[] {
   const lake = config.role === "applier" ? [config.destination.path] : [];
   return [...new Set([directory, config.stagingPath, ...lake])];
 }
+
+/** Pure: folders of this machine, at their own paths, and files that it reads. */
+function bindMounts(spec: ProcessSpec): MountSettings[] {
+  const bind = (path: string, isReadOnly: boolean) => ({
+    Type: "bind" as const,
+    Source: path,
+    Target: path,
+    ReadOnly: isReadOnly,
+  });
+  return [...foldersWritten(spec).map((path) => bind(path, false)), ...filesRead(spec).map((path) => bind(path, true))];
+}
+
+/** Pure: volumes of the engine, by the paths that they are at. One that the options name isn't ours. */
+export function volumesOf(
+  { directory, config }: Pick<ProcessSpec, "directory" | "config">,
+  options: DockerOptions,
+): { name: string; path: string; isOurs: boolean }[] {
+  const own = [directory, config.stagingPath].map((path) => ({ name: volumeName(path), path, isOurs: true }));
+  if (config.role !== "applier") return own;
+  const { path } = config.destination;
+  return [...own, { name: destinationVolume(path, options), path, isOurs: options.destinationVolume === undefined }];
+}
+
+/** Pure: what is in the image at these paths isn't copied. */
+export const volumeMount = ({ name, path }: { name: string; path: string }): MountSettings => ({
+  Type: "volume",
+  Source: name,
+  Target: path,
+  ReadOnly: false,
+  VolumeOptions: { NoCopy: true } as MountSettings["VolumeOptions"],
+});
 
 export interface ContainerPlace {
   /** of the image's content */
@@ -85,12 +146,6 @@ export function containerOptions(
   const isOnce = config.role === "applier" && config.trigger?.kind === "once";
   const port = config.http?.port ?? 0;
   const isPublished = options.network !== "host" && port > 0;
-  const bind = (path: string, isReadOnly: boolean) => ({
-    Type: "bind" as const,
-    Source: path,
-    Target: path,
-    ReadOnly: isReadOnly,
-  });
   const created: ContainerCreateOptions = {
     Image: place.imageId,
     User: place.user,
@@ -115,10 +170,7 @@ export function containerOptions(
       PidsLimit: 512,
       Tmpfs: { "/tmp": "rw,noexec,nosuid,nodev,size=64m" },
       LogConfig: { Type: "json-file", Config: { "max-size": "10m", "max-file": "3" } },
-      Mounts: [
-        ...foldersWritten(spec).map((path) => bind(path, false)),
-        ...filesRead(spec).map((path) => bind(path, true)),
-      ],
+      Mounts: usesVolumes(options) ? volumesOf(spec, options).map(volumeMount) : bindMounts(spec),
       ...(place.mapsUsers ? { UsernsMode: "host" } : {}),
       ...(options.network === undefined ? {} : { NetworkMode: options.network }),
       ...(options.memoryBytesMax === undefined

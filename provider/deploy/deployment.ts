@@ -94,6 +94,8 @@ export interface Deployment {
   status(directory: string): Promise<StatusDocument | null>;
   /** Stops it, verifies that it is gone, and removes its folder. */
   remove(directory: string, stopTimeoutMs: number): Promise<void>;
+  /** Drops the tables that an applier, which is gone, has made; idempotent. */
+  dropTables(spec: ProcessSpec): Promise<void>;
   /** Removes the folders below `stateDir` of tethered processes that were never kept. */
   sweep(stateDir: string, stopTimeoutMs: number): Promise<void>;
 }

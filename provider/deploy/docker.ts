@@ -1,124 +1,134 @@
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import type { ContainerInspectInfo } from "dockerode";
 import { describeError, SluiceError } from "../../runtime/errors";
 import { isPortTaken } from "../lifecycle/local-place";
-import { defaultOwner, prepareFolders, secretsOf, writeConfiguration, writeSecrets } from "./container-folders";
 import { inspectionOf, waitUntilHealthy } from "./container-health";
-import { containerConfiguration, containerName, containerOptions, filesRead, labels } from "./container-spec";
+import { containerConfiguration, containerName, containerOptions, labels } from "./container-spec";
+import type { ContainerStorage, User } from "./container-storage";
 import type { Applied, Deployment, ProcessSpec } from "./deployment";
 import { ask, type Engine, find, openEngine, statusOf } from "./docker-engine";
 import { findImageProblem, resolveImage } from "./docker-image";
-import type { DockerOptions } from "./docker-options";
-import { type Owner, pruneSecrets } from "./private-files";
-import { processFiles, readStatus, readText, removeProcessFolder } from "./process-files";
-import { stagingFolders } from "./staging-folder";
-import { sweepAbandoned, tether, untether } from "./tether";
+import { type DockerOptions, usesVolumes } from "./docker-options";
+import { filesContainerName } from "./files-container";
+import { folderStorage } from "./folder-storage";
+import { volumeStorage } from "./volume-storage";
 
-/**
- * Containers of an engine on this machine, one for each process, known by their labels; their folders are bound at the
- * paths that they have here.
- */
+interface Opened {
+  engine: Engine;
+  storage: ContainerStorage;
+}
+
+/** Containers of an engine, one for each process, known by their labels. */
 export function dockerDeployment(options: DockerOptions): Deployment {
-  const engine = openEngine(options);
+  let opened: Opened | undefined;
+  // What an address lacks (a certificate, a key) is the failure of the first thing that is asked.
+  const open = (): Opened => {
+    if (opened !== undefined) return opened;
+    const engine = openEngine(options);
+    opened = {
+      engine,
+      storage: usesVolumes(options) ? volumeStorage(engine, options) : folderStorage(engine, options),
+    };
+    return opened;
+  };
+  const remove = (directory: string, stopTimeoutMs: number) => removeAll(open(), directory, stopTimeoutMs);
   return {
-    isHere: true,
-    staging: stagingFolders,
+    isHere: !usesVolumes(options),
+    staging: {
+      inspect: async (path, deploymentId) => open().storage.staging.inspect(path, deploymentId),
+      make: async (path, owner) => open().storage.staging.make(path, owner),
+      remove: async (path, owner) => open().storage.staging.remove(path, owner),
+    },
     async preflight(spec) {
       try {
+        const { engine, storage } = open();
         await ask(engine, "looking for the container engine", () => engine.docker.ping());
         const problem = await findImageProblem(engine, options);
         if (problem !== null) return problem;
         await requireNetwork(engine, options);
-        if (spec !== null) await findOwn(engine, spec.directory, containerName(spec.directory));
+        if (spec === null) return null;
+        await findOwn(engine, spec.directory, containerName(spec.directory));
+        await storage.check(spec);
+        await requirePort(engine, spec, options);
         return null;
       } catch (error) {
         return error as SluiceError;
       }
     },
-    async apply(spec, { tethered = false } = {}) {
-      const directory = tethered ? spec.directory : null;
-      return applyContainer(engine, options, spec, () => directory !== null && tether(directory, containerTether));
+    apply: async (spec, { tethered = false } = {}) => applyContainer(open(), options, spec, tethered),
+    keep: async (directory) => open().storage.untie(directory),
+    async status(directory) {
+      const { storage } = open();
+      return (await storage.read(directory, containerName(directory)))?.status ?? null;
     },
-    keep: async (directory) => untether(directory, containerTether),
-    status: async (directory) => readStatus(directory),
-    sweep: (stateDir, stopTimeoutMs) =>
-      sweepAbandoned(stateDir, (directory) => removeAll(engine, directory, stopTimeoutMs), containerTether),
+    sweep: async (stateDir, stopTimeoutMs) =>
+      open().storage.sweep(stateDir, (directory) => remove(directory, stopTimeoutMs)),
     async inspect(directory) {
+      const { engine, storage } = open();
       const name = containerName(directory);
       const found = await inspectContainer(engine, name);
       if (found === null) return { kind: "absent" };
       if (!isOwn(found, directory)) return { kind: "foreign", what: `the container ${name}` };
-      return inspectionOf(found, directory, options);
+      return inspectionOf(found, directory, options, await storage.read(directory, found.Id));
     },
-    remove: (directory, stopTimeoutMs) => removeAll(engine, directory, stopTimeoutMs),
+    remove,
+    dropTables: async (spec) => open().storage.dropTables(spec),
   };
 }
 
-/** A container can't see the provider: it doesn't end by itself, as a process does, but is swept. */
-const containerTether = "container-tether.json";
-
-async function removeAll(engine: Engine, directory: string, stopTimeoutMs: number): Promise<void> {
-  for (const name of [containerName(directory), nextName(directory)]) {
+async function removeAll({ engine, storage }: Opened, directory: string, stopTimeoutMs: number): Promise<void> {
+  for (const name of [containerName(directory), nextName(directory), filesContainerName(directory)]) {
     const found = await inspectContainer(engine, name);
     if (found === null || !isOwn(found, directory)) continue;
     await stopContainer(engine, found, stopTimeoutMs);
     await removeContainer(engine, found);
   }
-  removeProcessFolder(directory);
+  await storage.remove(directory);
 }
 
 /** Its successor, until it is healthy. */
 const nextName = (directory: string) => `${containerName(directory)}-next`;
 
 async function applyContainer(
-  engine: Engine,
+  { engine, storage }: Opened,
   options: DockerOptions,
   spec: ProcessSpec,
-  tie: () => void,
+  isTethered: boolean,
 ): Promise<Applied> {
   const { directory } = spec;
   const name = containerName(directory);
   const before = await findOwn(engine, directory, name);
   const image = await resolveImage(engine, options);
   await requireNetwork(engine, options);
-  const { owner, mapsUsers } = await userOf(engine, options);
-  const place = { imageId: image.id, user: `${owner.inside.uid}:${owner.inside.gid}`, mapsUsers };
+  const user = await storage.user();
+  const place = { imageId: image.id, user: `${user.inside.uid}:${user.inside.gid}`, mapsUsers: user.mapsUsers };
   const wanted = containerOptions(spec, options, place);
   const configuration = containerConfiguration(spec, options);
-  const secrets = secretsOf(spec);
+  const secrets = storage.secretsOf(spec);
   const applied = { imageDigest: image.digest };
-  if (before !== null && isSettled(before) && isSame(before, wanted.Labels) && isWritten(directory, configuration)) {
-    writeSecrets(directory, secrets, owner.outside);
+  const former = before === null ? null : ((await storage.read(directory, before.Id))?.configuration ?? null);
+  if (before !== null && isSettled(before) && isSame(before, wanted.Labels) && former === configuration) {
+    await storage.write(directory, before.Id, { secrets }, user);
     return applied;
-  }
-  for (const path of filesRead(spec)) {
-    if (existsSync(path)) continue;
-    throw new SluiceError("config", `there is no file ${path}, which the container is to read`, {
-      remedy: `Put the file there, on the machine that runs Pulumi, or correct the setting of source that names it.`,
-    });
   }
   const left = await findOwn(engine, directory, nextName(directory));
   if (left !== null) await removeContainer(engine, left);
-  prepareFolders(spec, owner.outside);
+  await storage.prepare(spec, image.id, user);
   await ask(engine, `making the container ${name}`, () =>
     engine.docker.createContainer({ ...wanted, name: nextName(directory) }),
   );
   const next = (await inspectContainer(engine, nextName(directory))) as ContainerInspectInfo;
-  const former = readText(join(directory, processFiles.configuration));
   try {
     if (before !== null) await stopContainer(engine, before, spec.stopTimeoutMs);
-    writeSecrets(directory, secrets, owner.outside);
-    writeConfiguration(spec, configuration, owner.outside);
-    tie();
-    await startContainer(engine, next, spec);
+    await storage.write(directory, next.Id, { configuration, secrets }, user);
+    if (isTethered) await storage.tie(directory, next.Id, user);
+    await startContainer(engine, next, spec, storage);
     await waitUntilHealthy(engine, next.Id, spec, options);
   } catch (error) {
     await removeContainer(engine, next);
     if (before === null) throw error;
-    throw await goBack(engine, before, spec, former, owner.outside, error);
+    throw await goBack({ engine, storage }, before, spec, former, user, error);
   }
-  pruneSecrets(directory, secrets);
+  await storage.prune(directory, next.Id, secrets, user);
   if (before !== null) await removeContainer(engine, before);
   await ask(engine, `naming the container ${name}`, () => engine.docker.getContainer(next.Id).rename({ name }));
   return applied;
@@ -126,16 +136,16 @@ async function applyContainer(
 
 /** The former container runs again; its settings are as they were. */
 async function goBack(
-  engine: Engine,
+  { engine, storage }: Opened,
   before: ContainerInspectInfo,
-  spec: ProcessSpec,
+  { directory }: ProcessSpec,
   configuration: string | null,
-  owner: Owner,
+  user: User,
   error: unknown,
 ): Promise<unknown> {
   if (!(error instanceof SluiceError)) return error;
   try {
-    if (configuration !== null) writeConfiguration(spec, configuration, owner);
+    if (configuration !== null) await storage.write(directory, before.Id, { configuration, secrets: {} }, user);
     await ask(engine, "starting the former container", () => engine.docker.getContainer(before.Id).start());
     return error;
   } catch (second) {
@@ -151,9 +161,6 @@ const isSettled = ({ State }: ContainerInspectInfo) =>
 
 const isSame = ({ Config }: ContainerInspectInfo, wanted: Record<string, string> | undefined) =>
   Config.Labels[labels.specification] === wanted?.[labels.specification];
-
-const isWritten = (directory: string, configuration: string) =>
-  readText(join(directory, processFiles.configuration)) === configuration;
 
 const inspectContainer = (engine: Engine, name: string): Promise<ContainerInspectInfo | null> =>
   find(engine, `looking at the container ${name}`, () => engine.docker.getContainer(name).inspect());
@@ -177,35 +184,45 @@ async function requireNetwork(engine: Engine, { network }: DockerOptions): Promi
   });
 }
 
-interface User {
-  /** in the container, and of the same user's files here */
-  owner: { inside: Owner; outside: Owner };
-  mapsUsers: boolean;
+const portTaken = (port: number, by: string, cause?: unknown) =>
+  new SluiceError("port-in-use", `port ${port} of the container engine's machine is taken${by}`, {
+    remedy: "Choose another httpPort, or leave it out.",
+    cause,
+  });
+
+/** As far as the engine knows: whether another container has the port. */
+async function requirePort(
+  engine: Engine,
+  { config, directory }: ProcessSpec,
+  { network }: DockerOptions,
+): Promise<void> {
+  const port = config.http?.port ?? 0;
+  if (port === 0 || network === "host") return;
+  const containers = await ask(engine, "looking at the containers' ports", () => engine.docker.listContainers());
+  const other = containers.find(
+    ({ Ports, Labels }) =>
+      Labels[labels.directory] !== directory && Ports.some(({ PublicPort }) => PublicPort === port),
+  );
+  // One of ours may be about to give it up.
+  if (other !== undefined && other.Labels[labels.directory] === undefined) {
+    throw portTaken(port, ` by the container ${other.Names[0]?.slice(1)}`);
+  }
 }
 
-/** A rootless engine shows its own user as root; one that maps users is asked not to, as folders are this machine's. */
-async function userOf(engine: Engine, { user }: DockerOptions): Promise<User> {
-  const info = await ask(engine, "asking the container engine what it is", () => engine.docker.info());
-  const security = (info.SecurityOptions ?? []) as string[];
-  const has = (name: string) => security.some((option) => option.split(",").includes(`name=${name}`));
-  const [uid, gid] = (user ?? "").split(":").map(Number);
-  const outside = user === undefined ? defaultOwner() : { uid, gid };
-  const inside = has("rootless") && user === undefined ? { uid: 0, gid: 0 } : outside;
-  return { owner: { inside, outside }, mapsUsers: has("userns") };
-}
-
-async function startContainer(engine: Engine, { Id }: ContainerInspectInfo, spec: ProcessSpec): Promise<void> {
+async function startContainer(
+  engine: Engine,
+  { Id }: ContainerInspectInfo,
+  spec: ProcessSpec,
+  { isHere }: ContainerStorage,
+): Promise<void> {
   const port = spec.config.http?.port ?? 0;
   try {
     await ask(engine, `starting the ${spec.config.role} of ${spec.config.id}`, () =>
       engine.docker.getContainer(Id).start(),
     );
   } catch (error) {
-    if (port === 0 || !(await isPortTaken(port))) throw error;
-    throw new SluiceError("port-in-use", `port ${port} on 127.0.0.1 is taken: ${describeError(error)}`, {
-      remedy: "Choose another httpPort, or leave it out.",
-      cause: error,
-    });
+    if (port === 0 || !isHere || !(await isPortTaken(port))) throw error;
+    throw portTaken(port, `: ${describeError(error)}`, error);
   }
 }
 

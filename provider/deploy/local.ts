@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
-import { closeSync, existsSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { configExitCode, SluiceError } from "../../runtime/errors";
 import {
@@ -14,6 +14,7 @@ import {
 import { type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
+import { packagedMainPath } from "./packaged-main";
 import { pruneSecrets, writePrivate } from "./private-files";
 import {
   lastLogLines,
@@ -26,6 +27,7 @@ import {
   removeProcessFolder,
 } from "./process-files";
 import { stagingFolders } from "./staging-folder";
+import { dropTables } from "./table-drop";
 import { sweepAbandoned, tether, untether } from "./tether";
 
 export interface LocalOptions {
@@ -39,6 +41,7 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
   return {
     isHere: true,
     staging: stagingFolders,
+    dropTables: (spec) => dropTables(spec, { mainPath }),
     // Its folders and its port are looked at where the inputs are checked.
     preflight: async () => null,
     async apply(spec, { tethered = false } = {}) {
@@ -61,15 +64,6 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
       removeProcessFolder(directory);
     },
   };
-}
-
-/** `dist/runtime/main.js` of the nearest folder above that has one. */
-export function packagedMainPath(): string {
-  for (let folder = __dirname; ; folder = dirname(folder)) {
-    const path = join(folder, "dist", "runtime", "main.js");
-    if (existsSync(path) && existsSync(join(folder, "package.json"))) return path;
-    if (dirname(folder) === folder) return join(__dirname, "..", "..", "runtime", "main.js");
-  }
 }
 
 /** All that a process gets of our environment, besides its secrets. */

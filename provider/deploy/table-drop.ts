@@ -5,9 +5,8 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { SluiceError } from "../../runtime/errors";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
-import { packagedMainPath } from "./local";
+import { packagedMainPath } from "./packaged-main";
 import { processFiles } from "./process-files";
-import { type Target, targetOf } from "./target";
 
 /** Drops the tables that an applier, which is gone, has made; idempotent. */
 export type DropTables = (spec: ProcessSpec) => Promise<void>;
@@ -51,10 +50,14 @@ async function run(
     child.on("close", (code, signal) => resolve({ code, signal }));
   });
   await isRead;
-  if (code === 0) return;
-  const [why, remedy] = (failureOf(told) ?? `exit ${code ?? signal}`).split("\n  remedy: ");
+  if (code !== 0) throw dropFailure(told, `exit ${code ?? signal}`);
+}
+
+/** Of a run of `drop-tables`, by its log lines. */
+export function dropFailure(lines: string[], exit: string): SluiceError {
+  const [why, remedy] = (failureOf(lines) ?? exit).split("\n  remedy: ");
   const further = 'Run the same again, which drops the rest; or leave them: onDelete: "keep".';
-  throw new SluiceError("destination", `the Delta tables could not all be dropped: ${why}`, {
+  return new SluiceError("destination", `the Delta tables could not all be dropped: ${why}`, {
     remedy: remedy === undefined ? further : `${remedy} ${further}`,
   });
 }
@@ -70,18 +73,4 @@ function failureOf(lines: string[]): string | null {
     }
   }
   return null;
-}
-
-/** Pure: why this user can't remove what the process of a target has written; null when it can. */
-export function findDropObstacle(input: unknown, uid: number | undefined): string | null {
-  const target: Target = targetOf(input);
-  switch (target.kind) {
-    case "local":
-      return null;
-    case "docker": {
-      const owner = target.user === undefined ? uid : Number(target.user.split(":")[0]);
-      if (uid === 0 || owner === uid) return null;
-      return `the container writes the tables as user ${owner}, and this one (${uid}) can't remove them\n  remedy: Leave deployment.user out, run Pulumi as user ${owner}, or leave onDelete out: the tables stay then.`;
-    }
-  }
 }

@@ -1,17 +1,23 @@
 import { z } from "zod";
 import type { Deployment } from "./deployment";
 import { dockerDeployment } from "./docker";
-import { dockerOptionsSchema } from "./docker-options";
+import { dockerOptionsSchema, usesVolumes } from "./docker-options";
+import { addressName, remoteHostOf } from "./engine-address";
 import { localDeployment } from "./local";
 
 /** Where the processes run; a further target is a further member here, and a case below. */
 const targetSchema = z.discriminatedUnion("kind", [z.strictObject({ kind: z.literal("local") }), dockerOptionsSchema]);
 export type Target = z.infer<typeof targetSchema>;
 
-/** The input; that of a local process is left out, as it is in stacks of before it. */
-export const targetInputSchema = targetSchema
-  .optional()
-  .transform((target) => (target?.kind === "local" ? undefined : target));
+/**
+ * The input; that of a local process is left out, as it is in stacks of before it. An engine that DOCKER_HOST has on
+ * another machine is kept, so that a delete finds it, and a preview tells when the variable names another.
+ */
+export const targetInputSchema = targetSchema.optional().transform((target) => {
+  if (target?.kind !== "docker") return undefined;
+  const host = target.host ?? (target.socketPath === undefined ? remoteHostOf(process.env) : undefined);
+  return host === undefined ? target : { ...target, host };
+});
 
 /** The deployment of a resource's input `deployment`. */
 export type DeploymentOf = (target: unknown) => Deployment;
@@ -32,9 +38,16 @@ export function stagingPlaceOf(input: unknown): unknown {
 function placeOf(target: Target): string {
   switch (target.kind) {
     case "local":
-    case "docker":
       return "this machine";
+    case "docker":
+      return usesVolumes(target) ? `volumes of ${engineOf(target)}` : "this machine";
   }
+}
+
+/** Pure: what runs its processes; one engine's containers are replaced by itself. */
+export function engineOf(input: unknown): string {
+  const target = targetOf(input);
+  return target.kind === "docker" ? `docker ${addressName(target, {})}` : target.kind;
 }
 
 export function deploymentOf(input: unknown): Deployment {
@@ -44,5 +57,21 @@ export function deploymentOf(input: unknown): Deployment {
       return local;
     case "docker":
       return dockerDeployment(target);
+  }
+}
+
+/** Pure: why this user can't remove what the process of a target has written; null when it can. */
+export function findDropObstacle(input: unknown, uid: number | undefined): string | null {
+  const target: Target = targetOf(input);
+  switch (target.kind) {
+    case "local":
+      return null;
+    case "docker": {
+      // Those in volumes are dropped by a container of the same user.
+      if (usesVolumes(target)) return null;
+      const owner = target.user === undefined ? uid : Number(target.user.split(":")[0]);
+      if (uid === 0 || owner === uid) return null;
+      return `the container writes the tables as user ${owner}, and this one (${uid}) can't remove them\n  remedy: Leave deployment.user out, run Pulumi as user ${owner}, or leave onDelete out: the tables stay then.`;
+    }
   }
 }

@@ -267,9 +267,9 @@ async function removeAll(deployment: Deployment, props: Properties): Promise<voi
   }
   await deployment.remove(directory, stopTimeoutMs);
   if (!(await deployment.staging.remove(stagingPath, ownerOf(props)))) {
-    console.log(`warning: the staging folder ${stagingPath} isn't this stack's any more and is left alone`);
+    console.log(`warning: the staging ${stagingPath} isn't this stack's any more and is left alone`);
   }
-  removeIfEmpty(folderOf(props));
+  if (deployment.isHere) removeIfEmpty(folderOf(props));
   // What a create has left that was killed: no resource knows it.
   await deployment.sweep(props.stateDir as string, stopTimeoutMs);
 }

@@ -4,8 +4,8 @@ import { applierConfigSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
 import { deploymentFolder, removeIfEmpty } from "../deploy/staging-folder";
-import { dropTables, findDropObstacle } from "../deploy/table-drop";
-import type { DeploymentOf } from "../deploy/target";
+import type { DropTables } from "../deploy/table-drop";
+import { type DeploymentOf, findDropObstacle, stagingPlaceOf } from "../deploy/target";
 import { tellCost } from "./change-cost";
 import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
 import { pick } from "./connection";
@@ -84,7 +84,7 @@ export function checkIngestionPipelineInputs(news: Properties): CheckResult {
 export const ingestionPipelineEffects: Effects = {
   deploymentId: "restart",
   stateDir: "restart",
-  deployment: "restart",
+  deployment: { part: "place of staging", of: stagingPlaceOf, effect: "resnapshot", else: "restart" },
   stagingPath: "restart",
   stagingIncarnation: "resnapshot",
   destination: "resnapshot",
@@ -176,7 +176,7 @@ function outputs(inputs: Properties, applied: Applied): Properties {
   return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [] };
 }
 
-export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dropTables): Lifecycle {
+export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: DropTables): Lifecycle {
   /**
    * Deployments that the program of this run still has: it is only asked about these. A delete of one is part of a
    * replacement, of which an engine tells nothing.
@@ -256,7 +256,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
 
     async update(_id, olds, news) {
       const applied = await applyOrRestore(placed(news), placed(olds));
-      if (folderOf(olds) !== folderOf(news)) removeIfEmpty(folderOf(olds));
+      if (folderOf(olds) !== folderOf(news)) removeFolderHere(deploymentOf(olds.deployment), olds);
       return { outs: outputs(news, applied) };
     },
 
@@ -272,8 +272,9 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
         console.log(`IngestionPipeline ${props.deploymentId}: is replaced, its Delta tables stay`);
         return;
       }
-      await drop(applierSpec(props));
-      removeIfEmpty(folderOf(props));
+      const deployment = deploymentOf(props.deployment);
+      await (drop ?? deployment.dropTables)(applierSpec(props));
+      removeFolderHere(deployment, props);
     },
   };
 }
@@ -281,5 +282,9 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop = dr
 async function remove(deployment: Deployment, props: Properties): Promise<void> {
   const { directory, stopTimeoutMs } = applierSpec(props);
   await deployment.remove(directory, stopTimeoutMs);
-  removeIfEmpty(folderOf(props));
+  removeFolderHere(deployment, props);
+}
+
+function removeFolderHere(deployment: Deployment, props: Properties): void {
+  if (deployment.isHere) removeIfEmpty(folderOf(props));
 }

@@ -3,6 +3,10 @@ import { isPlainSecret } from "./source-input";
 
 const secretNames = new Set(["password", "sslKey"]);
 
+/** A private key, not its path. */
+const isKeyText = (value: unknown): boolean =>
+  typeof value === "string" && /^-----BEGIN [A-Z ]*PRIVATE KEY-----/.test(value);
+
 /**
  * Pure. An engine may print the value of the input that a failure names (the CLI does): where a secret is in it, the
  * failure names none, and its reason tells which it is.
@@ -13,13 +17,13 @@ export function withoutSecretValue(failure: CheckFailure, inputs: Properties): C
   for (const key of path) value = typeof value === "object" && value !== null ? (value as Properties)[key] : undefined;
   const name = path.at(-1) ?? "";
   const isReference = typeof value === "object" || value === undefined;
-  const holds = secretNames.has(name) ? !isReference : holdsSecret(value);
+  const holds = secretNames.has(name) ? !isReference : isKeyText(value) || holdsSecret(value);
   return holds ? { property: "", reason: `${failure.property}: ${failure.reason}` } : failure;
 }
 
 function holdsSecret(value: unknown): boolean {
   if (typeof value !== "object" || value === null) return false;
   return Object.entries(value).some(
-    ([key, inner]) => (secretNames.has(key) && isPlainSecret(inner)) || holdsSecret(inner),
+    ([key, inner]) => (secretNames.has(key) && isPlainSecret(inner)) || isKeyText(inner) || holdsSecret(inner),
   );
 }

@@ -8,7 +8,7 @@ import {
   type ProcessSpec,
   renderConfiguration,
 } from "../deploy/deployment";
-import { type DeploymentOf, targetInputSchema, targetOf } from "../deploy/target";
+import { type DeploymentOf, engineOf, targetInputSchema } from "../deploy/target";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { absolutePathSchema, folderProblem, isPortTaken } from "./local-place";
 import { isOwn, rememberOwn } from "./own-names";
@@ -151,13 +151,7 @@ async function restore(left: Placed | null, before: Placed): Promise<void> {
 }
 
 /** One engine's containers are replaced by itself; the process of another target is ended there first. */
-function isSameTarget(one: unknown, other: unknown): boolean {
-  const placeOf = (input: unknown) => {
-    const target = targetOf(input);
-    return target.kind === "docker" ? `docker ${target.socketPath ?? ""}` : target.kind;
-  };
-  return placeOf(one) === placeOf(other);
-}
+const isSameTarget = (one: unknown, other: unknown) => engineOf(one) === engineOf(other);
 
 /** The failure of a create, after what it had made was removed again. */
 export async function undone(error: unknown, remove: () => Promise<void>): Promise<unknown> {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The image, and the Docker target, on a real engine: npm run test:containers [FOLDER].
-# Its own daemon, of Debian's docker.io, with its own folders, ended by its pid; no image comes from anywhere: the base is
+# The engine is reached by its socket, by TLS on a loopback port, and through an SSH server of the lane's own, where OpenSSH's
+# can be installed: else that part is skipped, and says so. Its own daemon, of Debian's docker.io, with its own folders, ended by its pid; no image comes from anywhere: the base is
 # made of Debian's packages and npm's Node. 77 where it can't be: not root on Debian, no packages, no daemon. FOLDER keeps
 # the base.
 set -euo pipefail
@@ -21,18 +22,37 @@ fi
 
 work=$(mktemp -d)
 pidfile=$work/docker.pid
+end() {
+  if [ ! -f "$1" ]; then return; fi
+  local pid
+  pid=$(cat "$1")
+  kill "$pid" 2>/dev/null || true
+  for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+}
 stop() {
-  if [ -f "$pidfile" ]; then
-    local pid
-    pid=$(cat "$pidfile")
-    kill "$pid" 2>/dev/null || true
-    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-  fi
+  end "$work/sshd.pid"
+  end "$pidfile"
   rm -rf "$work" 2>/dev/null || true
 }
 trap stop EXIT
+free_port() { node -e 'const s = require("net").createServer().listen(0, "127.0.0.1", () => { console.log(s.address().port); s.close(); })'; }
+
+tls=$work/tls
+mkdir "$tls"
+certificate() { # NAME EXTENSIONS: signed by the lane's authority
+  openssl req -newkey rsa:2048 -nodes -subj "/CN=$1" -keyout "$tls/$1-key.pem" -out "$tls/$1.csr" 2>/dev/null
+  openssl x509 -req -in "$tls/$1.csr" -CA "$tls/ca.pem" -CAkey "$tls/ca-key.pem" -CAcreateserial -days 2 \
+    -extfile <(printf '%s\n' "$2") -out "$tls/$1-cert.pem" 2>/dev/null
+}
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=lane -keyout "$tls/ca-key.pem" -out "$tls/ca.pem" 2>/dev/null
+certificate engine "subjectAltName = IP:127.0.0.1"
+certificate client "extendedKeyUsage = clientAuth"
+cp "$tls/client-cert.pem" "$tls/cert.pem" && cp "$tls/client-key.pem" "$tls/key.pem"
+tls_port=$(free_port)
+
 "$dockerd" --data-root "$work/data" --exec-root "$work/exec" --pidfile "$pidfile" -H "unix://$work/docker.sock" \
-  --userland-proxy=false >"$work/dockerd.log" 2>&1 &
+  -H "tcp://127.0.0.1:$tls_port" --tlsverify --tlscacert "$tls/ca.pem" --tlscert "$tls/engine-cert.pem" \
+  --tlskey "$tls/engine-key.pem" --userland-proxy=false >"$work/dockerd.log" 2>&1 &
 export DOCKER_HOST=unix://$work/docker.sock DOCKER_BUILDKIT=0
 docker=$(command -v /usr/bin/docker || command -v docker)
 for attempt in $(seq 100); do
@@ -66,6 +86,37 @@ for absent in sh npm cc apt-get; do
   if "$docker" run --rm --entrypoint "$absent" "$image" --version >/dev/null 2>&1; then echo "it has $absent"; exit 1; fi
 done
 "$docker" rmi again >/dev/null
+
+export SLUICE_LANE_TLS_HOST=tcp://127.0.0.1:$tls_port SLUICE_LANE_TLS_FOLDER=$tls
+
+# An SSH server of its own, with its own keys, on a loopback port.
+sshd=$(command -v /usr/sbin/sshd || true)
+if [ -z "$sshd" ] && command -v apt-get >/dev/null; then
+  apt-get install -y -qq --no-install-recommends openssh-server >/dev/null 2>&1 || true
+  sshd=$(command -v /usr/sbin/sshd || true)
+fi
+if [ -n "$sshd" ]; then
+  mkdir -p /run/sshd "$work/ssh"
+  ssh_port=$(free_port)
+  for name in host client; do ssh-keygen -q -t ed25519 -N "" -f "$work/ssh/$name"; done
+  cp "$work/ssh/client.pub" "$work/ssh/authorized_keys"
+  printf '[127.0.0.1]:%s %s\n' "$ssh_port" "$(cut -d' ' -f1,2 "$work/ssh/host.pub")" >"$work/ssh/known_hosts"
+  cat >"$work/ssh/config" <<CONFIG
+Port $ssh_port
+ListenAddress 127.0.0.1
+HostKey $work/ssh/host
+PidFile $work/sshd.pid
+AuthorizedKeysFile $work/ssh/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+PermitRootLogin prohibit-password
+CONFIG
+  "$sshd" -f "$work/ssh/config" -E "$work/sshd.log"
+  export SLUICE_LANE_SSH_HOST=ssh://root@127.0.0.1:$ssh_port$work/docker.sock SLUICE_LANE_SSH_FOLDER=$work/ssh
+else
+  echo "SKIPPED: engines by SSH, as OpenSSH's server can't be installed"
+fi
 
 npx vitest run --config test/lanes/lane.config.mts
 npm run --silent demo -- --target docker --json | tee "$work/demo.log"

@@ -74,6 +74,20 @@ describe("the example", () => {
     expect(changes(await stack.preview())).toEqual(created("rds"));
   });
 
+  it("of containers is previewed where neither engine nor database can be reached", async () => {
+    const config = {
+      ...{ engine: "ssh://ops@data1.example.invalid", knownHosts: "data1.example.invalid ssh-ed25519 AAAA" },
+      ...{
+        sshKey: "-----BEGIN OPENSSH PRIVATE KEY-----",
+        host: "db.example.invalid",
+        database: "shop",
+        user: "sluice",
+      },
+      ...{ password: "secret", tables: '["public.orders"]', preflight: "up" },
+    };
+    expect(changes(await (await open(join(examples, "docker"), config)).preview())).toEqual(created("orders"));
+  });
+
   it("of pull requests is previewed", async () => {
     const config = { ...reached(), tables: '["acme.orders"]', ...places() };
     expect(changes(await (await open(join(examples, "gitops"), config)).preview())).toEqual(created("orders"));

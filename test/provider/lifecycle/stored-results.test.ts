@@ -79,6 +79,7 @@ function memoryDeployment(): Deployment {
     inspect: async (directory) => running.get(directory) ?? { kind: "absent" },
     status: async () => null,
     remove: async (directory) => void running.delete(directory),
+    dropTables: async () => {},
     sweep: async () => {},
   };
 }

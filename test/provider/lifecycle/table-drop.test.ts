@@ -5,7 +5,8 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { localDeployment } from "../../../provider/deploy/local";
-import { dropTables, findDropObstacle } from "../../../provider/deploy/table-drop";
+import { dropTables } from "../../../provider/deploy/table-drop";
+import { findDropObstacle } from "../../../provider/deploy/target";
 import { ingestionPipelineLifecycle } from "../../../provider/lifecycle/ingestion-pipeline";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
