@@ -22,6 +22,14 @@ export interface ReplicationSlotArgs {
    * the primary `synchronized_standby_slots`.
    */
   failover?: pulumi.Input<boolean>;
+  /**
+   * Takes over the slot of this `slotName`, if there is one, where it stands: no change is lost, and a gateway that adopts
+   * its staging copies nothing again. It must be of pgoutput and of this database, neither temporary nor invalidated, and
+   * nobody may read it. It is this stack's from then on. Default false: one of another's is refused.
+   */
+  adopt?: pulumi.Input<boolean>;
+  /** `drop`, the default; `keep` leaves the slot, for which the server then keeps WAL until somebody reads or drops it. */
+  onDelete?: pulumi.Input<"drop" | "keep">;
   /** How long creation may wait for open transactions to end, in milliseconds; default 60,000. */
   createTimeoutMs?: pulumi.Input<number>;
   /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */
@@ -49,7 +57,7 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
   declare readonly failover: pulumi.Output<boolean | undefined>;
   /** Tells the slot from one that had its name before. */
   declare readonly incarnation: pulumi.Output<string>;
-  /** The LSN from which it decodes, as `0/1953A28`. */
+  /** The LSN from which it decodes, as `0/1953A28`; of one that was taken over, where it stood. */
   declare readonly consistentPoint: pulumi.Output<string>;
   /** `refresh` found it invalidated: the next update replaces it. */
   declare readonly lost: pulumi.Output<boolean>;
@@ -82,10 +90,17 @@ export class ReplicationSlot extends pulumi.dynamic.Resource {
       failover: undefined,
       changeCost: undefined,
     };
+    const isRead = options?.id !== undefined;
     super(
       provider,
       name,
-      { ...outputs, ...args, source: guardedSource(args.source) },
+      {
+        ...outputs,
+        ...args,
+        source: guardedSource(args.source),
+        // Of a delete that it leaves out the engine tells the provider nothing.
+        ...(options?.retainOnDelete === true && !isRead ? { retainOnDelete: true } : {}),
+      },
       options,
       moduleName,
       "ReplicationSlot",

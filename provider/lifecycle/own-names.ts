@@ -7,6 +7,8 @@ const own = new Set<string>();
 type Kind =
   | "slot"
   | "publication"
+  /** made in this run */
+  | "new publication"
   | "server"
   | "port"
   | "staging"

@@ -6,16 +6,21 @@ import {
   sameColumns,
   sameOptions,
 } from "../postgres/publication-definition";
+import { markedPipelineId } from "../postgres/publication-mark";
 import type { Member } from "../postgres/publication-members";
-import { type Alteration, ownershipMark, type PublicationFacts } from "../postgres/publication-statements";
+import type { Alteration, PublicationFacts } from "../postgres/publication-statements";
 import type { Identity } from "../postgres/replica-identity";
 import type { RowFilter } from "../postgres/row-filter";
 import type { Properties } from "./lifecycle";
 import type { PublicationPlan } from "./publication-plan";
 
+/** Pure: whether its comment is the mark of this pipeline. */
+export const isMarked = ({ comment }: PublicationFacts, pipelineId: unknown): boolean =>
+  markedPipelineId(comment) === pipelineId;
+
 /** Ours by its mark, or, where the comment was changed by hand, by being the very object that we made. */
 export function isOurs(found: PublicationFacts, props: Properties): boolean {
-  return found.comment === ownershipMark(props.pipelineId as string) || found.oid === props.publicationOid;
+  return isMarked(found, props.pipelineId) || found.oid === props.publicationOid;
 }
 
 /** Pure: filters are compared as the server writes them. */
@@ -93,12 +98,12 @@ function identityOption(identity: Identity): unknown {
 }
 
 /** Pure: what of the live publication isn't as we leave it, in sentences. */
-export function findDrift(found: PublicationFacts, mark: string, plan: PublicationPlan): string[] {
+export function findDrift(found: PublicationFacts, pipelineId: string, plan: PublicationPlan): string[] {
   const { definition: wanted, filters, members } = plan;
   const drift: string[] = [];
   const alteration = alterationOf(found, wanted, filters);
   const readded = new Set(alteration.addTables.map(quoteTable));
-  if (found.comment !== mark) drift.push("its comment, which marks it as ours, was changed");
+  if (!isMarked(found, pipelineId)) drift.push("its comment, which marks it as ours, was changed");
   if (!sameColumns(found.operations, wanted.operations)) {
     drift.push(
       `it publishes ${found.operations.join(", ") || "no operation"}, and not ${wanted.operations.join(", ")}`,

@@ -6,8 +6,9 @@ import { withCheck } from "../postgres/admin-session";
 import { installDdlCapture, mayCaptureDdl, readDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import type { PublicationDefinition, PublishedTable } from "../postgres/publication-definition";
+import { ownershipMark } from "../postgres/publication-mark";
 import { readMembers } from "../postgres/publication-members";
-import { isEmpty, ownershipMark, type PublicationFacts, readPublication } from "../postgres/publication-statements";
+import { isEmpty, type PublicationFacts, readPublication } from "../postgres/publication-statements";
 import { readRowFilters } from "../postgres/row-filter";
 import { tableNotes } from "../postgres/table-notes";
 import { readTableSizes } from "../postgres/table-size";
@@ -15,7 +16,7 @@ import { dearest } from "./change-cost";
 import type { Change } from "./comparison";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { publicationNameOf } from "./names";
-import { alterationOf } from "./publication-drift";
+import { alterationOf, isMarked } from "./publication-drift";
 import { addedSchemas, changedTables, definitionOf, fullIdentityOf } from "./publication-inputs";
 import { type PlanProblem, type PublicationPlan, planPublication } from "./publication-plan";
 
@@ -80,16 +81,17 @@ export async function inspectAtCheck(inputs: Properties, olds: Properties | null
     const definition = definitionOf(inputs);
     const fullIdentity = fullIdentityOf(inputs);
     const plan = await planPublication(client, definition, { user: source.user, fullIdentity });
-    const mark = ownershipMark(inputs.pipelineId as string);
+    const pipelineId = inputs.pipelineId as string;
     const name =
       (inputs.publicationName as string | undefined) ??
-      (await readPublication(client, { mark }))?.name ??
-      publicationNameOf(await readDatabaseOid(client), inputs.pipelineId as string);
+      (await readPublication(client, { pipelineId }))?.name ??
+      publicationNameOf(await readDatabaseOid(client), pipelineId);
     const found = olds === null ? await readPublication(client, { name }) : null;
-    const isForeign = found !== null && found.comment !== mark;
+    const isForeign = found !== null && !isMarked(found, pipelineId);
     const adopted = isForeign && inputs.adopt === true ? found : null;
     const bySchema = definition.schemas.length > 0;
-    const capture = inputs.captureDdl === true ? await captureProblem(client, name, mark, bySchema) : null;
+    const capture =
+      inputs.captureDdl === true ? await captureProblem(client, name, ownershipMark(pipelineId), bySchema) : null;
     const scope = adopted === null ? copiedScope(olds, inputs, changes) : adoptedScope(adopted, plan);
     const members = await readMembers(client, scope);
     const isWide = scope.allTables || scope.schemas.length > 0;

@@ -4,7 +4,8 @@ import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import { readDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid } from "../postgres/preflight";
-import { ownershipMark, readPublication } from "../postgres/publication-statements";
+import { ownershipMark } from "../postgres/publication-mark";
+import { readPublication } from "../postgres/publication-statements";
 import type { RowFilter } from "../postgres/row-filter";
 import { pick } from "./connection";
 import type { Properties, ReadResult } from "./lifecycle";
@@ -17,7 +18,7 @@ export async function refreshPublication(client: Client, props: Properties): Pro
   const name = props.publicationName as string;
   const found = await readPublication(client, { name });
   if (found === null || !isOurs(found, props)) return { id: "" };
-  const mark = ownershipMark(props.pipelineId as string);
+  const pipelineId = props.pipelineId as string;
   const definition = definitionOf(props);
   const remembered = (props.rowFilters as RowFilter[] | undefined) ?? [];
   // A filter that reads as it was left needn't be asked for, and takes no lock.
@@ -28,7 +29,7 @@ export async function refreshPublication(client: Client, props: Properties): Pro
     fullIdentity: fullIdentityOf(props),
     known,
   });
-  const capture = await readDdlCapture(client, name, mark, definition.schemas.length > 0);
+  const capture = await readDdlCapture(client, name, ownershipMark(pipelineId), definition.schemas.length > 0);
   const captureDrift = props.captureDdl === true ? capture.faults.map((fault) => `DDL capture: ${fault}`) : [];
   const refreshed = {
     ...props,
@@ -37,7 +38,7 @@ export async function refreshPublication(client: Client, props: Properties): Pro
     // A state of before these outputs gets them with its next update.
     ...(props.intendedOwner === undefined ? {} : { owner: found.owner }),
     ...(props.rowFilters === undefined ? {} : { rowFilters: plan.filters }),
-    drift: [...findDrift(found, mark, plan), ...ownerDrift(found, props), ...captureDrift],
+    drift: [...findDrift(found, pipelineId, plan), ...ownerDrift(found, props), ...captureDrift],
   };
   return { id: name, props: refreshed, inputs: pick(refreshed, [...Object.keys(shape), "changeCost"]) };
 }

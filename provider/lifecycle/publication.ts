@@ -5,19 +5,18 @@ import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import { inTransaction, withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
+import { keptSlotsOf, markPublication, ownershipMark } from "../postgres/publication-mark";
 import {
   alterPublicationSql,
   createPublicationSql,
   dropPublication,
-  markPublication,
-  ownershipMark,
   type PublicationFacts,
   readPublication,
   runStatements,
 } from "../postgres/publication-statements";
 import type { PreviousIdentity } from "../postgres/replica-identity";
 import type { RowFilter } from "../postgres/row-filter";
-import { listSlots, removeSlot } from "../postgres/slot-statements";
+import { dropSlotSql, listSlots, removeSlot } from "../postgres/slot-statements";
 import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
@@ -26,9 +25,9 @@ import { restoreIdentities, setIdentities } from "./identity-restoration";
 import { nestedSource, sourceFailure } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
-import { isGeneratedSlotName, isRandomPipelineId, publicationNameOf } from "./names";
+import { publicationNameOf } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
-import { alterationOf, isOurs } from "./publication-drift";
+import { alterationOf, isMarked, isOurs } from "./publication-drift";
 import {
   checkPublication,
   definitionOf,
@@ -49,6 +48,7 @@ import {
   requireSound,
 } from "./publication-preflight";
 import { readExisting, refreshPublication } from "./publication-reading";
+import { unknownSlot } from "./slot-ownership";
 import { sourceInputSchema } from "./source-input";
 import { containsUnknown } from "./unknown-value";
 
@@ -79,7 +79,7 @@ async function alter(
   const identities = await setIdentities(client, plan, remembered);
   const alteration = alterationOf(found, plan.definition, plan.filters);
   await runStatements(client, alterPublicationSql(found.name, alteration, plan.version));
-  if (found.comment !== mark) await markPublication(client, found.name, mark);
+  if (!isMarked(found, inputs.pipelineId)) await markPublication(client, found.name, mark);
   await setDdlCapture(client, found.name, mark, inputs.captureDdl === true, bySchema(inputs));
   return restoreIdentities(client, identities, plan.members);
 }
@@ -96,16 +96,20 @@ const handedOver = new Map<string, PreviousIdentity[]>();
 
 /**
  * Slots with this publication's own id in their names are deleted before it. What is left is of a create whose result was
- * lost: nothing can read it without its publication.
+ * lost, unless the mark says that it is to stay.
  */
-async function removeSlotsOf(client: Client, props: Properties): Promise<void> {
+async function removeSlotsOf(client: Client, props: Properties, keptSlots: readonly string[]): Promise<void> {
   const { pipelineId, source } = props as { pipelineId: string; source: SourceConfig };
-  if (!isRandomPipelineId(pipelineId)) return;
-  for (const { name, plugin, database, activePid } of await listSlots(client)) {
-    const isOurs = isGeneratedSlotName(name, pipelineId) && plugin === "pgoutput" && database === source.database;
-    if (!isOurs || activePid !== null) continue;
-    console.log(`replication slot ${name} is left of an interrupted update: it is dropped`);
-    await removeSlot(client, name, 10_000);
+  for (const slot of await listSlots(client)) {
+    const found = unknownSlot(slot.name, slot, { pipelineId, database: source.database }, keptSlots);
+    if (found === "leftover") {
+      console.log(`replication slot ${slot.name} is left of an interrupted update: it is dropped`);
+      await removeSlot(client, slot.name, 10_000);
+    } else if (keptSlots.includes(slot.name)) {
+      console.log(
+        `warning: replication slot ${slot.name} stays, as its resource said, but can't be read without its publication; the server keeps WAL for it until somebody runs ${dropSlotSql(slot.name)}`,
+      );
+    }
   }
 }
 
@@ -172,7 +176,6 @@ export const publication: Lifecycle = {
   async create(inputs) {
     const source = inputs.source as SourceConfig;
     const pipelineId = inputs.pipelineId as string;
-    const mark = ownershipMark(pipelineId);
     return withAdmin(source, "creating the publication", async (client) => {
       await requirePrimary(client);
       const plan = await planOf(client, inputs);
@@ -180,11 +183,11 @@ export const publication: Lifecycle = {
       const databaseOid = await readDatabaseOid(client);
       const name = (inputs.publicationName as string | undefined) ?? publicationNameOf(databaseOid, pipelineId);
       const found = await readPublication(client, { name });
-      if (found !== null && found.comment !== mark && inputs.adopt !== true) throw nameTaken(name);
+      if (found !== null && !isMarked(found, pipelineId) && inputs.adopt !== true) throw nameTaken(name);
       const adopted = inputs.adopt === true ? found : null;
       const refusal = adopted === null ? null : adoptionProblem(adopted, plan.definition, source.user);
       if (refusal !== null) throw refusal;
-      if (adopted?.comment != null && adopted.comment !== mark) {
+      if (adopted?.comment != null && !isMarked(adopted, pipelineId)) {
         console.log(
           `warning: publication ${quoteIdentifier(name)} had the comment "${adopted.comment}", which is replaced`,
         );
@@ -199,6 +202,7 @@ export const publication: Lifecycle = {
         return alter(client, made, plan, inputs, handedOver.get(placeOf(inputs)) ?? []);
       });
       const made = (await readPublication(client, { name })) as PublicationFacts;
+      if (found === null) rememberOwn("new publication", name);
       return { id: name, outs: { ...outputs(inputs, name, made, plan), databaseOid, identities } };
     });
   },
@@ -257,6 +261,8 @@ export const publication: Lifecycle = {
         const found = await readPublication(client, { name });
         const foreign = found !== null && !isOurs(found, props);
         if (foreign) console.log(`warning: publication ${quoted} isn't this stack's any more and is left alone`);
+        // Before the mark goes, which tells leftovers from slots that are to stay: without it there's no telling.
+        if (found !== null && !foreign && !isKept) await removeSlotsOf(client, props, keptSlotsOf(found.comment));
         await inTransaction(client, async () => {
           await setDdlCapture(client, name, mark, false);
           if (isKept) {
@@ -266,7 +272,6 @@ export const publication: Lifecycle = {
           if (!foreign) await dropPublication(client, name);
           await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
         });
-        if (!foreign && !isKept) await removeSlotsOf(client, props);
         const left = await readDdlCapture(client, name, mark);
         if (left.ours && left.present.length > 0) {
           throw new SluiceError("internal", `${left.present.join(", ")} of publication ${quoted} are left`, {

@@ -4,6 +4,7 @@ import { withAdmin } from "../postgres/admin-session";
 import { readSlotFacts } from "../postgres/slot-statements";
 import { pick } from "./connection";
 import type { Properties, ReadResult } from "./lifecycle";
+import { otherKind } from "./slot-ownership";
 import { sourceInputSchema } from "./source-input";
 
 /** Of one that isn't this stack's, by its name: `ReplicationSlot.get`. `isOthers` keeps it from a delete. */
@@ -16,8 +17,8 @@ export async function readExistingSlot(name: string, props: Properties): Promise
       remedy: "Correct its name: SELECT slot_name FROM pg_replication_slots.",
     });
   }
-  if (slot.plugin !== "pgoutput" || slot.database !== source.database) {
-    const what = slot.plugin === null ? "is physical" : `is of plug-in ${slot.plugin} in database ${slot.database}`;
+  const what = otherKind(slot, source.database);
+  if (what !== null) {
     throw new SluiceError("unsupported", `replication slot ${name} ${what}, not of pgoutput in ${source.database}`, {
       remedy: "Name a slot of pgoutput, and in source the database that it belongs to.",
     });

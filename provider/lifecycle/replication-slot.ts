@@ -1,10 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
-import { z } from "zod";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { findSlotShortage, isInRecovery, readDatabaseOid } from "../postgres/preflight";
+import { noteKeptSlot, readKeptSlots } from "../postgres/publication-mark";
 import { readPublication } from "../postgres/publication-statements";
 import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
 import {
@@ -16,79 +16,25 @@ import {
   type SlotFacts,
 } from "../postgres/slot-statements";
 import { readSourceFacts } from "../postgres/source-facts";
-import { tellCost } from "./change-cost";
-import { type Change, changesOf, compare, type Effects, isReplacing, strategySchema, withOrder } from "./comparison";
+import { readPublishedSizes, type TableSize } from "../postgres/table-size";
+import { copiesOf, tellCost } from "./change-cost";
+import { isReplacing } from "./comparison";
 import { pick } from "./connection";
-import { checkInputs, nestedSource, sourceFailure } from "./input-check";
-import type { CheckFailure, CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
+import { nestedSource, sourceFailure } from "./input-check";
+import type { CheckFailure, Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
-import {
-  identifierSchema,
-  isGeneratedSlotName,
-  isRandomPipelineId,
-  newIncarnation,
-  pipelineIdSchema,
-  slotNameOf,
-  slotNameSchema,
-  successorSlotName,
-} from "./names";
+import { slotNameOf, successorSlotName } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
+import {
+  checkReplicationSlot,
+  diffReplicationSlot,
+  isKeptAtDelete,
+  shape,
+  slotChanges,
+} from "./replication-slot-inputs";
 import { readExistingSlot } from "./replication-slot-reading";
-import { sourceInputSchema } from "./source-input";
+import { nameTaken, otherKind, type SlotOwner, slotAdoptionProblem, unknownSlot } from "./slot-ownership";
 import { containsUnknown } from "./unknown-value";
-
-export const shape = {
-  source: sourceInputSchema,
-  publicationName: identifierSchema,
-  pipelineId: pipelineIdSchema,
-  slotName: slotNameSchema.optional(),
-  failover: z.boolean().optional(),
-  createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
-  deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
-  forceDelete: z.boolean().optional(),
-  strategy: strategySchema.optional(),
-  preflight: z.enum(["preview", "up"]).default("preview"),
-};
-
-/** Pure but for the incarnation that it makes for a new slot. One that is replaced has no name yet but a given one. */
-export function checkReplicationSlot(olds: Properties, news: Properties): CheckResult {
-  const { inputs, failures } = checkInputs(shape, news);
-  inputs.incarnation = olds.incarnation ?? newIncarnation();
-  const isKept = olds.slotName !== undefined && !isReplacing(slotChanges(olds, inputs));
-  if (inputs.slotName === undefined && isKept) inputs.slotName = olds.slotName;
-  return { inputs, failures };
-}
-
-/** A slot belongs to one database and one publication; a lost one can only be made anew. */
-export const replicationSlotEffects: Effects = {
-  source: { part: "database", effect: "newSlot", else: "none" },
-  publicationName: "newSlot",
-  pipelineId: "newSlot",
-  slotName: "newSlot",
-  failover: "inPlace",
-  createTimeoutMs: "none",
-  deleteTimeoutMs: "none",
-  forceDelete: "none",
-  strategy: "none",
-  preflight: "none",
-};
-
-const keepingName = (olds: Properties, news: Properties): Properties =>
-  news.slotName === undefined ? { ...news, slotName: olds.slotName } : news;
-
-/** Pure: what differs; that the slot is lost too. */
-function slotChanges(olds: Properties, news: Properties): Change[] {
-  const changes = changesOf(replicationSlotEffects, olds, keepingName(olds, news));
-  return olds.lost === true ? [...changes, { input: "lost", effect: "newSlot" }] : changes;
-}
-
-/** Pure. Two of one name can't be there at the same time. */
-export function diffReplicationSlot(olds: Properties, news: Properties): DiffResult {
-  const clashes = news.slotName !== undefined && news.slotName === olds.slotName;
-  const result = compare(replicationSlotEffects, olds, keepingName(olds, news), clashes);
-  if (olds.lost !== true) return result;
-  return withOrder({ ...result, changes: true, replaces: [...result.replaces, "lost"] }, news, clashes);
-}
 
 /** The name of a new slot: another than that of the slot beside which it is made. */
 function freshName(inputs: Properties, databaseOid: number): string {
@@ -114,31 +60,26 @@ function tellOrder(olds: Properties, inputs: Properties): void {
   );
 }
 
-function nameTaken(name: string, slot: SlotFacts): SluiceError {
-  const held = slot.activePid === null ? "and is idle" : `and is read by pid ${slot.activePid}`;
-  return new SluiceError(
-    "name-taken",
-    `a replication slot ${name} exists (database ${slot.database ?? "none"}) ${held}; it isn't this stack's`,
-    { remedy: `Choose another slotName; or, if nothing needs it, run ${dropSlotSql(name)}.` },
-  );
-}
-
-/**
- * Made by a create whose result was lost: nobody else can know a random pipeline id, and nobody has read it since. It
- * is dropped and made anew.
- */
-function isLeftover(inputs: Properties, name: string, slot: SlotFacts): boolean {
-  const { pipelineId, source } = inputs as { pipelineId: string; source: SourceConfig };
-  const generated = isRandomPipelineId(pipelineId) && isGeneratedSlotName(name, pipelineId);
-  if (!generated || isOwn("slot", name)) return false;
-  return slot.plugin === "pgoutput" && slot.database === source.database && slot.activePid === null;
-}
+const ownerOf = ({ pipelineId, source }: Properties): SlotOwner => ({
+  pipelineId: pipelineId as string,
+  database: (source as SourceConfig).database,
+});
 
 /** Each attempt to replace a slot makes another name: what earlier ones left goes. */
-async function removeLeftovers(client: Client, inputs: Properties): Promise<void> {
+async function removeLeftovers(client: Client, inputs: Properties, keptSlots: readonly string[]): Promise<void> {
   for (const slot of await listSlots(client)) {
-    if (isLeftover(inputs, slot.name, slot)) await removeSlot(client, slot.name, inputs.deleteTimeoutMs as number);
+    if (isOwn("slot", slot.name) || unknownSlot(slot.name, slot, ownerOf(inputs), keptSlots) !== "leftover") continue;
+    await removeSlot(client, slot.name, inputs.deleteTimeoutMs as number);
   }
+}
+
+/** What a create has to do with a slot of its name. */
+function standing(inputs: Properties, name: string, slot: SlotFacts, keptSlots: readonly string[]) {
+  if (inputs.adopt === true) return "adopted";
+  if (isOwn("slot", name)) return "foreign";
+  const found = unknownSlot(name, slot, ownerOf(inputs), keptSlots);
+  // A create that was to keep it has marked it before its result was lost.
+  return found === "kept" && isKeptAtDelete(inputs) ? "adopted" : found;
 }
 
 /** Incarnations of the slots that this process made: a name may be another slot's by the time its former one is deleted. */
@@ -177,6 +118,43 @@ function failoverFound(props: Properties, slot: SlotFacts): Properties {
 const serverOf = (source: SourceConfig) => `${source.host}:${source.port}`;
 const serverSlot = (source: SourceConfig, name: unknown) => `${serverOf(source)}/${name}`;
 
+/** What a check finds of the slot that is to be made, and of the tables that are copied for it. */
+function inspectNewSlot(inputs: Properties) {
+  return withCheck(inputs.source as SourceConfig, "checking the slot's name", async (client) => {
+    const facts = await readSourceFacts(client);
+    const name = (inputs.slotName as string | undefined) ?? freshName(inputs, facts.databaseOid);
+    const slot = await readSlotFacts(client, name);
+    const { publicationName, pipelineId } = inputs as { publicationName: string; pipelineId: string };
+    const isKnown = !containsUnknown(publicationName);
+    const keptSlots = isKnown ? await readKeptSlots(client, publicationName, pipelineId) : [];
+    const sizes = isKnown ? await readPublishedSizes(client, publicationName) : [];
+    return { name, slot, keptSlots, sizes, shortage: findSlotShortage(facts) };
+  });
+}
+
+/** Of one that is new beside what is there: what a first update makes is told by its publication. */
+function tellNewCost(inputs: Properties, sizes: readonly TableSize[]): void {
+  const { source, pipelineId, publicationName } = inputs as Record<string, unknown>;
+  const isTold =
+    isOwn("slot family", `${serverOf(source as SourceConfig)}/${pipelineId}`) ||
+    isOwn("new publication", String(publicationName));
+  tellCost(
+    "ReplicationSlot",
+    inputs.slotName,
+    null,
+    inputs,
+    [],
+    isTold || sizes.length === 0 ? undefined : copiesOf(sizes),
+  );
+}
+
+function tellAdoption(name: string, inputs: Properties, slot: SlotFacts): void {
+  tellCost("ReplicationSlot", name, {}, inputs, [{ input: "adopt", effect: "none" }]);
+  printOnce(
+    `ReplicationSlot ${name}: is taken over at ${slot.confirmedFlushLsn}; the gateway copies the tables that its staging doesn't have (Gateway: adopt)`,
+  );
+}
+
 export const replicationSlot: Lifecycle = {
   async check(olds, news) {
     const result = checkReplicationSlot(olds, news);
@@ -200,15 +178,17 @@ export const replicationSlot: Lifecycle = {
     if (failures.length > 0 || settled || inputs.preflight !== "preview" || containsUnknown(known)) return result;
     const source = inputs.source as SourceConfig;
     try {
-      const { name, slot, shortage } = await withCheck(source, "checking the slot's name", async (client) => {
-        const facts = await readSourceFacts(client);
-        const wanted = (inputs.slotName as string | undefined) ?? freshName(inputs, facts.databaseOid);
-        return { name: wanted, slot: await readSlotFacts(client, wanted), shortage: findSlotShortage(facts) };
-      });
+      const { name, slot, keptSlots, sizes, shortage } = await inspectNewSlot(inputs);
       inputs.slotName ??= name;
-      const taken = slot !== null && !isOwn("slot", serverSlot(source, name)) && !isLeftover(inputs, name, slot);
-      if (!existing && taken) {
-        failures.push({ property: "slotName", reason: nameTaken(name, slot).describe() });
+      const unknown = existing || slot === null || isOwn("slot", serverSlot(source, name)) ? null : slot;
+      const found = unknown === null ? "none" : standing(inputs, name, unknown, keptSlots);
+      if (unknown !== null && found === "adopted") {
+        const problem = slotAdoptionProblem(name, unknown, source.database);
+        if (problem === null) tellAdoption(name, inputs, unknown);
+        else failures.push({ property: "adopt", reason: problem.describe() });
+      } else if (!existing) tellNewCost(inputs, sizes);
+      if (unknown !== null && (found === "foreign" || found === "kept")) {
+        failures.push({ property: "slotName", reason: nameTaken(name, unknown).describe() });
       }
       const isBeside = existing && !diffReplicationSlot(olds, inputs).deleteBeforeReplace;
       if (isBeside || (!existing && slot === null && !isOwn("slot place", serverOf(source)))) {
@@ -231,22 +211,33 @@ export const replicationSlot: Lifecycle = {
 
   async create(inputs) {
     const source = inputs.source as SourceConfig;
-    const publication = inputs.publicationName as string;
-    const { name, databaseOid } = await withAdmin(source, "preparing the replication slot", async (client) => {
+    const { publicationName, pipelineId } = inputs as { publicationName: string; pipelineId: string };
+    const { name, databaseOid, adopted } = await withAdmin(source, "preparing the replication slot", async (client) => {
       const oid = await readDatabaseOid(client);
       const wanted = (inputs.slotName as string | undefined) ?? freshName(inputs, oid);
-      await removeLeftovers(client, inputs);
+      const keptSlots = await readKeptSlots(client, publicationName, pipelineId);
+      const found = await readSlotFacts(client, wanted);
+      const isAdopted = found !== null && standing(inputs, wanted, found, keptSlots) === "adopted";
+      await removeLeftovers(client, inputs, isAdopted ? [...keptSlots, wanted] : keptSlots);
       const slot = await readSlotFacts(client, wanted);
-      if (slot !== null) throw nameTaken(wanted, slot);
-      if (!(await isPublished(client, publication, inputs.createTimeoutMs as number))) {
-        throw new SluiceError("missing-object", `publication ${publication} does not exist in ${source.database}`, {
+      if (slot !== null && !isAdopted) throw nameTaken(wanted, slot);
+      const problem = slot === null ? null : slotAdoptionProblem(wanted, slot, source.database);
+      if (problem !== null) throw problem;
+      if (!(await isPublished(client, publicationName, inputs.createTimeoutMs as number))) {
+        throw new SluiceError("missing-object", `publication ${publicationName} does not exist in ${source.database}`, {
           remedy: "Create it first: a slot decodes only what is published when the change is made.",
         });
       }
-      return { name: wanted, databaseOid: oid };
+      return { name: wanted, databaseOid: oid, adopted: slot };
     });
     const failover = inputs.failover === true;
-    const consistentPoint = await createSlot(source, name, inputs.createTimeoutMs as number, failover);
+    const timeoutMs = inputs.createTimeoutMs as number;
+    let consistentPoint = adopted?.confirmedFlushLsn;
+    if (consistentPoint == null) consistentPoint = await createSlot(source, name, timeoutMs, failover);
+    else if (adopted?.failover != null && adopted.failover !== failover) {
+      await alterSlotFailover(source, name, failover, timeoutMs);
+    }
+    if (isKeptAtDelete(inputs)) await noteKept(inputs, name);
     rememberOwn("slot", serverSlot(source, name));
     rememberOwn("slot", name);
     made.set(serverSlot(source, name), inputs.incarnation);
@@ -259,7 +250,7 @@ export const replicationSlot: Lifecycle = {
     const name = props.slotName as string;
     const slot = await withAdmin(source, "reading the replication slot", (client) => readSlotFacts(client, name));
     // One of another plug-in or database is another's, made after ours was dropped.
-    if (slot === null || slot.plugin !== "pgoutput" || slot.database !== source.database) return { id: "" };
+    if (slot === null || otherKind(slot, source.database) !== null) return { id: "" };
     const lost = slot.walStatus === "lost";
     return {
       id: name,
@@ -275,6 +266,7 @@ export const replicationSlot: Lifecycle = {
       const timeoutMs = (news.deleteTimeoutMs as number | undefined) ?? 30_000;
       await alterSlotFailover(news.source as SourceConfig, olds.slotName as string, failover, timeoutMs);
     }
+    if (isKeptAtDelete(olds) !== isKeptAtDelete(news)) await noteKept(news, olds.slotName as string);
     return { outs: { ...pick(olds, ["slotName", "databaseOid", "consistentPoint"]), ...news, lost: false } };
   },
 
@@ -285,10 +277,16 @@ export const replicationSlot: Lifecycle = {
     const timeoutMs = (props.deleteTimeoutMs as number | undefined) ?? 30_000;
     const successor = made.get(serverSlot(source, name));
     if (successor !== undefined && successor !== props.incarnation) return;
+    if (props.onDelete === "keep") {
+      console.log(
+        `warning: replication slot ${name} stays (onDelete: "keep"): the server keeps WAL for it until somebody reads it, or runs ${dropSlotSql(name)}`,
+      );
+      return;
+    }
     try {
       await withAdmin(source, `dropping replication slot ${name}`, async (client) => {
         const slot = await readSlotFacts(client, name);
-        if (slot !== null && (slot.plugin !== "pgoutput" || slot.database !== source.database)) {
+        if (slot !== null && otherKind(slot, source.database) !== null) {
           console.log(`warning: replication slot ${name} isn't this stack's any more and is left alone`);
           return;
         }
@@ -299,3 +297,10 @@ export const replicationSlot: Lifecycle = {
     }
   },
 };
+
+async function noteKept(inputs: Properties, name: string): Promise<void> {
+  const { source, publicationName, pipelineId } = inputs as Record<string, string> & { source: SourceConfig };
+  await withAdmin(source, `noting what becomes of replication slot ${name}`, (client) =>
+    noteKeptSlot(client, publicationName, pipelineId, name, isKeptAtDelete(inputs)),
+  );
+}

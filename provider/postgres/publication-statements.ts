@@ -3,18 +3,9 @@ import { quoteIdentifier, quoteLiteral, quoteTable } from "../../runtime/postgre
 import { publishedRelationsSql } from "../../runtime/postgres/published-relations";
 import { readServerVersion } from "../../runtime/postgres/server-version";
 import type { Operation, PublicationOptions, PublishedTable } from "./publication-definition";
+import { ownershipMark } from "./publication-mark";
 import { whereClause } from "./row-filter";
 import type { TableName } from "./table-inspection";
-
-/** The comment that marks a publication as ours. */
-export function ownershipMark(pipelineId: string): string {
-  return `sluice:${pipelineId}`;
-}
-
-/** Pure: the pipeline id in a mark; null of any other comment. */
-export function markedPipelineId(comment: string | null): string | null {
-  return /^sluice:([a-z0-9_]{1,40})$/.exec(comment ?? "")?.[1] ?? null;
-}
 
 /** A publication as the catalog holds it; its row filters as pg_get_expr writes them. */
 export interface PublicationFacts extends PublicationOptions {
@@ -29,12 +20,13 @@ export interface PublicationFacts extends PublicationOptions {
   tables: PublishedTable[];
 }
 
-/** By name, or by the mark where no name is known; `null` when there is none. */
+/** By name, or by the pipeline id of its mark where no name is known; `null` when there is none. */
 export async function readPublication(
   client: Client,
-  by: { name: string } | { mark: string },
+  by: { name: string } | { pipelineId: string },
 ): Promise<PublicationFacts | null> {
-  const condition = "name" in by ? "p.pubname = $1" : "pg_catalog.obj_description(p.oid, 'pg_publication') = $1";
+  const condition =
+    "name" in by ? "p.pubname = $1" : "split_part(pg_catalog.obj_description(p.oid, 'pg_publication'), ' ', 1) = $1";
   const { rows } = await client.query<Omit<PublicationFacts, "tables" | "schemas">>(
     `SELECT p.oid::text, p.pubname AS name, pg_catalog.obj_description(p.oid, 'pg_publication') AS comment,
             pg_catalog.pg_get_userbyid(p.pubowner) AS owner, pg_has_role(p.pubowner, 'USAGE') AS owned,
@@ -44,7 +36,7 @@ export async function readPublication(
             p.pubviaroot AS "viaPartitionRoot",
             CASE to_jsonb(p) ->> 'pubgencols' WHEN 's' THEN 'stored' ELSE 'none' END AS "generatedColumns"
        FROM pg_catalog.pg_publication p WHERE ${condition}`,
-    ["name" in by ? by.name : by.mark],
+    ["name" in by ? by.name : ownershipMark(by.pipelineId)],
   );
   const row = rows[0];
   if (row === undefined) return null;
@@ -134,11 +126,6 @@ function optionsClause(
 export async function runStatements(client: Client, statements: readonly string[]): Promise<void> {
   // The extended protocol takes one statement each, whatever a row filter holds.
   for (const text of statements) await client.query({ text, queryMode: "extended" } as { text: string });
-}
-
-export async function markPublication(client: Client, name: string, mark: string | null): Promise<void> {
-  const comment = mark === null ? "NULL" : quoteLiteral(mark);
-  await client.query(`COMMENT ON PUBLICATION ${quoteIdentifier(name)} IS ${comment}`);
 }
 
 export async function dropPublication(client: Client, name: string): Promise<void> {

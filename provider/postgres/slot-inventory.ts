@@ -1,5 +1,5 @@
 import type { Client } from "pg";
-import { markedPipelineId } from "./publication-statements";
+import { markedPipelineId } from "./publication-mark";
 
 /** A slot as the server lists it. */
 export interface SlotEntry {

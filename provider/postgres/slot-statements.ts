@@ -18,25 +18,32 @@ export interface SlotFacts {
   walStatus: string | null;
   /** whether standbys keep it too; null before PostgreSQL 17 */
   failover: boolean | null;
+  /** it goes with the session that made it */
+  temporary: boolean;
+  /** null before PostgreSQL 17 */
+  invalidationReason: string | null;
+  /** as text; null of a physical one */
+  confirmedFlushLsn: string | null;
+  /** who reads it: application name and address, where the role may see them */
+  reader: string | null;
 }
 
+// Columns of later versions, through JSON.
+const slotFactsSql = `
+  SELECT s.slot_name AS name, s.plugin, s.database, s.active_pid AS "activePid", s.wal_status AS "walStatus", s.temporary,
+         (to_jsonb(s) ->> 'failover')::boolean AS failover, to_jsonb(s) ->> 'invalidation_reason' AS "invalidationReason",
+         s.confirmed_flush_lsn::text AS "confirmedFlushLsn",
+         nullif(concat_ws(' at ', nullif(a.application_name, ''), host(a.client_addr)), '') AS reader
+    FROM pg_catalog.pg_replication_slots s LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = s.active_pid`;
+
 export async function readSlotFacts(client: Client, name: string): Promise<SlotFacts | null> {
-  const { rows } = await client.query<SlotFacts>(
-    `SELECT plugin, database, active_pid AS "activePid", wal_status AS "walStatus",
-            (to_jsonb(s) ->> 'failover')::boolean AS failover
-       FROM pg_catalog.pg_replication_slots s WHERE slot_name = $1`,
-    [name],
-  );
+  const { rows } = await client.query<SlotFacts>(`${slotFactsSql} WHERE s.slot_name = $1`, [name]);
   return rows[0] ?? null;
 }
 
 /** Of the whole server. */
 export async function listSlots(client: Client): Promise<(SlotFacts & { name: string })[]> {
-  const { rows } = await client.query<SlotFacts & { name: string }>(
-    `SELECT slot_name AS name, plugin, database, active_pid AS "activePid", wal_status AS "walStatus",
-            (to_jsonb(s) ->> 'failover')::boolean AS failover
-       FROM pg_catalog.pg_replication_slots s ORDER BY slot_name`,
-  );
+  const { rows } = await client.query<SlotFacts & { name: string }>(`${slotFactsSql} ORDER BY s.slot_name`);
   return rows;
 }
 

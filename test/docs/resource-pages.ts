@@ -3,7 +3,7 @@ import { connectionEffects, shape as connectionShape } from "../../provider/life
 import { gatewayEffects, shape as gatewayShape } from "../../provider/lifecycle/gateway-inputs";
 import { ingestionPipelineEffects, shape as pipelineShape } from "../../provider/lifecycle/ingestion-pipeline";
 import { publicationEffects, shape as publicationShape } from "../../provider/lifecycle/publication-inputs";
-import { replicationSlotEffects, shape as slotShape } from "../../provider/lifecycle/replication-slot";
+import { replicationSlotEffects, shape as slotShape } from "../../provider/lifecycle/replication-slot-inputs";
 import { allMembers, type Declaration, type Member } from "./declarations";
 
 export interface ResourcePage {
@@ -26,7 +26,13 @@ export const resourcePages: readonly ResourcePage[] = [
     shape: publicationShape,
     internal: ["pipelineId"],
   },
-  { file: "replication-slot", resource: "ReplicationSlot", effects: replicationSlotEffects, shape: slotShape },
+  {
+    file: "replication-slot",
+    resource: "ReplicationSlot",
+    effects: replicationSlotEffects,
+    shape: slotShape,
+    internal: ["retainOnDelete"],
+  },
   { file: "gateway", resource: "Gateway", effects: gatewayEffects, shape: gatewayShape },
   {
     file: "ingestion-pipeline",

@@ -20,11 +20,8 @@ import {
   publicationEffects,
   shape as publicationShape,
 } from "../../../provider/lifecycle/publication-inputs";
-import {
-  replicationSlot,
-  replicationSlotEffects,
-  shape as slotShape,
-} from "../../../provider/lifecycle/replication-slot";
+import { replicationSlot } from "../../../provider/lifecycle/replication-slot";
+import { replicationSlotEffects, shape as slotShape } from "../../../provider/lifecycle/replication-slot-inputs";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 

@@ -6,11 +6,8 @@ import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { newPipelineId } from "../../../provider/lifecycle/names";
-import {
-  checkReplicationSlot,
-  diffReplicationSlot,
-  replicationSlot,
-} from "../../../provider/lifecycle/replication-slot";
+import { replicationSlot } from "../../../provider/lifecycle/replication-slot";
+import { checkReplicationSlot, diffReplicationSlot } from "../../../provider/lifecycle/replication-slot-inputs";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 import { findFailoverProblems } from "../../../provider/postgres/slot-failover";
 import { until } from "../../support/conditions";
