@@ -87,6 +87,12 @@ export interface GatewayArgs extends ProcessArgs {
   deploymentId?: pulumi.Input<string>;
   /** Folder of the staging log; absolute, new or empty; default `<stateDir>/<deploymentId>/staging`. Replaces. */
   stagingPath?: pulumi.Input<string>;
+  /**
+   * Goes on with the staging log that is in `stagingPath`, if there is one, as that of a stack whose state was lost: what is
+   * staged stays, no table that it has whole is copied again, and the pipeline goes on in its tables. It is this stack's
+   * from then on. Default false: a folder with another's files is refused.
+   */
+  adopt?: pulumi.Input<boolean>;
   /** Restarts the process. */
   batch?: pulumi.Input<BatchArgs>;
   /** Restarts the process. */

@@ -17,7 +17,7 @@ import {
   type TriggerArgs,
 } from "./ingestion-pipeline";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
-import { ReplicationSlot } from "./replication-slot";
+import { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
 
 export interface PostgresIngestionArgs {
@@ -41,6 +41,13 @@ export interface PostgresIngestionArgs {
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Where the tables are written: `{ kind: "local", path }`, with an absolute path. */
   destination: pulumi.Input<DestinationArgs>;
+  /**
+   * Takes over publication, slot and staging of a stack that is no more, where they are: `publicationName`, `slotName` and
+   * `stateDir` as they were. See `adopt` of each. Default false.
+   */
+  adopt?: pulumi.Input<boolean>;
+  /** Further settings of the slot, see `ReplicationSlotArgs`. */
+  slot?: Pick<ReplicationSlotArgs, "adopt" | "onDelete">;
   /** Folder for staging, status and logs; absolute, on the machine that runs Pulumi. Replaces gateway and pipeline. */
   stateDir: pulumi.Input<string>;
   /** Where gateway and applier run: processes of this machine (default), or containers. Restarts them. */
@@ -66,6 +73,7 @@ export interface PostgresIngestionArgs {
     httpPort?: pulumi.Input<number>;
     /** Folder of the staging log; default below `stateDir`. */
     stagingPath?: pulumi.Input<string>;
+    adopt?: pulumi.Input<boolean>;
     batch?: pulumi.Input<BatchArgs>;
     spool?: pulumi.Input<SpoolArgs>;
     snapshot?: pulumi.Input<SnapshotArgs>;
@@ -125,7 +133,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
 
   constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const { preflight, stateDir, strategy, forceDelete, deployment } = args;
+    const { adopt, preflight, stateDir, strategy, forceDelete, deployment } = args;
     const child = { parent: this };
     const setting = settingsOf(args.source);
     const shared = {
@@ -170,6 +178,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         publicationName: args.publicationName,
         fullIdentity: beforeImages,
         captureDdl,
+        adopt,
         strategy,
         forceDelete,
         preflight,
@@ -186,9 +195,11 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         pipelineId,
         slotName: args.slotName,
         failover: args.failover,
+        adopt,
         strategy,
         forceDelete,
         preflight,
+        ...args.slot,
       },
       child,
     );
@@ -204,6 +215,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         deployment,
         preflight,
         beforeImages,
+        adopt,
         strategy,
         forceDelete,
         ...args.gateway,

@@ -49,14 +49,22 @@ export interface Applied {
 export interface StagingOwner {
   deploymentId: string;
   incarnation: string;
+  /** it was there before the gateway: a create that was killed leaves it (`sweep`) */
+  adopted?: true;
 }
 
 /** What is where a staging log shall be, or is. */
 export type StagingFound =
   | { kind: "free" }
-  | { kind: "owned"; owner: StagingOwner }
-  /** it holds what no gateway of ours wrote */
-  | { kind: "foreign" };
+  | { kind: "owned"; owner: StagingOwner; log?: StagingLogFound }
+  /** it holds what no gateway of ours wrote; with a log it is of one that no stack knows */
+  | { kind: "foreign"; log?: StagingLogFound };
+
+/** A gateway has begun its log there: what it staged can be gone on with. */
+export interface StagingLogFound {
+  /** Makes it this owner's with all that is in it; returns what puts its former owner back. */
+  adopt(owner: StagingOwner): Promise<() => Promise<void>>;
+}
 
 /** Where staging logs lie; each is known by its path, and by whose it is. Throws SluiceError. */
 export interface StagingPlace {

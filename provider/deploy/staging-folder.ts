@@ -1,13 +1,26 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { z } from "zod";
 import { SluiceError } from "../../runtime/errors";
-import type { StagingFound, StagingOwner, StagingPlace } from "./deployment";
+import type { StagingFound, StagingLogFound, StagingOwner, StagingPlace } from "./deployment";
 
 /** Beside the staging log: whose it is. A folder without our own is never removed. */
 const ownerFile = "owner.json";
 
-export const stagingOwnerSchema = z.object({ deploymentId: z.string(), incarnation: z.string() });
+export const stagingOwnerSchema = z.object({
+  deploymentId: z.string(),
+  incarnation: z.string(),
+  adopted: z.literal(true).optional(),
+});
 
 /** Folders of this machine. */
 export const stagingFolders: StagingPlace = {
@@ -50,16 +63,42 @@ function inspectFolder(path: string): StagingFound {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === "ENOENT" ? { kind: "free" } : { kind: "foreign" };
   }
+  const log: StagingLogFound | undefined = existsSync(join(path, "log.json"))
+    ? { adopt: async (owner) => adoptFolder(path, owner) }
+    : undefined;
   try {
-    return { kind: "owned", owner: stagingOwnerSchema.parse(JSON.parse(readFileSync(join(path, ownerFile), "utf8"))) };
+    const owner = stagingOwnerSchema.parse(JSON.parse(readFileSync(join(path, ownerFile), "utf8")));
+    return { kind: "owned", owner, log };
   } catch {
-    return { kind: "foreign" };
+    return { kind: "foreign", log };
+  }
+}
+
+function adoptFolder(path: string, owner: StagingOwner): () => Promise<void> {
+  const file = join(path, ownerFile);
+  const put = (content: string | null) => {
+    if (content === null) return rmSync(file, { force: true });
+    // As a whole, or not at all: a folder without an owner is nobody's to remove.
+    const next = `${file}.next`;
+    writeFileSync(next, content);
+    renameSync(next, file);
+  };
+  try {
+    const before = existsSync(file) ? readFileSync(file, "utf8") : null;
+    put(`${JSON.stringify({ ...owner, adopted: true } satisfies StagingOwner)}\n`);
+    return async () => put(before);
+  } catch (cause) {
+    throw new SluiceError("staging", `the staging folder ${path} can't be taken over: ${(cause as Error).message}`, {
+      remedy: "Make the folder and its files this user's.",
+      cause,
+    });
   }
 }
 
 export function stagingTaken(path: string): SluiceError {
   return new SluiceError("staging", `the staging folder ${path} isn't empty and isn't this gateway's`, {
-    remedy: "Choose another stagingPath or stateDir; or, if nothing needs what is in it, remove the folder.",
+    remedy:
+      "Choose another stagingPath or stateDir; or go on with it by adopt: true; or, if nothing needs what is in it, remove the folder.",
   });
 }
 

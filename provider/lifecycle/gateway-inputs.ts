@@ -25,6 +25,7 @@ export const shape = {
   slotIncarnation: z.string().min(1),
   /** default: `<stateDir>/<deploymentId>/staging` */
   stagingPath: absolutePathSchema.optional(),
+  adopt: z.boolean().optional(),
   batch: gatewayConfigSchema.shape.batch,
   spool: gatewayConfigSchema.shape.spool,
   snapshot: gatewayConfigSchema.shape.snapshot,
@@ -65,6 +66,8 @@ export const gatewayEffects: Effects = {
   stateDir: "newStaging",
   deployment: { part: "place of staging", of: stagingPlaceOf, effect: "newStaging", else: "restart" },
   stagingPath: "newStaging",
+  /** decides when it is made */
+  adopt: "none",
   batch: "restart",
   spool: "restart",
   snapshot: "restart",

@@ -9,6 +9,7 @@ import { readPublishedSizes } from "../postgres/table-size";
 import { copiesOf, needsSizes, tellCost } from "./change-cost";
 import { type Change, isReplacing, same } from "./comparison";
 import { pick } from "./connection";
+import { logToAdopt, tellAdoption } from "./gateway-adoption";
 import {
   checkGatewayInputs,
   diffGateway,
@@ -46,6 +47,21 @@ function tellOrder(olds: Properties, inputs: Properties): void {
       : `Gateway ${olds.deploymentId}: goes on until the new one has copied all tables and caught up; then the pipeline is switched, and it is removed`,
   );
   if (!deleteBeforeReplace) rememberOwn("switch", String(inputs.slotIncarnation));
+}
+
+/** Makes the staging folder, or takes it over; returns what a failed create undoes, which leaves what it hasn't made. */
+async function prepareStaging(deployment: Deployment, inputs: Properties): Promise<() => Promise<void>> {
+  const log = inputs.adopt === true ? await logToAdopt(deployment, inputs) : null;
+  if (log === null) {
+    await deployment.staging.make(inputs.stagingPath as string, ownerOf(inputs));
+    return () => removeAll(deployment, inputs);
+  }
+  const restore = await log.adopt(ownerOf(inputs));
+  return async () => {
+    const { directory, stopTimeoutMs } = gatewaySpec(inputs);
+    await deployment.remove(directory, stopTimeoutMs);
+    await restore();
+  };
 }
 
 /** Sizes of the tables that these changes copy again; undefined where the source isn't asked, or doesn't tell. */
@@ -141,7 +157,8 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
       if (failures.length === 0) {
         const changes = existing ? gatewayChanges(olds, inputs) : [];
         const copies = await copiesAtCheck(changes, olds, inputs);
-        tellCost("Gateway", inputs.deploymentId, existing ? olds : null, inputs, changes, copies);
+        if (!existing && inputs.adopt === true) failures.push(...(await tellAdoption(deploymentOf, inputs)));
+        else tellCost("Gateway", inputs.deploymentId, existing ? olds : null, inputs, changes, copies);
         if (existing && isReplacing(changes)) tellOrder(olds, inputs);
       }
       if (failures.length > 0 || (existing && same(pick(olds, keys), pick(inputs, keys)))) return result;
@@ -158,6 +175,7 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
       if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
       const { staging } = deploymentOf(inputs.deployment);
       const found = await staging.inspect(inputs.stagingPath, inputs.deploymentId as string);
+      if (inputs.adopt === true && found.kind !== "free" && found.log !== undefined) return result;
       if (found.kind === "free" || (found.kind === "owned" && found.owner.deploymentId === inputs.deploymentId)) {
         return result;
       }
@@ -173,14 +191,13 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
     async create(inputs) {
       const spec = gatewaySpec(inputs);
       const deployment = deploymentOf(inputs.deployment);
-      const stagingPath = inputs.stagingPath as string;
       await clearLeftover(deployment, spec, (config) => config.role === "gateway" && isSameSlot(config, inputs));
-      await deployment.staging.make(stagingPath, ownerOf(inputs));
+      const undo = await prepareStaging(deployment, inputs);
       let applied: Applied;
       try {
         applied = await deployment.apply(spec, { tethered: true });
       } catch (error) {
-        throw await undone(error, () => removeAll(deployment, inputs));
+        throw await undone(error, undo);
       }
       try {
         return { id: inputs.deploymentId as string, outs: await takeOver(deployment, inputs, applied) };

@@ -186,10 +186,9 @@ export const replicationSlot: Lifecycle = {
         const problem = slotAdoptionProblem(name, unknown, source.database);
         if (problem === null) tellAdoption(name, inputs, unknown);
         else failures.push({ property: "adopt", reason: problem.describe() });
-      } else if (!existing) tellNewCost(inputs, sizes);
-      if (unknown !== null && (found === "foreign" || found === "kept")) {
+      } else if (unknown !== null && (found === "foreign" || found === "kept")) {
         failures.push({ property: "slotName", reason: nameTaken(name, unknown).describe() });
-      }
+      } else if (!existing) tellNewCost(inputs, sizes);
       const isBeside = existing && !diffReplicationSlot(olds, inputs).deleteBeforeReplace;
       if (isBeside || (!existing && slot === null && !isOwn("slot place", serverOf(source)))) {
         const or = isBeside ? ' Or set strategy: "stop-first", by which the old slot is dropped first.' : "";
