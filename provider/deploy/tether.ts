@@ -1,5 +1,6 @@
 import { readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { z } from "zod";
 import { identifyProcess, isAlive, processIdentitySchema } from "../../runtime/process-identity";
 import { tetherFile } from "../../runtime/supervisor";
 import { readJson, removeFolder } from "./process-files";
@@ -16,15 +17,22 @@ export function untether(directory: string, file: string = tetherFile): void {
   rmSync(join(directory, file), { force: true });
 }
 
-/** Ends gateways that were tethered to a provider that is gone, and removes their deployments' folders below `stateDir`. */
+const adoptedSchema = z.object({ adopted: z.literal(true) });
+
+/**
+ * Ends gateways that were tethered to a provider that is gone, and removes their deployments' folders below `stateDir`; a
+ * staging that was to be taken over stays.
+ */
 export async function sweepAbandoned(
   stateDir: string,
   end: (directory: string) => Promise<void>,
   file: string = tetherFile,
 ): Promise<void> {
   for (const folder of abandonedDeployments(stateDir, file)) {
-    await end(join(folder, "gateway"));
-    removeFolder(folder);
+    const gateway = join(folder, "gateway");
+    await end(gateway);
+    const isAdopted = readJson(join(folder, "staging", "owner.json"), adoptedSchema) !== null;
+    removeFolder(isAdopted ? gateway : folder);
   }
 }
 

@@ -1,3 +1,4 @@
+import type { PublicationLook } from "../change/publication-membership";
 import { hasShape } from "../change/schema-change";
 import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import type { TableSchema } from "../change/table-schema";
@@ -49,6 +50,8 @@ export class Capture implements PgoutputHandler {
   /** transactions that are streamed before their end */
   readonly streamed: StreamedCapture;
   readonly tables = new Map<number, CapturedTable>();
+  /** the publication as it was looked at last; null before the first look */
+  publicationLook: PublicationLook | null = null;
   transactions = 0;
   changes = 0;
   /** all that commits at or before it is staged, spooled or dropped by rule */

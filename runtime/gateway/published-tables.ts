@@ -1,5 +1,11 @@
 import type { Client } from "pg";
-import { membershipSql } from "../change/publication-membership";
+import {
+  inVersion,
+  membershipSql,
+  onlyOwnerChanged,
+  type PublicationLook,
+  publicationLookSql,
+} from "../change/publication-membership";
 import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
@@ -26,6 +32,7 @@ export interface PublishedTable {
   name: string;
   /** see membershipSql */
   membership: string;
+  publication: Omit<PublicationLook, "atMs">;
   rowsEstimate: number;
   bytes: number;
   /** of a partitioned table published by its root; else null */
@@ -40,7 +47,7 @@ export async function readPublishedTables(client: Client, publication: string): 
   const version = await readServerVersion(client);
   const { rows } = await client.query<Omit<PublishedTable, "tableId" | "bytes"> & { tableId: string | null }>(
     `SELECT c.oid::text AS "tableId", n.nspname AS schema, c.relname AS name,
-            ${membershipSql(version, "$1", "c.oid")} AS membership,
+            ${membershipSql(version, "$1", "c.oid")} AS membership, ${publicationLookSql("p")} AS publication,
             greatest(coalesce(tree.rows, c.reltuples), 0)::float8 AS "rowsEstimate",
             CASE WHEN c.relkind = 'p' THEN coalesce(tree.leaves, '[]') END AS leaves
        FROM pg_catalog.pg_publication p
@@ -90,6 +97,7 @@ export function addPublished(
   published: PublishedTable[],
   { beforeImages }: Pick<GatewayConfig, "beforeImages">,
 ): void {
+  const ownerChange = followPublication(capture, published);
   for (const found of published) {
     let table = capture.tables.get(Number(found.tableId));
     if (table === undefined) {
@@ -99,13 +107,39 @@ export function addPublished(
     }
     table.rowsEstimate = found.rowsEstimate;
     table.bytesEstimate = found.bytes;
-    copyAgainIfRejoined(capture, table, found);
+    copyAgainIfRejoined(capture, table, found, ownerChange);
   }
 }
 
-function copyAgainIfRejoined(capture: Capture, table: CapturedTable, found: PublishedTable): void {
+/** A change of the publication's row that is no gap. */
+interface OwnerChange {
+  from: string;
+  to: string;
+}
+
+/** Remembers this look; returns what changed since the one before, where it was its owner alone. */
+function followPublication(capture: Capture, [first]: PublishedTable[]): OwnerChange | null {
+  if (first === undefined) return null;
+  const before = capture.publicationLook;
+  const look = { ...first.publication, atMs: Date.now() };
+  capture.publicationLook = look;
+  if (before === null || !onlyOwnerChanged(before, look)) return null;
+  log("info", "publication-owner-changed", { from: before.owner, to: look.owner });
+  return { from: before.version, to: look.version };
+}
+
+function copyAgainIfRejoined(
+  capture: Capture,
+  table: CapturedTable,
+  found: PublishedTable,
+  ownerChange: OwnerChange | null,
+): void {
   capture.atBoundary(() => {
     if (table.capture.kind !== "capturing" || table.membership === null) return;
+    if (ownerChange !== null && table.membership === inVersion(table.membership, ownerChange.from)) {
+      table.membership = inVersion(table.membership, ownerChange.to);
+      capture.recordStates();
+    }
     if (table.membership === found.membership) return;
     const reason = "it left the publication and came back, or what is published of it changed: a new snapshot follows";
     log("warning", "table-rejoined", { table: `${found.schema}.${found.name}`, reason });

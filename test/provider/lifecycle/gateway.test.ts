@@ -20,6 +20,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { localDeployment } from "../../../provider/deploy/local";
 import { processFiles, readJson } from "../../../provider/deploy/process-files";
+import { sweepAbandoned } from "../../../provider/deploy/tether";
 import { gatewayLifecycle, gatewaySpec } from "../../../provider/lifecycle/gateway";
 import { checkGatewayInputs, diffGateway } from "../../../provider/lifecycle/gateway-inputs";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
@@ -325,6 +326,54 @@ describe("create, read, update and delete", () => {
     await expect(gateway.create(inputs)).rejects.toMatchObject({ kind: "process", remedy: "Make room." });
     expect(readdirSync(join(folder, "state"))).toEqual([]);
     await created();
+  });
+
+  /** A staging that a gateway of a stack without a state has begun. */
+  function formerStaging(): { stagingPath: string; log: string; owner: string } {
+    const stagingPath = join(folder, "state", "healthy", "staging");
+    mkdirSync(join(stagingPath, "log"), { recursive: true });
+    const log = join(stagingPath, "log.json");
+    const owner = join(stagingPath, "owner.json");
+    writeFileSync(log, JSON.stringify({ version: 1, logId: "former" }));
+    writeFileSync(owner, JSON.stringify({ deploymentId: "healthy", incarnation: "former" }));
+    return { stagingPath, log, owner };
+  }
+
+  it("by adopt it goes on with a staging that is there, which is its own from then on", async () => {
+    const { stagingPath, log } = formerStaging();
+    const inputs = await checked({ adopt: true });
+    expect(inputs.changeCost).toEqual({ kind: "none", because: ["adopt"] });
+    const outs = await created({ adopt: true });
+    expect(readFileSync(log, "utf8")).toContain("former");
+    expect((await gateway.read("healthy", outs)).props?.drift).toEqual([]);
+    await gateway.delete("healthy", outs);
+    expect(existsSync(stagingPath)).toBe(false);
+  });
+
+  it("a create by adopt that fails, or that was killed, leaves the staging as it was", async () => {
+    const { log, owner } = formerStaging();
+    const inputs = await checked({ adopt: true, httpPort: await listen(), preflight: "up" });
+    const before = readFileSync(owner, "utf8");
+    await expect(gateway.create(inputs)).rejects.toThrow(/EADDRINUSE/);
+    expect(readFileSync(owner, "utf8")).toBe(before);
+
+    // As a provider leaves it that is killed while the gateway starts: tethered to a process that is gone.
+    const directory = join(folder, "state", "healthy", "gateway");
+    mkdirSync(directory);
+    writeFileSync(join(directory, "tether.json"), JSON.stringify({ pid: 2 ** 22 + 1, startTime: "1" }));
+    writeFileSync(owner, JSON.stringify({ deploymentId: "healthy", incarnation: "new", adopted: true }));
+    await sweepAbandoned(join(folder, "state"), async () => {});
+    expect(existsSync(directory)).toBe(false);
+    expect(existsSync(log)).toBe(true);
+  });
+
+  it("by adopt it is made as ever where there is no staging, and none of another's files are taken", async () => {
+    const outs = await created({ adopt: true });
+    expect(outs.changeCost).toMatchObject({ kind: "newSlot" });
+    const stagingPath = join(folder, "precious");
+    mkdirSync(stagingPath);
+    writeFileSync(join(stagingPath, "letter.txt"), "");
+    expect(await failuresOf({ stagingPath, adopt: true })).toMatchObject([{ property: "stagingPath" }]);
   });
 
   it("an update that fails goes back to the settings of before", async () => {
