@@ -94,8 +94,7 @@ it("nothing for another owner, of the publication or a table, that is seen while
     await until("the other owner is seen", () => gateway.logged("publication-owner-changed").length > seen);
     await gateway.client.query(update);
   }
-  const counts = async () =>
-    (await gateway.caughtUp({ tables: 2 })).tables.map(({ snapshots }) => snapshots);
+  const counts = async () => (await gateway.caughtUp({ tables: 2 })).tables.map(({ snapshots }) => snapshots);
   expect(await counts()).toEqual([1, 1]);
   // A restart knows of it.
   await gateway.process.kill();
