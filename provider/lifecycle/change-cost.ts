@@ -99,6 +99,7 @@ const namedMax = 20;
 
 function describeCopies({ tables, rows, bytes }: Copies): string {
   if (tables === null) return "its tables are copied";
+  if (tables.length === 0) return "no table is copied";
   const size =
     rows === null || bytes === null ? "" : ` (about ${rows.toLocaleString("en-US")} rows, ${describeBytes(bytes)})`;
   return `${listNames(tables, namedMax)} ${tables.length === 1 ? "is" : "are"} copied${size}`;

@@ -75,6 +75,8 @@ async function copiesAtCheck(changes: readonly Change[], olds: Properties, input
     );
     const before = withOptions(olds).types as Properties | undefined;
     const isChanged = (option: keyof TypeOptions) => !same(before?.[option], (inputs.types as Properties)[option]);
+    // A publication that isn't there yet has no tables to tell.
+    if (sizes.length === 0) return undefined;
     const isKept = changes.every(({ effect }) => effect !== "newStaging" && effect !== "newSlot");
     if (!isKept || isChanged("unrepresentable")) return copiesOf(sizes);
     return copiesOf(

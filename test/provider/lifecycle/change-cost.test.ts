@@ -115,6 +115,7 @@ describe("the cost", () => {
       '"public"."t19" and 180 more are copied (about 120',
     );
     expect(describeCost(costOf([change]))).toBe("tables: its tables are copied while the others go on");
+    expect(describeCost(costOf([change], copiesOf([])))).toBe("tables: no table is copied while the others go on");
   });
 
   it("knows which tables are new, or published otherwise, whatever the order of their columns", () => {
@@ -241,6 +242,11 @@ describe("a check", () => {
       because: ["stopTimeoutMs"],
     });
     expect(await cost(gateway, inputs, { ...news, slotIncarnation: unknownValue })).toMatchObject({ kind: "newSlot" });
+    // A publication that is made by the same update has no tables yet.
+    expect(await cost(gateway, inputs, { ...news, publicationName: "not_yet" })).toMatchObject({
+      kind: "newSlot",
+      tables: null,
+    });
     // A source that can't be reached is told by its Connection: the cost is told without estimates.
     const away = { ...news, source: { ...server.source(), database: "none" } };
     expect(await cost(gateway, { ...inputs, ...away }, { ...away, types: { unrepresentable: "stop" } })).toMatchObject({
