@@ -41,6 +41,9 @@ const stagingSchema = z
   .prefault({ kind: "folder" });
 export type StagingConfig = z.infer<typeof stagingSchema>;
 
+/** Ids that no deployment has: documents of the staging log, which are the gateway's, have these names. */
+export const reservedIds = ["gateway", "source"] as const;
+
 const common = {
   version: z.literal(1),
   /** names this deployment in logs, `application_name`, Delta's `txn.appId` */

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
 import { parseArgs } from "node:util";
-import { type RuntimeConfig, runtimeConfigSchema } from "./config";
+import type { RuntimeConfig } from "./config";
+import { readConfigFile } from "./config-file";
 import { describeError, exitCodeOf, SluiceError } from "./errors";
 import { log } from "./operate/log";
 import { superviseProcess } from "./supervisor";
@@ -34,7 +34,7 @@ async function main(): Promise<number> {
     case "gateway":
     case "applier": {
       const path = configPath(command, values.config);
-      const config = readConfig(path);
+      const config = readConfigFile(path);
       if (config.role !== command) {
         throw new SluiceError("config", `${path} configures a ${config.role}, not a ${command}`, {
           remedy: `Run sluice ${config.role} --config ${path}, or name the file of the ${command}.`,
@@ -56,16 +56,16 @@ async function main(): Promise<number> {
       }
       const acceptLoss = values["accept-history-loss"] === true;
       const options = { all: values.all === true, acceptLoss, limit, asJson: values.json === true };
-      await operate(command, readConfig(path), tables, options);
+      await operate(command, readConfigFile(path), tables, options);
       return 0;
     }
     case "health": {
       const { printHealth } = await import("./commands/health.js");
-      return printHealth(readConfig(configPath(command, values.config)), values.json === true);
+      return printHealth(readConfigFile(configPath(command, values.config)), values.json === true);
     }
     case "drop-tables": {
       const { printDrop } = await import("./applier/drop-command.js");
-      await printDrop(readConfig(configPath(command, values.config)), values.yes === true);
+      await printDrop(readConfigFile(configPath(command, values.config)), values.yes === true);
       return 0;
     }
     case "supervise": {
@@ -137,35 +137,6 @@ async function run(config: RuntimeConfig): Promise<void> {
       const { runApplier } = await import("./applier/applier.js");
       return runApplier(config, { signal: stop.signal, version });
     }
-  }
-}
-
-function readConfig(path: string): RuntimeConfig {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new SluiceError("config", `configuration file ${path} can't be read: ${describeError(cause)}`, {
-      remedy: "Name a file that this user may read; pulumi up writes a lost one anew.",
-      cause,
-    });
-  }
-  const parsed = runtimeConfigSchema.safeParse(parseJson(path, text));
-  if (parsed.success) return parsed.data;
-  const problems = parsed.error.issues.map((issue) => `${issue.path.join(".") || "(root)"}: ${issue.message}`);
-  throw new SluiceError("config", `configuration file ${path}: ${problems.join("; ")}`, {
-    remedy: "It is written by the provider: run pulumi up with the package's version that this runtime has.",
-  });
-}
-
-function parseJson(path: string, text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new SluiceError("config", `configuration file ${path} is not JSON: ${describeError(cause)}`, {
-      remedy: "Run pulumi up, which writes it anew.",
-      cause,
-    });
   }
 }
 

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { z } from "zod";
-import { runtimeConfigSchema } from "./config";
-import { configExitCode, SluiceError } from "./errors";
+import { readConfigFile } from "./config-file";
+import { configExitCode } from "./errors";
 import { RotatingLog } from "./operate/rotating-log";
 import { identifyProcess, isAlive, type ProcessIdentity, processIdentitySchema } from "./process-identity";
 
@@ -49,7 +49,7 @@ export function restartPauseMs(
  * @throws SluiceError `config`
  */
 export async function superviseProcess(configPath: string, options: SuperviseOptions): Promise<void> {
-  const role = readRole(configPath);
+  const { role } = readConfigFile(configPath);
   const directory = dirname(configPath);
   const log = new RotatingLog(join(directory, `${role}.log`));
   const backoffMs = options.backoffMs ?? { min: 500, max: 30_000 };
@@ -138,23 +138,6 @@ function readTether(path: string): ProcessIdentity | null {
   } catch {
     return null;
   }
-}
-
-function readRole(configPath: string): "gateway" | "applier" {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(readFileSync(configPath, "utf8"));
-  } catch (cause) {
-    throw new SluiceError("config", `the configuration ${configPath} can't be read`, {
-      remedy: "Give the path of a file that the provider wrote.",
-      cause,
-    });
-  }
-  const result = runtimeConfigSchema.safeParse(parsed);
-  if (result.success) return result.data.role;
-  throw new SluiceError("config", `the configuration ${configPath} is wrong: ${z.prettifyError(result.error)}`, {
-    remedy: "Correct it, or let pulumi up write it anew.",
-  });
 }
 
 function replaceFile(path: string, text: string): void {

@@ -9,6 +9,8 @@ const contracts = [
   "errors",
   "error-catalogue",
   "config",
+  "config-file",
+  "versioned-document",
   "status",
   "secret-reference",
   "source-config",

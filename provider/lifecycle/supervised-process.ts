@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { runtimeConfigSchema } from "../../runtime/config";
+import { reservedIds, runtimeConfigSchema } from "../../runtime/config";
 import { describeError, SluiceError } from "../../runtime/errors";
 import {
   type Applied,
@@ -18,9 +18,14 @@ import { containsUnknown, isUnknown } from "./unknown-value";
 /** Inputs that both processes have. */
 export const processShape = {
   /** names the deployment's folder below stateDir, and the process in logs and sessions */
-  deploymentId: z.string().regex(/^[a-zA-Z0-9_.-]{1,63}$/, {
-    error: "a deployment id has 1 to 63 of the characters a-z, A-Z, 0-9, _, . and -",
-  }),
+  deploymentId: z
+    .string()
+    .regex(/^[a-zA-Z0-9_.-]{1,63}$/, {
+      error: "a deployment id has 1 to 63 of the characters a-z, A-Z, 0-9, _, . and -",
+    })
+    .refine((id) => !(reservedIds as readonly string[]).includes(id), {
+      error: `a deployment id isn't ${reservedIds.join(" or ")}`,
+    }),
   stateDir: absolutePathSchema,
   /** where the process runs; default local */
   deployment: targetInputSchema,

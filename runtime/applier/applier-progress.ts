@@ -1,5 +1,8 @@
 import { z } from "zod";
 import type { ObjectStore } from "../staging/object-store";
+import { applierOf, applierProgressKey } from "../staging/progress-keys";
+import { writtenByNewer } from "../staging/staging-writer";
+import { readVersioned } from "../versioned-document";
 
 /**
  * `progress/<id>.json`: where to go on reading, so that a start needn't read the whole log. A hint only: each table's
@@ -41,37 +44,41 @@ export const progressSchema = z.object({
 });
 export type ApplierProgress = z.infer<typeof progressSchema>;
 
-const keyOf = (id: string) => `progress/${encodeURIComponent(id)}.json`;
-
-/** `null` when there is none, or none of this log. */
+/**
+ * `null` when there is none, none of this log, or one that is damaged.
+ * @throws SluiceError `staging` when a newer applier wrote it: it may have begun what this one would not go on with
+ */
 export async function readProgress(store: ObjectStore, id: string, logId: string): Promise<ApplierProgress | null> {
-  const content = await store.get(keyOf(id));
+  const key = applierProgressKey(id);
+  const content = await store.get(key);
   if (content === null) return null;
-  try {
-    const progress = progressSchema.parse(JSON.parse(content.toString("utf8")));
-    return progress.logId === logId ? progress : null;
-  } catch {
-    return null;
+  const reading = readVersioned(content.toString("utf8"), progressSchema, 1);
+  switch (reading.kind) {
+    case "read":
+      return reading.value.logId === logId ? reading.value : null;
+    case "newer":
+      throw await writtenByNewer(store, key, reading.what);
+    case "damaged":
+      return null;
   }
 }
 
 export async function writeProgress(store: ObjectStore, id: string, progress: ApplierProgress): Promise<void> {
-  await store.put(keyOf(id), JSON.stringify(progress));
+  await store.put(applierProgressKey(id), JSON.stringify(progress));
 }
 
 /**
  * What all appliers of a log have written, by id; null when one of them can't be read, as then nobody knows what it needs.
- * (`progress/gateway.json` is the gateway's.)
  */
 export async function readAllProgress(store: ObjectStore, logId: string): Promise<Map<string, ApplierProgress> | null> {
   const found = new Map<string, ApplierProgress>();
   for (const key of await store.list("progress")) {
-    if (!key.endsWith(".json") || key === "progress/gateway.json") continue;
+    const id = applierOf(key);
+    if (id === null) continue;
     const content = await store.get(key);
     if (content === null) continue;
     const parsed = progressSchema.safeParse(parseOrNull(content.toString("utf8")));
     if (!parsed.success) return null;
-    const id = decodeURIComponent(key.slice("progress/".length, -".json".length));
     if (parsed.data.logId === logId) found.set(id, parsed.data);
   }
   return found;

@@ -3,6 +3,7 @@ import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { formatLsn, type Lsn, lsnZero, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
+import { gatewayProgressKeys } from "../staging/progress-keys";
 import type { StagedEvent } from "../staging/staged-commit";
 import { readLogIdentity } from "../staging/staging-log";
 import { faultOf } from "../staging/storage-fault";
@@ -270,7 +271,7 @@ function rowsOf(event: StagedEvent): number {
 /** `progress/gateway.json`: up to where an idle source had nothing to stage; zero when it can't be read. */
 async function readIdleLsn(store: ObjectStore): Promise<Lsn> {
   try {
-    const content = await store.get("progress/gateway.json");
+    const content = await store.get(gatewayProgressKeys.idle);
     return content === null ? lsnZero : parseLsn((JSON.parse(content.toString("utf8")) as { idleLsn: string }).idleLsn);
   } catch {
     return lsnZero;

@@ -6,6 +6,7 @@ import type { ObjectStore } from "../staging/object-store";
 import { openStaging } from "../staging/open-staging";
 import { RetryingStore } from "../staging/retrying-store";
 import { openLogIdentity } from "../staging/staging-log";
+import { tellWriter } from "../staging/staging-writer";
 import { StorageRetry } from "../staging/storage-retry";
 import type { GatewayStatus, ProcessState } from "../status";
 import { Capture } from "./capture";
@@ -148,6 +149,7 @@ export class Gateway {
     await openLogIdentity(store);
     const staging = await readStagingState(store, config);
     const servers = new SourceServers(config.source, (await readFollowedSource(store))?.timeline ?? 0);
+    await tellWriter(store);
     gateway = new Gateway(config, signal, shell.setState, { store, retry, staging, servers });
     return gateway;
   }

@@ -4,12 +4,14 @@ import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";
 import { formatLsn, type Lsn, maxLsn, parseLsn } from "../postgres/lsn";
 import type { ObjectStore } from "../staging/object-store";
+import { gatewayProgressKeys } from "../staging/progress-keys";
 import { readCommit, readHead, readTableSchema } from "../staging/staging-log";
+import { writtenByNewer } from "../staging/staging-writer";
+import { readVersioned } from "../versioned-document";
 import { CapturedTable } from "./captured-table";
 import { fromStaged } from "./snapshot-resume";
 
-const idleKey = "progress/gateway.json";
-const sourceKey = "progress/source.json";
+const { idle: idleKey, source: sourceKey } = gatewayProgressKeys;
 
 const followedSourceSchema = z.strictObject({
   version: z.literal(1),
@@ -28,14 +30,19 @@ export type FollowedSource = Omit<z.infer<typeof followedSourceSchema>, "version
 export async function readFollowedSource(store: ObjectStore): Promise<FollowedSource | null> {
   const content = await store.get(sourceKey);
   if (content === null) return null;
-  try {
-    const { version: _version, ...followed } = followedSourceSchema.parse(JSON.parse(content.toString("utf8")));
-    return followed;
-  } catch (cause) {
-    throw new SluiceError("staging", `staging: ${sourceKey} in ${store.location} is damaged`, {
-      remedy: "Restore the file from a backup, or replace the ReplicationSlot to take new snapshots of all tables.",
-      cause,
-    });
+  const reading = readVersioned(content.toString("utf8"), followedSourceSchema, 1);
+  switch (reading.kind) {
+    case "read": {
+      const { version: _version, ...followed } = reading.value;
+      return followed;
+    }
+    case "newer":
+      throw await writtenByNewer(store, sourceKey, reading.what);
+    case "damaged":
+      throw new SluiceError("staging", `staging: ${sourceKey} in ${store.location} is damaged`, {
+        remedy: "Restore the file from a backup, or replace the ReplicationSlot to take new snapshots of all tables.",
+        cause: reading.cause,
+      });
   }
 }
 

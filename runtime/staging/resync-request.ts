@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { SluiceError } from "../errors";
+import { readVersioned } from "../versioned-document";
 import type { ObjectStore } from "./object-store";
 import type { StagedCommit } from "./staged-commit";
 import { readCommit, readHead } from "./staging-log";
@@ -59,27 +60,19 @@ function labelOf({ schema, name }: StagedCommit["tables"][string]): string {
   return `${schema}.${name}`;
 }
 
-/** Those that are open; one that can't be read is removed, as it can't be followed. */
+/** Those that are open; a damaged one is removed, as it can't be followed. One of a newer program waits for a newer gateway. */
 export async function readResyncRequests(store: ObjectStore): Promise<ResyncRequest[]> {
   const requests: ResyncRequest[] = [];
   for (const key of await store.list(folder)) {
     const content = await store.get(key);
     if (content === null) continue;
-    const parsed = resyncRequestSchema.safeParse(parseOrNull(content.toString("utf8")));
-    if (parsed.success) requests.push(parsed.data);
-    else await store.delete(key);
+    const reading = readVersioned(content.toString("utf8"), resyncRequestSchema, 1);
+    if (reading.kind === "read") requests.push(reading.value);
+    if (reading.kind === "damaged") await store.delete(key);
   }
   return requests;
 }
 
 export function forgetResync(store: ObjectStore, tableId: string): Promise<void> {
   return store.delete(keyOf(tableId));
-}
-
-function parseOrNull(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

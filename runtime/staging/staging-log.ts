@@ -2,8 +2,10 @@ import { randomUUID } from "node:crypto";
 import { z } from "zod";
 import { type TableSchema, tableSchemaSchema } from "../change/table-schema";
 import { SluiceError } from "../errors";
+import { readVersioned } from "../versioned-document";
 import type { ObjectStore } from "./object-store";
 import { logKey, type StagedCommit, schemaKey, stagedCommitSchema, stagedCommitVersion } from "./staged-commit";
+import { writtenByNewer } from "./staging-writer";
 
 const identityKey = "log.json";
 
@@ -24,12 +26,12 @@ export async function openLogIdentity(store: ObjectStore): Promise<string> {
 /** `null` while no gateway has opened the log. */
 export async function readLogIdentity(store: ObjectStore): Promise<string | null> {
   if ((await store.get(identityKey)) === null) return null;
-  return read(store, identityKey, (value) => identitySchema.parse(value).logId);
+  return (await read(store, identityKey, identitySchema)).logId;
 }
 
 /** When a log was opened first, before any snapshot of it was taken; null for one of an earlier version. */
 export async function readLogBegin(store: ObjectStore): Promise<number | null> {
-  const { begunAt } = await read(store, identityKey, (value) => identitySchema.parse(value));
+  const { begunAt } = await read(store, identityKey, identitySchema);
   return begunAt === undefined ? null : Date.parse(begunAt);
 }
 
@@ -72,13 +74,9 @@ function sequenceOf(key: string): number {
   return Number(match[1]);
 }
 
-/** @throws SluiceError `staging` when it is absent or damaged. */
+/** @throws SluiceError `staging` when it is absent, damaged, or of a newer version. */
 export async function readCommit(store: ObjectStore, sequence: number): Promise<StagedCommit> {
-  const commit = await read(store, logKey(sequence), (value) => {
-    const version = (value as { version?: unknown } | null)?.version;
-    if (typeof version === "number" && version > stagedCommitVersion.newest) throw newer(store, sequence, version);
-    return stagedCommitSchema.parse(value);
-  });
+  const commit = await read(store, logKey(sequence), stagedCommitSchema, stagedCommitVersion.newest);
   if (commit.sequence !== sequence) {
     throw new SluiceError("staging", `staging: ${logKey(sequence)} calls itself ${commit.sequence}`, {
       remedy:
@@ -89,27 +87,21 @@ export async function readCommit(store: ObjectStore, sequence: number): Promise<
 }
 
 export function readTableSchema(store: ObjectStore, tableId: string, schemaId: number): Promise<TableSchema> {
-  return read(store, schemaKey(tableId, schemaId), (value) => tableSchemaSchema.parse(value));
+  return read(store, schemaKey(tableId, schemaId), tableSchemaSchema);
 }
 
-async function read<T>(store: ObjectStore, key: string, parse: (value: unknown) => T): Promise<T> {
+async function read<T>(store: ObjectStore, key: string, schema: z.ZodType<T>, newest = 1): Promise<T> {
   const content = await store.get(key);
   if (content === null) throw damaged(store, key, "is absent");
-  try {
-    return parse(JSON.parse(content.toString("utf8")));
-  } catch (cause) {
-    if (cause instanceof SluiceError) throw cause;
-    throw damaged(store, key, "is damaged", cause);
+  const reading = readVersioned(content.toString("utf8"), schema, newest);
+  switch (reading.kind) {
+    case "read":
+      return reading.value;
+    case "newer":
+      throw await writtenByNewer(store, key, reading.what);
+    case "damaged":
+      throw damaged(store, key, "is damaged", reading.cause);
   }
-}
-
-function newer(store: ObjectStore, sequence: number, version: number): SluiceError {
-  const known = stagedCommitVersion.newest;
-  return new SluiceError(
-    "staging",
-    `staging: ${logKey(sequence)} in ${store.location} has version ${version}, where this program knows ${known} at most: a newer gateway wrote it`,
-    { remedy: "Update this process to the version of its gateway; nothing is lost meanwhile." },
-  );
 }
 
 function damaged(store: ObjectStore, key: string, what: string, cause?: unknown): SluiceError {

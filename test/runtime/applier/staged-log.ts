@@ -5,6 +5,7 @@ import { type DuckDBConnection, DuckDBInstance } from "@duckdb/node-api";
 import type { DeltaType, TableSchema } from "../../../runtime/change/table-schema";
 import { type ApplierConfig, maintenanceSchema } from "../../../runtime/config";
 import { duckDbType } from "../../../runtime/destination/delta/table-metadata";
+import { IdlePosition, writeFollowedSource } from "../../../runtime/gateway/staging-state";
 import { formatLsn, type Lsn } from "../../../runtime/postgres/lsn";
 import { openFolderStore } from "../../../runtime/staging/folder-store";
 import type { ObjectStore } from "../../../runtime/staging/object-store";
@@ -46,6 +47,8 @@ export class StagedLog {
 
   static async open(folder = mkdtempSync(join(tmpdir(), "sluice-staged-"))): Promise<StagedLog> {
     const store = await openFolderStore(join(folder, "staging"));
+    await writeFollowedSource(store, { systemIdentifier: "1", timeline: 1, failover: false });
+    await new IdlePosition(store, 0n as Lsn).restart(1n as Lsn);
     const instance = await DuckDBInstance.create(":memory:", { threads: "1" });
     return new StagedLog(store, folder, await openLogIdentity(store), await instance.connect(), instance);
   }
