@@ -6,7 +6,7 @@ import type { RuntimeConfigInput } from "../../runtime/config";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
 import { until } from "./conditions";
 
-const mainPath = resolve(
+const builtMainPath = resolve(
   __dirname,
   "..",
   "..",
@@ -25,6 +25,8 @@ export class RuntimeProcess<Status extends GatewayStatus | ApplierStatus> {
   private child: ChildProcess | null = null;
   private ended: Promise<Exit> = Promise.resolve({ code: null, signal: null });
   output = "";
+  /** of the runtime that the next start takes */
+  mainPath = builtMainPath;
 
   constructor(
     readonly folder: string,
@@ -37,7 +39,7 @@ export class RuntimeProcess<Status extends GatewayStatus | ApplierStatus> {
   start(environment: Record<string, string> = {}): this {
     const configPath = join(this.folder, `${this.config.role}.json`);
     writeFileSync(configPath, JSON.stringify(this.config));
-    const child = spawn(process.execPath, [mainPath, this.config.role, "--config", configPath], {
+    const child = spawn(process.execPath, [this.mainPath, this.config.role, "--config", configPath], {
       stdio: ["ignore", "pipe", "pipe"],
       env: { ...process.env, ...this.environment, ...environment },
     });
