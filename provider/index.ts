@@ -29,6 +29,7 @@ export type {
   DockerSsh,
   DockerTls,
   Inputs,
+  LocalArgs,
   Preflight,
   ProcessArgs,
   SecretReference,

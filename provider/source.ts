@@ -97,7 +97,16 @@ export type Strategy = "blue-green" | "stop-first";
  * container. On that machine it has its folders, at their own paths: from one to the other the process is restarted, and
  * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies.
  */
-export type DeploymentArgs = { kind: "local" } | DockerArgs;
+export type DeploymentArgs = LocalArgs | DockerArgs;
+
+/** Processes of the machine that runs Pulumi. */
+export interface LocalArgs {
+  kind: "local";
+  /** Who starts a process again: `sluice`, the default, as long as the machine is up; `systemd`, a unit, after that too. */
+  supervisor?: "sluice" | "systemd";
+  /** Of systemd: units of the machine (root's), or of this user. Default: by who runs Pulumi. */
+  scope?: "user" | "system";
+}
 
 export interface DockerArgs {
   kind: "docker";

@@ -1,7 +1,6 @@
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { closeSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { configExitCode, SluiceError } from "../../runtime/errors";
 import {
   identifyProcess,
@@ -15,7 +14,6 @@ import { type SupervisorState, supervisorStateSchema } from "../../runtime/super
 import { version } from "../../runtime/version";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
 import { packagedMainPath } from "./packaged-main";
-import { pruneSecrets, writePrivate } from "./private-files";
 import {
   lastLogLines,
   lastStop,
@@ -26,6 +24,8 @@ import {
   readText,
   removeProcessFolder,
 } from "./process-files";
+import { environmentOf, writeFolder, writeSecrets } from "./process-folder";
+import { crashesMax, type Supervision, waitUntilHealthy } from "./process-health";
 import { stagingFolders } from "./staging-folder";
 import { dropTables } from "./table-drop";
 import { sweepAbandoned, tether, untether } from "./tether";
@@ -52,7 +52,13 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
       if (settled && found.configuration === wanted && (found.version ?? version) === version) return {};
       await stopLocal(spec.directory, spec.stopTimeoutMs);
       start(spec, wanted, mainPath, tethered);
-      await waitUntilHealthy(spec);
+      const { directory } = spec;
+      const { role } = spec.config;
+      await waitUntilHealthy(
+        spec,
+        () => superviseLocal(directory, role),
+        () => lastLogLines(directory, role, 5),
+      );
       return {};
     },
     keep: async (directory) => untether(directory),
@@ -66,44 +72,19 @@ export function localDeployment(options: LocalOptions = {}): Deployment {
   };
 }
 
-/** All that a process gets of our environment, besides its secrets. */
-const passedVariables = ["PATH", "HOME", "LANG", "TZ"];
-
-/** Written anew as a whole, and only where they differ; those of before go. */
-function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
-  for (const [name, content] of Object.entries(secretFiles)) {
-    const path = join(directory, name);
-    if (readText(path) === content && (statSync(path).mode & 0o777) === 0o600) continue;
-    writePrivate(path, content);
-  }
-  pruneSecrets(directory, secretFiles);
-}
-
 function start(spec: ProcessSpec, configuration: string, mainPath: string, tethered: boolean): void {
   const file = (name: string) => join(spec.directory, name);
-  try {
-    mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
-    for (const stale of [processFiles.status, processFiles.started, processFiles.supervisor]) {
-      rmSync(file(stale), { force: true });
-    }
-    writeSecrets(spec);
+  writeFolder(spec, configuration, () => {
     if (tethered) tether(spec.directory);
     else untether(spec.directory);
-    writePrivate(file(processFiles.configuration), configuration);
-  } catch (cause) {
-    throw new SluiceError("process", `the folder ${spec.directory} can't be written: ${(cause as Error).message}`, {
-      remedy: "Choose a stateDir where this user may write.",
-      cause,
-    });
-  }
-  const names = [...passedVariables, ...spec.secretVariables].filter((name) => process.env[name] !== undefined);
+  });
   const log = openSync(file(processFiles.supervisorLog), "w", 0o600);
   try {
     const child = spawn(process.execPath, [mainPath, "supervise", file(processFiles.configuration)], {
       cwd: spec.directory,
       detached: true,
       stdio: ["ignore", log, log],
-      env: Object.fromEntries(names.map((name) => [name, process.env[name]])),
+      env: environmentOf(spec),
     });
     child.on("error", () => {});
     const identity = child.pid === undefined ? null : identifyProcess(child.pid);
@@ -163,51 +144,16 @@ async function stopLocal(directory: string, timeoutMs: number): Promise<void> {
   }
 }
 
-/** Crashes after which waiting any longer is pointless. */
-const crashesMax = 3;
-
-async function waitUntilHealthy(spec: ProcessSpec): Promise<void> {
-  const { directory, config } = spec;
-  const deadline = Date.now() + spec.startTimeoutMs;
-  const fail = (message: string, remedy?: string): SluiceError => {
-    const lines = lastLogLines(directory, config.role, 5);
-    const tail = lines.length === 0 ? "" : `\n  last log lines:\n    ${lines.join("\n    ")}`;
-    return new SluiceError("process", `the ${config.role} of ${config.id} ${message}${tail}`, {
-      remedy: remedy ?? `Correct what its log in ${directory} says, then run pulumi up again.`,
-    });
-  };
-  for (;;) {
-    const { supervisor, state } = readProcesses(directory);
-    const status = readStatus(directory);
-    if (status?.state.kind === "failed") throw fail(`failed: ${status.state.message}`, status.state.remedy);
-    if (state?.finished === true) return;
-    if (state?.child === null && state.lastExit?.code === configExitCode) {
-      throw fail(`failed: ${lastStop(directory, config.role) ?? "see its log"}`);
-    }
-    if (supervisor === null || !isAlive(supervisor)) throw fail("ended before it was healthy");
-    if (state !== null && state.restarts >= crashesMax) {
-      const exit = state.lastExit?.code ?? state.lastExit?.signal;
-      throw fail(`crashes at every start (exit ${exit}, ${state.restarts} restarts)`);
-    }
-    const current = status !== null && status.pid === state?.child?.pid;
-    if (current && status.state.kind === "running" && (await isHealthy(status.httpPort))) return;
-    if (Date.now() > deadline) {
-      const reason = status?.state.kind === "waiting" ? `: ${status.state.reason}` : "";
-      throw fail(
-        `is not healthy after ${spec.startTimeoutMs} ms${reason}`,
-        "Look at its log, or raise startTimeoutMs.",
-      );
-    }
-    await pause(50);
+function superviseLocal(directory: string, role: string): Supervision {
+  const { supervisor, state } = readProcesses(directory);
+  if (state?.finished === true) return { kind: "finished" };
+  if (state?.child === null && state.lastExit?.code === configExitCode) {
+    return { kind: "hopeless", message: `failed: ${lastStop(directory, role) ?? "see its log"}` };
   }
-}
-
-async function isHealthy(httpPort: number | null): Promise<boolean> {
-  if (httpPort === null) return false;
-  try {
-    const response = await fetch(`http://127.0.0.1:${httpPort}/healthz`, { signal: AbortSignal.timeout(2_000) });
-    return response.ok;
-  } catch {
-    return false;
+  if (supervisor === null || !isAlive(supervisor)) return { kind: "hopeless", message: "ended before it was healthy" };
+  if (state !== null && state.restarts >= crashesMax) {
+    const exit = state.lastExit?.code ?? state.lastExit?.signal;
+    return { kind: "hopeless", message: `crashes at every start (exit ${exit}, ${state.restarts} restarts)` };
   }
+  return { kind: "trying", pid: state?.child?.pid ?? null };
 }

@@ -4,19 +4,25 @@ import { dockerDeployment } from "./docker";
 import { dockerOptionsSchema, usesVolumes } from "./docker-options";
 import { addressName, remoteHostOf } from "./engine-address";
 import { localDeployment } from "./local";
+import { systemdDeployment } from "./systemd";
+import { localOptionsSchema, systemdScope } from "./systemd-options";
 
 /** Where the processes run; a further target is a further member here, and a case below. */
-const targetSchema = z.discriminatedUnion("kind", [z.strictObject({ kind: z.literal("local") }), dockerOptionsSchema]);
+const targetSchema = z.discriminatedUnion("kind", [localOptionsSchema, dockerOptionsSchema]);
 export type Target = z.infer<typeof targetSchema>;
 
 /**
- * The input; that of a local process is left out, as it is in stacks of before it. An engine that DOCKER_HOST has on
- * another machine is kept, so that a delete finds it, and a preview tells when the variable names another.
+ * The input; that of a process of our own supervisor is left out, as it is in stacks of before it. An engine that DOCKER_HOST
+ * has on another machine is kept, so that a delete finds it, and a preview tells when the variable names another; so is the
+ * manager of a unit.
  */
-export const targetInputSchema = targetSchema.optional().transform((target) => {
-  if (target?.kind !== "docker") return undefined;
-  const host = target.host ?? (target.socketPath === undefined ? remoteHostOf(process.env) : undefined);
-  return host === undefined ? target : { ...target, host };
+export const targetInputSchema = targetSchema.optional().transform((target): Target | undefined => {
+  if (target?.kind === "docker") {
+    const host = target.host ?? (target.socketPath === undefined ? remoteHostOf(process.env) : undefined);
+    return host === undefined ? target : { ...target, host };
+  }
+  const scope = target === undefined ? null : systemdScope(target);
+  return target === undefined || scope === null ? undefined : { ...target, scope };
 });
 
 /** The deployment of a resource's input `deployment`. */
@@ -47,14 +53,16 @@ function placeOf(target: Target): string {
 /** Pure: what runs its processes; one engine's containers are replaced by itself. */
 export function engineOf(input: unknown): string {
   const target = targetOf(input);
-  return target.kind === "docker" ? `docker ${addressName(target, {})}` : target.kind;
+  return target.kind === "docker" ? `docker ${addressName(target, {})}` : `local ${systemdScope(target)}`;
 }
 
 export function deploymentOf(input: unknown): Deployment {
   const target = targetOf(input);
   switch (target.kind) {
-    case "local":
-      return local;
+    case "local": {
+      const scope = systemdScope(target);
+      return scope === null ? local : systemdDeployment({ scope });
+    }
     case "docker":
       return dockerDeployment(target);
   }

@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root"
 # The first that followed changes of schema, whose records have version 1 only; the last without a version 2 of anything else.
-versions=(f9ca12fd 1833b4c0)
+versions=(f9ca12f7 1833b4c1)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 for commit in "${versions[@]}"; do

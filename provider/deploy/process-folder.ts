@@ -1,0 +1,49 @@
+import { mkdirSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { SluiceError } from "../../runtime/errors";
+import type { ProcessSpec } from "./deployment";
+import { pruneSecrets, writePrivate } from "./private-files";
+import { processFiles, readText } from "./process-files";
+
+/** All that a process gets of our environment, besides its secrets. */
+const passedVariables = ["PATH", "HOME", "LANG", "TZ"];
+
+export function environmentOf({ secretVariables }: ProcessSpec): Record<string, string> {
+  const names = [...passedVariables, ...secretVariables];
+  return Object.fromEntries(
+    names.flatMap((name) => (process.env[name] === undefined ? [] : [[name, process.env[name] as string]])),
+  );
+}
+
+/** Written anew as a whole, and only where they differ; those of before go. */
+export function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
+  for (const [name, content] of Object.entries(secretFiles)) {
+    const path = join(directory, name);
+    if (readText(path) === content && (statSync(path).mode & 0o777) === 0o600) continue;
+    writePrivate(path, content);
+  }
+  pruneSecrets(directory, secretFiles);
+}
+
+/**
+ * The folder of a process that is to start: its configuration and secrets, and nothing that an earlier one said of itself.
+ * @param mark writes what else is there, before the configuration
+ * @throws SluiceError `process`
+ */
+export function writeFolder(spec: ProcessSpec, configuration: string, mark: () => void): void {
+  const file = (name: string) => join(spec.directory, name);
+  try {
+    mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
+    for (const stale of [processFiles.status, processFiles.started, processFiles.supervisor]) {
+      rmSync(file(stale), { force: true });
+    }
+    writeSecrets(spec);
+    mark();
+    writePrivate(file(processFiles.configuration), configuration);
+  } catch (cause) {
+    throw new SluiceError("process", `the folder ${spec.directory} can't be written: ${(cause as Error).message}`, {
+      remedy: "Choose a stateDir where this user may write.",
+      cause,
+    });
+  }
+}
