@@ -8,6 +8,7 @@ import type { Applied, Deployment, ProcessSpec } from "./deployment";
 import { ask, type Engine, find, openEngine, statusOf } from "./docker-engine";
 import { findImageProblem, resolveImage } from "./docker-image";
 import { type DockerOptions, usesVolumes } from "./docker-options";
+import { findPortHolder, portTaken } from "./engine-ports";
 import { filesContainerName } from "./files-container";
 import { folderStorage } from "./folder-storage";
 import { volumeStorage } from "./volume-storage";
@@ -48,7 +49,10 @@ export function dockerDeployment(options: DockerOptions): Deployment {
         if (spec === null) return null;
         await findOwn(engine, spec.directory, containerName(spec.directory));
         await storage.check(spec);
-        await requirePort(engine, spec, options);
+        const holder = await findPortHolder(engine, spec, options);
+        if (holder !== null && !holder.isOurs) {
+          return portTaken(spec.config.http?.port ?? 0, ` by the container ${holder.name}`);
+        }
         return null;
       } catch (error) {
         return error as SluiceError;
@@ -121,7 +125,7 @@ async function applyContainer(
     if (before !== null) await stopContainer(engine, before, spec.stopTimeoutMs);
     await storage.write(directory, next.Id, { configuration, secrets }, user);
     if (isTethered) await storage.tie(directory, next.Id, user);
-    await startContainer(engine, next, spec, storage);
+    await startContainer({ engine, storage }, next, spec, options);
     await waitUntilHealthy(engine, next.Id, spec, options);
   } catch (error) {
     await removeContainer(engine, next);
@@ -184,36 +188,11 @@ async function requireNetwork(engine: Engine, { network }: DockerOptions): Promi
   });
 }
 
-const portTaken = (port: number, by: string, cause?: unknown) =>
-  new SluiceError("port-in-use", `port ${port} of the container engine's machine is taken${by}`, {
-    remedy: "Choose another httpPort, or leave it out.",
-    cause,
-  });
-
-/** As far as the engine knows: whether another container has the port. */
-async function requirePort(
-  engine: Engine,
-  { config, directory }: ProcessSpec,
-  { network }: DockerOptions,
-): Promise<void> {
-  const port = config.http?.port ?? 0;
-  if (port === 0 || network === "host") return;
-  const containers = await ask(engine, "looking at the containers' ports", () => engine.docker.listContainers());
-  const other = containers.find(
-    ({ Ports, Labels }) =>
-      Labels[labels.directory] !== directory && Ports.some(({ PublicPort }) => PublicPort === port),
-  );
-  // One of ours may be about to give it up.
-  if (other !== undefined && other.Labels[labels.directory] === undefined) {
-    throw portTaken(port, ` by the container ${other.Names[0]?.slice(1)}`);
-  }
-}
-
 async function startContainer(
-  engine: Engine,
+  { engine, storage }: Opened,
   { Id }: ContainerInspectInfo,
   spec: ProcessSpec,
-  { isHere }: ContainerStorage,
+  options: DockerOptions,
 ): Promise<void> {
   const port = spec.config.http?.port ?? 0;
   try {
@@ -221,7 +200,10 @@ async function startContainer(
       engine.docker.getContainer(Id).start(),
     );
   } catch (error) {
-    if (port === 0 || !isHere || !(await isPortTaken(port))) throw error;
+    if (port === 0) throw error;
+    const holder = await findPortHolder(engine, spec, options);
+    if (holder !== null) throw portTaken(port, ` by the container ${holder.name}`, error);
+    if (!storage.isHere || !(await isPortTaken(port))) throw error;
     throw portTaken(port, `: ${describeError(error)}`, error);
   }
 }

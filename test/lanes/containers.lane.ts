@@ -26,6 +26,7 @@ import { openFolderStore } from "../../runtime/staging/folder-store";
 import { openLogIdentity } from "../../runtime/staging/staging-log";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
+import { ImageRegistry } from "./image-registry";
 
 const docker = new Docker();
 const plain: DockerOptions = { kind: "docker", pull: "missing" };
@@ -119,6 +120,14 @@ describe("a container", () => {
     await until("it runs", async () => (await target.inspect(directory)).kind === "running");
   });
 
+  it("is in the network that is given", async () => {
+    const network = await docker.createNetwork({ Name: "sluice-lane-network" });
+    await dockerDeployment({ ...plain, network: "sluice-lane-network" }).apply(spec());
+    expect(Object.keys((await found()).NetworkSettings.Networks)).toEqual(["sluice-lane-network"]);
+    await dockerDeployment(plain).remove(directory, 3_000);
+    await network.remove();
+  });
+
   it("that runs once is finished", async () => {
     const target = dockerDeployment(plain);
     await target.apply(spec({ trigger: { kind: "once" } }));
@@ -148,6 +157,27 @@ describe("a container", () => {
     expect(await target.inspect(directory)).toEqual({ kind: "absent" });
     expect(existsSync(directory)).toBe(false);
     expect(statSync(join(folder, `lake-${count}`)).isDirectory()).toBe(true);
+  });
+});
+
+describe("an image of a registry", () => {
+  it("is pulled where the engine lacks it, and its digest is told", async () => {
+    const registry = await ImageRegistry.of(docker, defaultImage);
+    try {
+      const image = `${registry.name}:1`;
+      const target = dockerDeployment({ ...plain, image });
+      expect((await dockerDeployment({ ...plain, image, pull: "never" }).preflight(spec()))?.message).toContain(
+        "no image",
+      );
+      expect(await target.preflight(spec())).toBeNull();
+      expect(await target.apply(spec())).toEqual({ imageDigest: `${registry.name}@${registry.digest}` });
+      const { Id } = await docker.getImage(defaultImage).inspect();
+      expect((await found()).Image).toBe(Id);
+      await target.remove(directory, 3_000);
+      await docker.getImage(image).remove();
+    } finally {
+      registry.close();
+    }
   });
 });
 
@@ -214,6 +244,23 @@ describe("what can't run", () => {
       other.close();
     }
     expect(await dockerDeployment(plain).inspect(directory)).toEqual({ kind: "absent" });
+  });
+
+  it("as another container has its port, which the preview tells", async () => {
+    const port = await freePort();
+    const web = await docker.createContainer({
+      ...{ Image: defaultImage, Entrypoint: ["node", "-e", "setInterval(() => {}, 1000)"] },
+      ...{
+        ExposedPorts: { "80/tcp": {} },
+        HostConfig: { PortBindings: { "80/tcp": [{ HostIp: "127.0.0.1", HostPort: `${port}` }] } },
+      },
+    });
+    await web.start();
+    const target = dockerDeployment(plain);
+    expect((await target.preflight(spec({ http: { port } })))?.message).toContain(`port ${port} `);
+    expect((await rejection(target.apply(spec({ http: { port } }, 10_000)))).kind).toBe("port-in-use");
+    await web.remove({ force: true });
+    expect(await target.inspect(directory)).toEqual({ kind: "absent" });
   });
 
   it("as its name is somebody else's, whose container is left alone", async () => {

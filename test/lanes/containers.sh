@@ -92,7 +92,11 @@ export SLUICE_LANE_TLS_HOST=tcp://127.0.0.1:$tls_port SLUICE_LANE_TLS_FOLDER=$tl
 # An SSH server of its own, with its own keys, on a loopback port.
 sshd=$(command -v /usr/sbin/sshd || true)
 if [ -z "$sshd" ] && command -v apt-get >/dev/null; then
+  # The package would start the machine's own on port 22.
+  policy=/usr/sbin/policy-rc.d
+  if [ -e "$policy" ]; then policy=; else printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod +x "$policy"; fi
   apt-get install -y -qq --no-install-recommends openssh-server >/dev/null 2>&1 || true
+  if [ -n "$policy" ]; then rm "$policy"; fi
   sshd=$(command -v /usr/sbin/sshd || true)
 fi
 if [ -n "$sshd" ]; then

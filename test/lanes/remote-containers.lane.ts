@@ -4,7 +4,7 @@
 // handed over as anywhere. A delete leaves no container and no volume (invariant 5) but the destination, which goes by
 // onDelete only; what isn't ours is never touched. Whoever else answers at the address gets nothing.
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { hostname, tmpdir } from "node:os";
 import { join } from "node:path";
 import Docker from "dockerode";
 import type { Client } from "pg";
@@ -18,7 +18,7 @@ import { type DockerOptions, dockerOptionsSchema } from "../../provider/deploy/d
 import { digestOf } from "../../provider/deploy/process-files";
 import { deploymentOf } from "../../provider/deploy/target";
 import { putFiles } from "../../provider/deploy/volume-archive";
-import { gatewayLifecycle } from "../../provider/lifecycle/gateway";
+import { gatewayLifecycle, gatewaySpec } from "../../provider/lifecycle/gateway";
 import { checkGatewayInputs } from "../../provider/lifecycle/gateway-inputs";
 import { checkIngestionPipelineInputs, ingestionPipelineLifecycle } from "../../provider/lifecycle/ingestion-pipeline";
 import type { Properties } from "../../provider/lifecycle/lifecycle";
@@ -286,6 +286,9 @@ describe("volumes", () => {
     ]);
     expect(await target.inspect(directory)).toMatchObject({ kind: "running", secrets: { "x.secret": digestOf("x") } });
     expect((await target.status(directory))?.state.kind).toBe("running");
+    // Made anew it ends its reader first.
+    await target.staging.make(spec().config.stagingPath, owner);
+    expect(await target.inspect(directory)).toEqual({ kind: "absent" });
     const other = of({ destinationVolume: "lane-given", user: "1000:1000" });
     expect(await other.preflight(spec())).toMatchObject({
       kind: "config",
@@ -296,6 +299,42 @@ describe("volumes", () => {
     expect(await target.staging.remove(spec().config.stagingPath, owner)).toBe(true);
     expect((await given.inspect()).Name).toBe("lane-given");
     await given.remove();
+  });
+});
+
+describe("what a create has left that was killed", () => {
+  const directory = `${state}/killed/gateway`;
+  const target = () =>
+    dockerDeployment(dockerOptionsSchema.parse({ kind: "docker", storage: "volumes", network: "host" }));
+
+  it("is swept by the next, with its staging; one that lives isn't", async () => {
+    await admin.query("SELECT pg_create_logical_replication_slot('killed', 'pgoutput')");
+    const given = { source: server.source(), publicationName: "lane", slotName: "killed", slotIncarnation: "1" };
+    const { inputs } = checkGatewayInputs(
+      {},
+      { ...given, stateDir: state, deployment: { kind: "docker", storage: "volumes", network: "host" } },
+    );
+    const wanted = gatewaySpec({ ...inputs, incarnation: "1" } as Properties);
+    await target().staging.make(wanted.config.stagingPath, { deploymentId: "killed", incarnation: "1" });
+    await target().apply(wanted, { tethered: true });
+    await target().sweep(state, 5_000);
+    expect(await target().inspect(directory)).toMatchObject({ kind: "running" });
+    // As if this process had been killed: the pid's start is another's.
+    const dead = JSON.stringify({ pid: process.pid, startTime: "0", host: hostname() });
+    const files = [{ name: "container-tether.json", content: dead, mode: 0o400 }];
+    await putFiles({ docker, address: "" }, "sluice-killed-gateway", directory, files, { uid: 65532, gid: 65532 });
+    await target().sweep(`${state}/elsewhere`, 5_000);
+    expect(await target().inspect(directory)).toMatchObject({ kind: "running" });
+    await target().sweep(state, 5_000);
+    expect(await containerNames()).toEqual([]);
+    expect((await volumeNames()).filter((name) => name.includes("killed"))).toEqual([]);
+    await until("the slot is free", async () => {
+      const { rows } = await admin.query(
+        "SELECT 1 FROM pg_replication_slots WHERE slot_name = 'killed' AND NOT active",
+      );
+      return rows.length === 1;
+    });
+    await admin.query("SELECT pg_drop_replication_slot('killed')");
   });
 });
 

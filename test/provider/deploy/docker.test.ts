@@ -220,6 +220,22 @@ describe("the preflight", () => {
     expect(await look()).toMatchObject({ remedy: expect.stringContaining("--arch amd64") });
   });
 
+  it("tells a port that another container has, not one of ours, which may be about to give it up", async () => {
+    const port = (spec: ProcessSpec, more: Partial<DockerOptions> = {}) =>
+      dockerDeployment({ ...options, socketPath: join(folder, "engine.sock"), ...more }).preflight(spec);
+    const container = (own: object) => ({ Id: "1", Names: ["/web"], Labels: own, Ports: [{ PublicPort: 9000 }] });
+    has["/networks/host"] = { Name: "host" };
+    has["/containers/json"] = [container({})];
+    expect(await port(withPort(gateway()))).toMatchObject({
+      kind: "port-in-use",
+      message: "port 9000 of the container engine's machine is taken by the container web",
+    });
+    expect(await port(gateway())).toBeNull();
+    expect(await port(withPort(gateway()), { network: "host" })).toBeNull();
+    has["/containers/json"] = [container({ [labels.directory]: "/state/other/gateway" })];
+    expect(await port(withPort(gateway()))).toBeNull();
+  });
+
   it("tells a missing network, and a container of somebody else", async () => {
     expect(await look({ network: "none" })).toMatchObject({
       remedy: expect.stringContaining("docker network create none"),
