@@ -44,7 +44,11 @@ export interface TableOptionsArgs {
    * decimals, dates or booleans. A change needs a new snapshot.
    */
   partitionBy?: string[];
-  /** Compaction puts rows in the order of these columns. */
+  /**
+   * The table is clustered by these columns (Delta's liquid clustering), four at most, of numbers, texts, dates or
+   * timestamps: compaction puts rows in their order, and `OPTIMIZE` of Spark or Databricks clusters by them. With
+   * `partitionBy` it is the order alone. In place.
+   */
   clusterBy?: string[];
   /**
    * `append`: an update is two rows, the first with `_op` update_preimage and the row as it was; default false.

@@ -14,6 +14,9 @@ export type TableMode = z.infer<typeof tableModeSchema>;
 export const onRemoveSchema = z.enum(["keep", "drop"]);
 export type OnRemove = z.infer<typeof onRemoveSchema>;
 
+/** Columns that Spark and Databricks cluster by at most. */
+const clusterByMax = 4;
+
 const columnNames = z.array(z.string().min(1)).min(1);
 
 /** Columns are named as the source names them; a column that is renamed there keeps its options. */
@@ -35,7 +38,11 @@ export const tableOptionsShape = {
    * booleans; the empty text is NULL there
    */
   partitionBy: columnNames.optional(),
-  /** compaction puts rows in the order of these columns (default: none, or by the key with `maintenance.clusterByKey`) */
+  /**
+   * the table is clustered by these columns (Delta's liquid clustering), four at most, of numbers, texts, dates or
+   * timestamps: compaction puts rows in their order, and OPTIMIZE of other engines clusters by them. With `partitionBy` it
+   * is the order alone. Default: none, or the order of the key with `maintenance.clusterByKey`.
+   */
   clusterBy: columnNames.optional(),
   /**
    * append: an update is two rows, the first with the row as it was and `_op` update_preimage, where the gateway stages it
@@ -97,6 +104,11 @@ export const tableOptionsListSchema = z
       }
       if (table.include?.every((each) => table.partitionBy?.includes(each))) {
         refuse("a table needs a column beside those of partitionBy");
+      }
+      if ((table.clusterBy?.length ?? 0) > clusterByMax) {
+        refuse(
+          `clusterBy names ${table.clusterBy?.length} columns, where Delta's clustering takes ${clusterByMax} at most`,
+        );
       }
       const both = table.clusterBy?.find((each) => table.partitionBy?.includes(each));
       if (both !== undefined) refuse(`column ${both} is in both partitionBy and clusterBy`);

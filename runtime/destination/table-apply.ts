@@ -8,6 +8,7 @@ import { appendChanges } from "./append-changes";
 import { type ApplyPlan, type ApplyStep, type CommitPoint, schemaAfter } from "./apply-plan";
 import { type ChangeFeed, writeChangeFeed } from "./change-feed";
 import type { Action, CommitInfo, MetaData } from "./delta/actions";
+import { clusteringColumns, domainChanges } from "./delta/clustering";
 import type { DeltaTable } from "./delta/delta-table";
 import { buildProtocol, duckDbType, sameProtocol } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
@@ -21,7 +22,7 @@ import type { TypeChangeError } from "./schema-evolution";
 import { applySoftDeletes } from "./soft-delete";
 import { stagedChanges } from "./staged-changes";
 import { refreshTable, truncateTable } from "./table-refresh";
-import { buildMetaData, storedOptions } from "./target-metadata";
+import { buildDomains, buildMetaData, storedOptions } from "./target-metadata";
 import { projection, type TargetTable, targetColumns } from "./target-table";
 import { WorkingTable } from "./working-table";
 
@@ -259,7 +260,7 @@ export function portions<File extends StagedFile>(files: File[], bytesMax: numbe
   return result;
 }
 
-/** protocol and metaData, each only when it changes. A table that moves takes along what others have set on it. */
+/** protocol, metaData and metadata of domains, each only when it changes. A table that moves takes along what others have set on it. */
 function describeTable(
   table: DeltaTable,
   source: DeltaTable,
@@ -269,12 +270,18 @@ function describeTable(
 ): Action[] {
   const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
   const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
-  const protocol = buildProtocol(targetColumns(target), target.stored.options, oldProtocol, source.snapshot.protocol);
+  const domains = buildDomains(target, source.snapshot);
+  const needs = {
+    ...target.stored.options,
+    isClustered: clusteringColumns(domains) !== null,
+    isPartitioned: target.partition.length > 0,
+  };
+  const protocol = buildProtocol(targetColumns(target), needs, oldProtocol, source.snapshot.protocol);
   const metaData = buildMetaData(target, context.logId, source.snapshot.metaData, identity);
   const actions: Action[] = [];
   if (oldProtocol === null || !sameProtocol(oldProtocol, protocol)) actions.push({ protocol });
   if (oldMetaData === null || !sameMetaData(oldMetaData, metaData)) actions.push({ metaData });
-  return actions;
+  return [...actions, ...domainChanges(table.snapshot.domains, domains)];
 }
 
 function sameMetaData(a: MetaData, b: MetaData): boolean {

@@ -2,6 +2,7 @@ import type { ColumnSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";
 import { type CompactionOptions, type CompactionStep, type FileState, planCompaction } from "./compaction-plan";
 import { type Action, type AddFile, type CommitInfo, type MetaData, recordCount } from "./delta/actions";
+import { clusteringColumns, keptClustering } from "./delta/clustering";
 import type { DeltaTable } from "./delta/delta-table";
 import type { DuckDbSession } from "./duckdb-session";
 import { liveRowsQuery } from "./live-rows";
@@ -24,11 +25,11 @@ export interface Compaction {
   bytesWritten: number;
 }
 
-/** Files of one partition only are merged. */
+/** Files of one partition only are merged; those that another implementation has clustered are left apart. */
 function planPartitions({ snapshot }: DeltaTable, options: CompactionOptions, bytesMax: number): CompactionStep | null {
   const partitions = new Map<string, FileState[]>();
   for (const add of snapshot.files.values()) {
-    const key = partitionKey(add.partitionValues);
+    const key = `${partitionKey(add.partitionValues)}${keptClustering(add) === null ? "" : `\n${add.path}`}`;
     const group = partitions.get(key) ?? [];
     group.push(fileState(add));
     partitions.set(key, group);
@@ -76,12 +77,14 @@ export async function compactTable(
   if (columns === null) throw new Error(`${table.path} can't be compacted`);
   const read = step.kind === "merge" ? step.files : [step.file];
   const adds = read.map((path) => table.snapshot.files.get(path) as AddFile);
-  const order = orderOf(columns, orderBy);
+  const clustered = clusteringColumns(table.snapshot.domains);
+  const isOthers = adds.some((add) => keptClustering(add) !== null);
+  const order = isOthers ? "" : orderOf(columns, clustered?.length ? clustered : orderBy);
   const startedMs = performance.now();
   const working = await WorkingTable.open(table, session);
   let keepFiles = false;
   try {
-    working.setColumns(columns, partitionOf(table.snapshot.metaData, columns));
+    working.setColumns(columns, partitionOf(table.snapshot.metaData, columns), clustered ?? []);
     const indexes = adds.map((add) => working.paths.indexOf(table.filePath(add)));
     let part = 1;
     if (step.kind === "merge") {
@@ -130,7 +133,7 @@ async function moveRows(
   const end = Math.min(first + rows, records);
   const query = await liveRowsQuery(session, working, [fileIndex], columns);
   await working.load(fileIndex);
-  await working.insert(`${query} WHERE f.file_row_number BETWEEN ${first} AND ${end - 1}${order}`, columns);
+  await working.insert(`${query} WHERE f.file_row_number BETWEEN ${first} AND ${end - 1}${order}`, columns, fileIndex);
   const moved = new Uint32Array(end - first).map((_, at) => first + at);
   working.delete(fileIndex, moved);
   return moved.length / records;

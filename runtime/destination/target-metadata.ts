@@ -1,8 +1,10 @@
 import { defaultTableOptions } from "../table-options";
-import type { MetaData } from "./delta/actions";
+import type { DomainMetadata, MetaData } from "./delta/actions";
+import { clusteringColumns, withClustering } from "./delta/clustering";
+import type { DeltaSnapshot } from "./delta/delta-snapshot";
 import { ownerProperties, toSchemaType } from "./delta/table-metadata";
 import { tableColumns } from "./table-columns";
-import { type StoredOptions, storedOptionsSchema, type TargetTable, targetColumns } from "./target-table";
+import { clusteredBy, type StoredOptions, storedOptionsSchema, type TargetTable, targetColumns } from "./target-table";
 
 /** By which options a table's rows were made; null when it isn't this source table's. */
 export function storedOptions(metaData: MetaData | null, tableId: string): StoredOptions | null {
@@ -22,6 +24,25 @@ export function clusterNames(metaData: MetaData | null, tableId: string): string
     const found = columns.find(({ attributeNumber }) => stored?.columns[each]?.includes(attributeNumber));
     return found === undefined ? [] : [found.physicalName];
   });
+}
+
+/**
+ * What a table's domains must be. The option decides which columns it is clustered by; one that never had it keeps what
+ * others have set (ALTER TABLE … CLUSTER BY), as far as there are such columns.
+ */
+export function buildDomains(
+  target: TargetTable,
+  { domains, metaData }: Pick<DeltaSnapshot, "domains" | "metaData">,
+): Map<string, DomainMetadata> {
+  if (target.partition.length > 0) return withClustering(domains, null);
+  const { clusterBy } = target.stored.options;
+  if (clusterBy !== undefined) return withClustering(domains, clusteredBy(target));
+  const before = clusteringColumns(domains);
+  if (before === null) return new Map(domains);
+  const stored = storedOptions(metaData, target.schema.tableId);
+  const isOthers = stored !== null && stored.options.clusterBy === undefined;
+  const names = new Set(targetColumns(target).map(({ physicalName }) => physicalName));
+  return withClustering(domains, isOthers ? before.filter((each) => names.has(each)) : []);
 }
 
 function sourceName({ schema, name }: TargetTable["source"]): string {

@@ -15,6 +15,8 @@ export interface TargetTable {
   mode: TableMode;
   /** of the source's columns those by which rows are in files apart, in order */
   partition: ColumnSchema[];
+  /** those that compaction puts rows in the order of; without those that are dropped since */
+  clustering: ColumnSchema[];
   /** columns of ours after those of the source */
   meta: ColumnSchema[];
   /** SQL over a staged row that gives a column, by physical name, where it isn't the staged value under that name */
@@ -143,10 +145,12 @@ export function targetTable(
   checkKey(schema, target, options);
   checkNames(label, columns, meta, options.changeDataFeed);
   if (!options.columnMapping) checkOwnNames(label, columns);
-  const chosen = (list: "partitionBy" | "clusterBy") => chosenColumns(label, columns, list, options[list] ?? [], meant);
-  const partition = chosen("partitionBy");
+  const partition = partitionColumns(label, columns, options.partitionBy ?? [], meant);
   checkPartition(label, columns, partition);
-  chosen("clusterBy");
+  const clustering = (options.clusterBy ?? []).flatMap(
+    (each) => columns.find(({ attributeNumber }) => meant[each].includes(attributeNumber)) ?? [],
+  );
+  checkClustering(label, clustering);
   for (const column of partition) {
     const text = expressions.get(column.physicalName) ?? name(column);
     // To Delta the empty text of a partition is NULL.
@@ -157,6 +161,7 @@ export function targetTable(
     schema: target,
     mode: options.mode,
     partition,
+    clustering,
     meta,
     expressions,
     stagedNames,
@@ -220,11 +225,10 @@ function checkOwnNames(label: string, columns: ColumnSchema[]): void {
   }
 }
 
-/** The columns that an option names, in its order. */
-function chosenColumns(
+/** In the order of the option. */
+function partitionColumns(
   label: string,
   columns: ColumnSchema[],
-  option: string,
   names: string[],
   meant: StoredOptions["columns"],
 ): ColumnSchema[] {
@@ -232,7 +236,7 @@ function chosenColumns(
     const found = columns.find(({ attributeNumber }) => meant[each].includes(attributeNumber));
     if (found !== undefined) return found;
     throw misfit(
-      `table ${label}: column ${each} of ${option} isn't in the destination`,
+      `table ${label}: column ${each} of partitionBy isn't in the destination`,
       `Name columns that the destination has; another partitionBy needs onChange: "refresh" and sluice resync.`,
     );
   });
@@ -252,6 +256,23 @@ function checkPartition(label: string, columns: ColumnSchema[], partition: Colum
 
 function misfit(message: string, remedy: string): SluiceError {
   return new SluiceError("config", message, { remedy });
+}
+
+/** What Delta has no bounds of can't be clustered by; whole arrays have no order that engines agree on. */
+function checkClustering(label: string, clustering: ColumnSchema[]): void {
+  const wrong = clustering.find(
+    ({ deltaType }) => deltaType === "boolean" || deltaType === "binary" || elementTypeOf(deltaType) !== null,
+  );
+  if (wrong === undefined) return;
+  throw misfit(
+    `table ${label} can't be clustered by column ${wrong.name}, which has the Delta type ${wrong.deltaType}`,
+    "Name columns of numbers, texts, dates or timestamps in clusterBy.",
+  );
+}
+
+/** Physical names of the columns by which it is a clustered table of Delta, which a table with partitions can't be. */
+export function clusteredBy({ clustering, partition }: TargetTable): string[] {
+  return partition.length > 0 ? [] : clustering.map(({ physicalName }) => physicalName);
 }
 
 /** All columns of the destination, in order. */

@@ -1,4 +1,5 @@
 import type { Action, AddFile, DeletionVectorDescriptor } from "./delta/actions";
+import { type FileClustering, keptClustering } from "./delta/clustering";
 import { newRowSet, type RowSet, rowNumbers, rowsWithout } from "./delta/deletion-vector";
 import { readDeletionVector } from "./delta/deletion-vector-store";
 import { sameFile } from "./delta/delta-snapshot";
@@ -16,6 +17,8 @@ export interface WorkingFile extends TableFile {
   add: AddFile | null;
   /** what this table's log has under its path; other than `add` for a file that comes from the table's former place */
   active: AddFile | null;
+  /** who has clustered its rows, and what else its tags tell; null when nothing is told */
+  clustering: FileClustering | null;
   /** deleted rows: null until they're looked at */
   deleted: RowSet | null;
   /** whether `deleted` is more than the log has */
@@ -24,12 +27,15 @@ export interface WorkingFile extends TableFile {
 
 /** A file that a log has. */
 export function loggedFile(path: string, add: AddFile, active: AddFile | null, records: number): WorkingFile {
-  const { partitionValues, size: bytes } = add;
-  return { path, partitionValues, records, bytes, add, active, deleted: null, changed: false };
+  const { partitionValues, size: bytes, clusteringProvider, tags } = add;
+  const clustering = { clusteringProvider, tags };
+  return { path, partitionValues, records, bytes, add, active, clustering, deleted: null, changed: false };
 }
 
-export function newFile(written: WrittenFile): WorkingFile {
-  return { ...written, add: null, active: null, deleted: null, changed: false };
+/** `of`: its rows are of that file alone, and in its order. */
+export function newFile(written: WrittenFile, of: WorkingFile | null = null): WorkingFile {
+  const clustering = keptClustering(of?.clustering ?? null);
+  return { ...written, add: null, active: null, clustering, deleted: null, changed: false };
 }
 
 export function addAction(
@@ -40,6 +46,7 @@ export function addAction(
   nowMs: number,
   dataChange: boolean,
 ): Action {
+  const { clusteringProvider, tags } = file.clustering ?? {};
   return {
     add: {
       path: file.add?.path ?? logPath(tablePath, file.path),
@@ -48,7 +55,9 @@ export function addAction(
       modificationTime: file.add?.modificationTime ?? nowMs,
       dataChange,
       stats: withTightBounds(stats ?? JSON.stringify({ numRecords: file.records }), vector === null),
+      ...(tags ? { tags } : {}),
       ...(vector === null ? {} : { deletionVector: vector }),
+      ...(clusteringProvider ? { clusteringProvider } : {}),
     },
   };
 }
@@ -78,16 +87,19 @@ export interface PlannedActions {
   adds: { file: WorkingFile; vector: DeletionVectorDescriptor | null }[];
   /** to be added with new vectors */
   rewritten: WorkingFile[];
+  /** as they are, but for their statistics */
+  restated: WorkingFile[];
 }
 
-/** Pure: which files a commit removes and adds. A file without rows goes. */
+/** Pure: which files a commit removes and adds. A file without rows goes. `isStated`: of a file that the log has. */
 export function planActions(
   files: readonly WorkingFile[],
   dropped: readonly WorkingFile[],
   nowMs: number,
   dataChange: boolean,
+  isStated: (file: WorkingFile) => boolean,
 ): PlannedActions {
-  const planned: PlannedActions = { removes: [], adds: [], rewritten: [] };
+  const planned: PlannedActions = { removes: [], adds: [], rewritten: [], restated: [] };
   for (const file of files) {
     const isEmpty = file.changed && (file.deleted as RowSet).size === file.records;
     const isNew = file.changed || file.active === null || file.add === null || !sameFile(file.active, file.add);
@@ -95,6 +107,7 @@ export function planActions(
     if (isEmpty) continue;
     if (file.changed) planned.rewritten.push(file);
     else if (isNew) planned.adds.push({ file, vector: file.add?.deletionVector ?? null });
+    else if (!isStated(file)) planned.restated.push(file);
   }
   for (const { active } of dropped) if (active !== null) planned.removes.push(removeAction(active, nowMs, dataChange));
   return planned;

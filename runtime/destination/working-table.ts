@@ -2,12 +2,13 @@ import { rm } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import type { ColumnSchema } from "../change/table-schema";
 import { type Action, recordCount } from "./delta/actions";
+import { clusteringColumns } from "./delta/clustering";
 import { addRows, newRowSet, type RowSet, rowNumbers } from "./delta/deletion-vector";
 import { readDeletionVector, writeDeletionVectors } from "./delta/deletion-vector-store";
 import { flush } from "./delta/delta-log";
 import type { DeltaTable } from "./delta/delta-table";
 import { linkFile, linkOrCopy } from "./delta/file-link";
-import { readFileStatistics } from "./delta/file-statistics";
+import { readFileStatistics, tellsOf } from "./delta/file-statistics";
 import { columnTypes } from "./delta/table-metadata";
 import type { DuckDbQueries, DuckDbSession } from "./duckdb-session";
 import type { FileRows } from "./live-rows";
@@ -15,7 +16,7 @@ import { countRecords, name, withoutPartition } from "./parquet-file";
 import type { TableFile } from "./partition";
 import { type FileTarget, makeTableFolder, writeTableFiles } from "./partitioned-files";
 import { tableColumns } from "./table-columns";
-import { type StoredOptions, type TargetTable, targetColumns } from "./target-table";
+import { clusteredBy, type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 import { addAction, changedRows, loggedFile, newFile, planActions, type WorkingFile } from "./working-file";
 
 /**
@@ -34,6 +35,10 @@ export class WorkingTable {
   private columns: ColumnSchema[] = [];
   /** by which rows are in files apart, in order */
   private partition: ColumnSchema[] = [];
+  /** physical names of the columns that the table is clustered by: every file tells of them */
+  private clustering: ReadonlySet<string> = new Set();
+  /** the same of the table's newest version */
+  private readonly committedClustering: ReadonlySet<string>;
   /** physical names of these columns by attribute number */
   names: ReadonlyMap<number, string>;
   /** files were written anew as columns have other names */
@@ -52,6 +57,7 @@ export class WorkingTable {
     this.types = columnTypes(source.snapshot.metaData);
     this.names = namesOf(tableColumns(source.snapshot.metaData) ?? []);
     this.committedTypes = columnTypes(table.snapshot.metaData);
+    this.committedClustering = new Set(clusteringColumns(source.snapshot.domains));
   }
 
   get folder(): string {
@@ -88,13 +94,14 @@ export class WorkingTable {
   }
 
   setTarget(target: TargetTable): void {
-    this.setColumns(targetColumns(target), target.partition);
+    this.setColumns(targetColumns(target), target.partition, clusteredBy(target));
     this.stored = target.stored;
   }
 
-  setColumns(columns: ColumnSchema[], partition: ColumnSchema[]): void {
+  setColumns(columns: ColumnSchema[], partition: ColumnSchema[], clustering: string[] = []): void {
     this.columns = columns;
     this.partition = partition;
+    this.clustering = new Set(clustering);
     this.types = new Map(columns.map((column) => [column.physicalName, column.deltaType]));
     this.names = namesOf(columns);
   }
@@ -136,9 +143,12 @@ export class WorkingTable {
     this.add([newFile({ path, partitionValues: {}, records, bytes })]);
   }
 
-  /** Writes the rows of a query, which gives these columns, into new files, one for each partition; none for no rows. */
-  async insert(query: string, columns: ColumnSchema[]): Promise<void> {
-    this.add(await this.write(query, columns));
+  /**
+   * Writes the rows of a query, which gives these columns, into new files, one for each partition; none for no rows.
+   * `fromIndex`: they are of `paths[fromIndex]` alone, and in its order.
+   */
+  async insert(query: string, columns: ColumnSchema[], fromIndex?: number): Promise<void> {
+    this.add(await this.write(query, columns, this.session, fromIndex === undefined ? null : this.files[fromIndex]));
   }
 
   /** The same while other work is done, of which the new files are no part. */
@@ -175,9 +185,10 @@ export class WorkingTable {
     query: string,
     columns: ColumnSchema[],
     session: DuckDbQueries = this.session,
+    from: WorkingFile | null = null,
   ): Promise<WorkingFile[]> {
     const files = await writeTableFiles(session, query, columns, this.fileTarget("", "part"));
-    return files.map(newFile);
+    return files.map((file) => newFile(file, from));
   }
 
   /** The same for rows of files of one partition, in their order. */
@@ -189,7 +200,9 @@ export class WorkingTable {
   ): Promise<WorkingFile[]> {
     // Folders are named by partition columns; some readers believe them.
     const isRenamed = this.partition.some(({ physicalName }) => formerNames.has(physicalName));
-    if (this.partition.length === 0 || isRenamed) return this.write(query, columns);
+    if (this.partition.length === 0 || isRenamed) {
+      return this.write(query, columns, this.session, of.length === 1 ? of[0] : null);
+    }
     const [{ partitionValues, path }] = of;
     const stored = withoutPartition(columns, this.partition);
     const place = { ...this.fileTarget(relative(this.folder, dirname(path)), "part"), partition: [] };
@@ -267,22 +280,28 @@ export class WorkingTable {
    * `dataChange`: whether readers get other rows.
    */
   async finish(nowMs: number, { dataChange } = { dataChange: true }): Promise<Action[]> {
-    const { removes, adds, rewritten } = planActions(this.files, this.dropped, nowMs, dataChange);
+    const clusteredNow = [...this.clustering].filter((each) => !this.committedClustering.has(each));
+    const isStated = ({ add }: WorkingFile) => tellsOf(add?.stats, clusteredNow);
+    const { removes, adds, rewritten, restated } = planActions(this.files, this.dropped, nowMs, dataChange, isStated);
     const { descriptors, fileName } = await writeDeletionVectors(
       this.table.path,
       rewritten.map((file) => file.deleted as RowSet),
     );
     if (fileName !== null) this.written.add(join(this.table.path, fileName));
     for (const [index, file] of rewritten.entries()) adds.push({ file, vector: descriptors[index] });
-    const counts = new Map(adds.flatMap(({ file }) => (file.add?.stats ? [] : [[file.path, file.records] as const])));
+    const added = [
+      ...adds.map((each) => ({ ...each, dataChange })),
+      ...restated.map((file) => ({ file, vector: file.add?.deletionVector ?? null, dataChange: false })),
+    ];
+    const untold = added.filter(({ file }) => !file.add?.stats || !isStated(file));
+    const counts = new Map(untold.map(({ file }) => [file.path, file.records]));
+    const columns = withoutPartition(this.columns, this.partition);
     const statistics =
-      counts.size === 0
-        ? null
-        : await readFileStatistics(this.session, counts, withoutPartition(this.columns, this.partition));
+      counts.size === 0 ? null : await readFileStatistics(this.session, counts, columns, this.clustering);
     await flush(this.table.path);
     return [
       ...removes,
-      ...adds.map(({ file, vector }) => {
+      ...added.map(({ file, vector, dataChange }) => {
         const stats = statistics?.get(file.path) ?? file.add?.stats;
         return addAction(this.table.path, file, vector, stats, nowMs, dataChange);
       }),

@@ -24,7 +24,10 @@ export const addSchema = z.object({
   dataChange: z.boolean(),
   /** JSON text: `{numRecords, tightBounds, …}`; numRecords counts deleted rows too */
   stats: z.string().nullish(),
+  tags: stringMap.nullish(),
   deletionVector: deletionVectorSchema.nullish(),
+  /** the implementation that has clustered the file */
+  clusteringProvider: z.string().nullish(),
 });
 export type AddFile = z.infer<typeof addSchema>;
 
@@ -59,6 +62,15 @@ export const protocolSchema = z.object({
 });
 export type Protocol = z.infer<typeof protocolSchema>;
 
+export const domainMetadataSchema = z.object({
+  domain: z.string(),
+  /** of the domain's own form */
+  configuration: z.string(),
+  /** true: the domain is gone */
+  removed: z.boolean(),
+});
+export type DomainMetadata = z.infer<typeof domainMetadataSchema>;
+
 export const txnSchema = z.object({ appId: z.string(), version: z.int(), lastUpdated: z.int().nullish() });
 export type Txn = z.infer<typeof txnSchema>;
 
@@ -91,6 +103,7 @@ export const actionSchema = z.object({
   protocol: protocolSchema.optional(),
   metaData: metaDataSchema.optional(),
   txn: txnSchema.optional(),
+  domainMetadata: domainMetadataSchema.optional(),
   remove: removeSchema.optional(),
   add: addSchema.optional(),
   cdc: cdcSchema.optional(),

@@ -12,10 +12,11 @@ const vectorType =
   'STRUCT(storageType VARCHAR, pathOrInlineDv VARCHAR, "offset" INTEGER, sizeInBytes INTEGER, cardinality BIGINT)';
 const columnTypes = {
   txn: "STRUCT(appId VARCHAR, version BIGINT, lastUpdated BIGINT)",
-  add: `STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN, stats VARCHAR, deletionVector ${vectorType})`,
+  add: `STRUCT(path VARCHAR, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, modificationTime BIGINT, dataChange BOOLEAN, stats VARCHAR, tags MAP(VARCHAR, VARCHAR), deletionVector ${vectorType}, clusteringProvider VARCHAR)`,
   remove: `STRUCT(path VARCHAR, deletionTimestamp BIGINT, dataChange BOOLEAN, extendedFileMetadata BOOLEAN, partitionValues MAP(VARCHAR, VARCHAR), size BIGINT, deletionVector ${vectorType})`,
   metaData:
     'STRUCT(id VARCHAR, "name" VARCHAR, description VARCHAR, format STRUCT(provider VARCHAR, options MAP(VARCHAR, VARCHAR)), schemaString VARCHAR, partitionColumns VARCHAR[], configuration MAP(VARCHAR, VARCHAR), createdTime BIGINT)',
+  domainMetadata: "STRUCT(domain VARCHAR, configuration VARCHAR, removed BOOLEAN)",
   protocol:
     "STRUCT(minReaderVersion INTEGER, minWriterVersion INTEGER, readerFeatures VARCHAR[], writerFeatures VARCHAR[])",
 } as const;
@@ -47,6 +48,7 @@ export async function writeCheckpoint(
   if (snapshot.protocol !== null) actions.push({ protocol: snapshot.protocol });
   if (snapshot.metaData !== null) actions.push({ metaData: snapshot.metaData });
   for (const txn of snapshot.txns.values()) actions.push({ txn });
+  for (const domainMetadata of snapshot.domains.values()) actions.push({ domainMetadata });
   for (const add of snapshot.files.values()) actions.push({ add: { ...add, dataChange: false } });
   for (const remove of snapshot.tombstones.values()) {
     if ((remove.deletionTimestamp ?? 0) >= cutoffMs) actions.push({ remove: { ...remove, dataChange: false } });

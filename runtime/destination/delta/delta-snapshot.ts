@@ -3,6 +3,7 @@ import {
   type Action,
   type AddFile,
   type CommitInfo,
+  type DomainMetadata,
   type MetaData,
   type Protocol,
   type RemoveFile,
@@ -32,6 +33,8 @@ export class DeltaSnapshot {
   checkpoint: CheckpointFiles | null = null;
   /** newest txn of each application */
   readonly txns = new Map<string, Txn>();
+  /** metadata of each domain that isn't gone, also of those that mean nothing here */
+  readonly domains = new Map<string, DomainMetadata>();
   /** what the newest commit of ours says; null when none was read (a checkpoint holds none) */
   newestOwn: CommitInfo["sluice"] | null = null;
 
@@ -78,6 +81,11 @@ export class DeltaSnapshot {
     if (action.protocol !== undefined) this.protocol = action.protocol;
     if (action.metaData !== undefined) this.metaData = action.metaData;
     if (action.txn !== undefined) this.txns.set(action.txn.appId, action.txn);
+    if (action.domainMetadata !== undefined) {
+      const { domain, removed } = action.domainMetadata;
+      if (removed) this.domains.delete(domain);
+      else this.domains.set(domain, action.domainMetadata);
+    }
     if (action.commitInfo?.sluice !== undefined) this.newestOwn = action.commitInfo.sluice;
     if (action.add !== undefined) {
       this.files.set(action.add.path, action.add);

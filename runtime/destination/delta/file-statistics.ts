@@ -23,13 +23,17 @@ interface Footer {
  * Bounds contain all values but needn't be values themselves; floating-point columns have none, for readers don't agree
  * on NaN; neither have arrays, binary, boolean and (in DuckDB's footers) texts beyond ASCII.
  * @param records rows of each file by path
+ * @param always physical names of columns that get them wherever they stand
  */
 export async function readFileStatistics(
   session: DuckDbSession,
   records: ReadonlyMap<string, number>,
   columns: ColumnSchema[],
+  always: ReadonlySet<string> = new Set(),
 ): Promise<Map<string, string>> {
-  const chosen = columns.filter((column, index) => index < columnsMax || column.keyOrdinal !== null);
+  const chosen = columns.filter(
+    (column, index) => index < columnsMax || column.keyOrdinal !== null || always.has(column.physicalName),
+  );
   const footers = await session.rows<Footer>(
     `SELECT file_name AS path, path_in_schema AS name,
        CASE WHEN bool_and(stats_null_count IS NOT NULL) THEN sum(stats_null_count)::BIGINT END AS nulls,
@@ -134,6 +138,13 @@ function textBelow(text: string): string | null {
 function textAbove(text: string): string | null {
   if (!ascii(text)) return null;
   return JSON.stringify(text.length <= textMax ? text : `${text.slice(0, textMax)}\u{10ffff}`);
+}
+
+/** Whether a file's statistics, as its log has them, tell of all these columns. */
+export function tellsOf(stats: string | null | undefined, physicalNames: readonly string[]): boolean {
+  if (physicalNames.length === 0) return true;
+  const { nullCount = {} } = JSON.parse(stats ?? "{}") as { nullCount?: Record<string, unknown> };
+  return physicalNames.every((each) => nullCount[each] !== undefined);
 }
 
 /** Bounds are still bounds once rows are marked as deleted, but no longer values (protocol, "tightBounds"). */

@@ -1,6 +1,7 @@
 import { type ColumnSchema, type DeltaType, deltaTypeSchema, elementTypeOf } from "../../change/table-schema";
 import type { TableOptions } from "../../table-options";
 import type { MetaData, Protocol } from "./actions";
+import { clusteringFeatures } from "./clustering";
 
 /**
  * Table properties that say whose table it is (the source's by name and oid, the staging log's), and by which options;
@@ -41,17 +42,20 @@ export function columnTypes(metaData: MetaData | null): Map<string, string> {
   );
 }
 
+/** What a table's protocol depends on. */
+export interface ProtocolNeeds extends Pick<TableOptions, "deletionVectors" | "changeDataFeed" | "columnMapping"> {
+  isClustered: boolean;
+  /** such a table can't be a clustered one */
+  isPartitioned: boolean;
+}
+
 /**
  * Keeps features that the table has already, here or at its former place. What needs none has the protocol's first
  * reader version.
  */
 export function buildProtocol(
   columns: ColumnSchema[],
-  {
-    deletionVectors,
-    changeDataFeed,
-    columnMapping,
-  }: Pick<TableOptions, "deletionVectors" | "changeDataFeed" | "columnMapping">,
+  { deletionVectors, changeDataFeed, columnMapping, isClustered, isPartitioned }: ProtocolNeeds,
   ...previous: (Protocol | null)[]
 ): Protocol {
   const needed = [...(columnMapping ? ["columnMapping"] : []), ...(deletionVectors ? ["deletionVectors"] : [])];
@@ -64,7 +68,8 @@ export function buildProtocol(
     (protocol) => protocol?.writerFeatures,
     ...needed,
     ...(changeDataFeed ? ["changeDataFeed"] : []),
-  );
+    ...(isClustered ? clusteringFeatures : []),
+  ).filter((feature) => !(isPartitioned && feature === "clustering"));
   if (readerFeatures.length > 0) return { minReaderVersion: 3, minWriterVersion: 7, readerFeatures, writerFeatures };
   if (writerFeatures.length > 0) return { minReaderVersion: 1, minWriterVersion: 7, writerFeatures };
   return { minReaderVersion: 1, minWriterVersion: 2 };

@@ -5,8 +5,10 @@ import type { MetaData, Protocol } from "./actions";
 const knownFeatures = new Set([
   "appendOnly",
   "changeDataFeed",
+  "clustering",
   "columnMapping",
   "deletionVectors",
+  "domainMetadata",
   "invariants",
   "timestampNtz",
 ]);
