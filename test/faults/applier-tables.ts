@@ -36,7 +36,7 @@ export class ApplierTables {
       ...modes.map((mode) => ({ name: `t_${mode}`, mode })),
       { name: "rewritten", deletionVectors: false },
       { name: "unmapped", columnMapping: false },
-      { name: "fed", changeDataFeed: true },
+      { name: "fed", changeDataFeed: true, clusterBy: ["name", "id"] },
       { name: "parted", partitionBy: ["name"], clusterBy: ["amount"] },
       { name: "keyless" },
       { name: leavingTable, onRemove: "drop" },

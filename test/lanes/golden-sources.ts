@@ -97,8 +97,13 @@ export const sparkTables: GoldenSource[] = [
   },
   {
     name: "spark-clustered",
-    refused: "clustering",
-    statements: simple("'delta.enableDeletionVectors' = 'true'", "CLUSTER BY (id)"),
+    statements: [
+      table(`${mapped}, 'delta.checkpointInterval' = '4'`, "CLUSTER BY (day, name)"),
+      ...[0, 20, 40].map((from) => `INSERT INTO {} ${rows(from, from + 20)}`),
+      "OPTIMIZE {}",
+      "DELETE FROM {} WHERE id % 7 = 3",
+      `INSERT INTO {} ${rows(60, 70)}`,
+    ],
   },
   {
     name: "spark-constraint",

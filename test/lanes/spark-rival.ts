@@ -12,10 +12,11 @@ import { expectedTable } from "./table-set";
 type Report = (what: string, problems: string[]) => void;
 
 const modes = tableModeSchema.options;
-/** scd1 twice: with a change feed, and as the one that Spark deletes from. */
+/** scd1 four times: also with a change feed, clustered, and as the one that Spark deletes from and clusters. */
 const tables: NamedTableOptions[] = [
   ...modes.map((mode) => ({ ...defaultTableOptions, mode, name: mode.toLowerCase() })),
   { ...defaultTableOptions, name: "feed", changeDataFeed: true },
+  { ...defaultTableOptions, name: "clustered", clusterBy: ["name", "id"] },
   { ...defaultTableOptions, name: "thinned" },
 ].map((table) => ({ ...table, schema: "public" }));
 const rows = 3_000;
@@ -104,8 +105,11 @@ class Rival {
       await this.pipeline.settled();
       await this.spark.sql(`OPTIMIZE ${this.place(name)}${name === "scd1" ? " ZORDER BY (name)" : ""}`);
     }
+    await this.spark.sql(`ALTER TABLE ${this.place("thinned")} CLUSTER BY (amount)`);
     await this.batch();
     await this.expectEqual("after OPTIMIZE by Spark");
+    await this.clustering("clustered", ["name", "id"]);
+    await this.clustering("thinned", ["amount"]);
     for (const { name } of tables) {
       if (name === "feed") continue;
       // VACUUM of Delta 4.4 fails where a deletion vector is inline (a scala.MatchError).
@@ -118,6 +122,32 @@ class Rival {
     // What the source deletes isn't there any more.
     await this.pipeline.client.query("DELETE FROM thinned WHERE id % 7 = 0");
     await this.expectEqual("after VACUUM and DELETE by Spark");
+  }
+
+  /** Spark knows by what a table is clustered, has clustered it so, and our batch since has left that as it was. */
+  private async clustering(name: string, columns: string[]): Promise<void> {
+    const [detail] = await this.spark.sql(`DESCRIBE DETAIL ${this.place(name)}`);
+    const found = JSON.stringify(detail.clusteringColumns);
+    const problems = found === JSON.stringify(columns) ? [] : [`it is clustered by ${found}`];
+    if (name === "clustered") {
+      const adds = this.newestCommit(name).flatMap(({ add }) => add ?? []);
+      const kept = adds.filter(({ clusteringProvider, tags }) => clusteringProvider === "liquid" && tags?.ZCUBE_ID);
+      // With another deletion vector.
+      if (kept.length === 0) problems.push(`no file that Spark has clustered is left: ${JSON.stringify(adds)}`);
+    }
+    this.report(`${name} is clustered by ${columns.join(", ")}`, problems);
+  }
+
+  private newestCommit(name: string): { add?: { clusteringProvider?: string; tags?: Record<string, string> } }[] {
+    const log = join(this.pipeline.lakePath({ name }), "_delta_log");
+    const newest = readdirSync(log)
+      .filter((each) => /^\d{20}\.json$/.test(each))
+      .sort()
+      .at(-1) as string;
+    return readFileSync(join(log, newest), "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => JSON.parse(line));
   }
 
   /** Commits of both among each other; either is refused by the other now and then, and plans again or gives up. */

@@ -65,7 +65,7 @@ export const tableSetSetup = `
 
 export const tableSetOptions: NamedTableOptions[] = [
   { name: "rewritten", deletionVectors: false },
-  { name: "kept", mode: "softDelete", metadataColumns: true },
+  { name: "kept", mode: "softDelete", metadataColumns: true, clusterBy: ["placed", "customer"] },
   { name: "history", mode: "append" },
   { name: "versions", mode: "scd2" },
   ...plain.map((name) => ({
