@@ -8,6 +8,7 @@ const root = resolve(__dirname, "..");
 const contracts = [
   "errors",
   "error-catalogue",
+  "byte-text",
   "config",
   "config-file",
   "versioned-document",

@@ -1,4 +1,5 @@
 import type { Client } from "pg";
+import { bytesText } from "../../runtime/byte-text";
 import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import { toSourceError } from "../../runtime/postgres/source-error";
@@ -8,7 +9,6 @@ import { ownershipMark } from "../postgres/publication-mark";
 import { dropPublication, readPublication } from "../postgres/publication-statements";
 import { dropSlotSql, readSlotFacts, removeSlot } from "../postgres/slot-statements";
 import { print, printJson } from "./command";
-import { bytesOf } from "./slot-table";
 import type { Owned, OwnedPublication, OwnedSlot } from "./slots";
 
 export interface DropOptions {
@@ -32,7 +32,7 @@ export async function dropSlotOnDemand(client: Client, slot: OwnedSlot, options:
   if ((await readSlotFacts(client, name)) !== null) {
     throw new SluiceError("internal", `${what} is still there`, { remedy: `Run ${dropSlotSql(name)}.` });
   }
-  const freed = retainedBytes === null ? "" : `; it kept ${bytesOf(retainedBytes)} of WAL`;
+  const freed = retainedBytes === null ? "" : `; it kept ${bytesText(retainedBytes)} of WAL`;
   if (options.asJson) printJson({ dropped: name, kind: "slot", retainedBytes });
   else print(`${what} is dropped${freed}`);
   return 0;

@@ -1,3 +1,4 @@
+import { bytesText } from "../../runtime/byte-text";
 import type { Inventory, Owned } from "./slots";
 
 /** Pure: slots and publications as lines for a terminal. */
@@ -11,7 +12,7 @@ export function slotTable({ slots, publications }: Inventory): string[] {
         ownerText(slot),
         slot.activePid === null ? "-" : `pid ${slot.activePid}`,
         slot.walStatus ?? "-",
-        slot.retainedBytes === null ? "-" : bytesOf(slot.retainedBytes),
+        slot.retainedBytes === null ? "-" : bytesText(slot.retainedBytes),
         slot.restartLsn ?? "-",
         slot.confirmedLsn ?? "-",
         slot.inactiveSince ?? "-",
@@ -53,10 +54,4 @@ function aligned(rows: readonly (readonly string[])[]): string[] {
       .join("  ")
       .trimEnd(),
   );
-}
-
-export function bytesOf(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  const unit = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
-  return `${unit === 0 ? bytes : (bytes / 1024 ** unit).toFixed(1)} ${units[unit]}`;
 }

@@ -1,4 +1,5 @@
 import type { Client } from "pg";
+import { bytesText } from "../../runtime/byte-text";
 import { describeError, SluiceError } from "../../runtime/errors";
 import type { SourceConfig } from "../../runtime/source-config";
 import { withAdmin } from "../postgres/admin-session";
@@ -13,7 +14,7 @@ import {
 } from "../postgres/slot-inventory";
 import { type Command, parseOptions, print, printJson } from "./command";
 import { type DropOptions, dropPublicationOnDemand, dropSlotOnDemand } from "./slot-drop";
-import { bytesOf, slotTable } from "./slot-table";
+import { slotTable } from "./slot-table";
 import { sourceOf, sourceOptions, sourceUsage } from "./source-options";
 import { type Claim, readClaims } from "./stack-state";
 
@@ -136,6 +137,6 @@ export function inventoryText(inventory: Inventory): string {
     "",
     names.length === 0
       ? "Nothing of ours is unclaimed."
-      : `Unclaimed: ${names.join(", ")}. The slots among them keep ${bytesOf(kept)} of WAL. sluice slots --drop NAME drops one.`,
+      : `Unclaimed: ${names.join(", ")}. The slots among them keep ${bytesText(kept)} of WAL. sluice slots --drop NAME drops one.`,
   ].join("\n");
 }

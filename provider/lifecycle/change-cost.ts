@@ -1,3 +1,4 @@
+import { bytesText } from "../../runtime/byte-text";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { listNames } from "../name-list";
 import type { TableSize } from "../postgres/table-size";
@@ -101,15 +102,8 @@ function describeCopies({ tables, rows, bytes }: Copies): string {
   if (tables === null) return "its tables are copied";
   if (tables.length === 0) return "no table is copied";
   const size =
-    rows === null || bytes === null ? "" : ` (about ${rows.toLocaleString("en-US")} rows, ${describeBytes(bytes)})`;
+    rows === null || bytes === null ? "" : ` (about ${rows.toLocaleString("en-US")} rows, ${bytesText(bytes)})`;
   return `${listNames(tables, namedMax)} ${tables.length === 1 ? "is" : "are"} copied${size}`;
-}
-
-function describeBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  const power = bytes < 1 ? 0 : Math.min(units.length - 1, Math.floor(Math.log2(bytes) / 10));
-  const value = bytes / 1024 ** power;
-  return `${power === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[power]}`;
 }
 
 /**

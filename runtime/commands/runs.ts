@@ -1,7 +1,8 @@
+import { bytesText } from "../byte-text";
 import type { RuntimeConfig } from "../config";
 import { SluiceError } from "../errors";
 import { readRunHistory, runHistoryPath } from "../operate/run-history";
-import { bytesText, countText, secondsText, textTable } from "../operate/text-table";
+import { countText, secondsText, textTable } from "../operate/text-table";
 import type { TableRun } from "../status";
 
 const headings = ["START", "NAME", "TYPE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "BYTES"];

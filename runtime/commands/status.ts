@@ -1,7 +1,8 @@
 import { readFile } from "node:fs/promises";
+import { bytesText } from "../byte-text";
 import type { RuntimeConfig } from "../config";
 import { describeError, SluiceError } from "../errors";
-import { bytesText, countText, textTable } from "../operate/text-table";
+import { countText, textTable } from "../operate/text-table";
 import type { ApplierStatus, GatewayStatus, ProcessState, StatusDocument } from "../status";
 
 /** A document that is older is of a process that has ended, or hangs. */

@@ -43,7 +43,7 @@ export async function writeTableFiles(
   const folder = join(target.folder, target.below);
   if (target.partition.length > 0) return writeSplit(session, query, columns, target);
   const path = join(folder, `${target.prefix}-${randomUUID()}.parquet`);
-  await makeFolders(target.folder, folder);
+  await makeFolder(folder);
   target.onFile(path);
   const records = await writeParquet(session, query, columns, path);
   if (records === 0) {
@@ -72,7 +72,7 @@ async function writeSplit(
       const path = join(target.folder, target.below, name);
       const partitionValues: PartitionValues = Object.fromEntries(keys.map(({ key, value }) => [key, value || null]));
       await flush(filename);
-      await makeFolders(target.folder, dirname(path));
+      await makeFolder(dirname(path));
       target.onFile(path);
       await rename(filename, path);
       failpoint("applier.after-partition-file");
@@ -85,24 +85,14 @@ async function writeSplit(
   }
 }
 
-/** Makes the folder of a table, and those above it that aren't there, durably. */
-export async function makeTableFolder(path: string): Promise<void> {
+/** Makes a folder, and those above it that aren't there, durably. */
+export async function makeFolder(path: string): Promise<void> {
   try {
     const made = await mkdir(path, { recursive: true });
     if (made === undefined) return;
     for (let folder = path; folder.length >= made.length; folder = dirname(folder)) await flush(dirname(folder));
   } catch (error) {
     throw failed(path, "made", error);
-  }
-}
-
-/** Makes a folder of the table, durably. */
-export async function makeFolders(table: string, folder: string): Promise<void> {
-  try {
-    const made = await mkdir(folder, { recursive: true });
-    if (made !== undefined) await flushFolders(table, folder);
-  } catch (error) {
-    throw failed(folder, "made", error);
   }
 }
 

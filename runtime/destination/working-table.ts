@@ -14,7 +14,7 @@ import type { DuckDbQueries, DuckDbSession } from "./duckdb-session";
 import type { FileRows } from "./live-rows";
 import { countRecords, name, withoutPartition } from "./parquet-file";
 import type { TableFile } from "./partition";
-import { type FileTarget, makeTableFolder, writeTableFiles } from "./partitioned-files";
+import { type FileTarget, makeFolder, writeTableFiles } from "./partitioned-files";
 import { tableColumns } from "./table-columns";
 import { clusteredBy, type StoredOptions, type TargetTable, targetColumns } from "./target-table";
 import { addAction, changedRows, loggedFile, newFile, planActions, type WorkingFile } from "./working-file";
@@ -76,7 +76,7 @@ export class WorkingTable {
     lost: ReadonlySet<string> = new Set(),
   ): Promise<WorkingTable> {
     const working = new WorkingTable(table, source, session);
-    if (!table.exists) await makeTableFolder(table.path);
+    if (!table.exists) await makeFolder(table.path);
     const { files } = table.snapshot;
     for (const add of source.snapshot.files.values()) {
       if (lost.has(add.path)) continue;

@@ -16,12 +16,3 @@ export function secondsText(ms: number): string {
 export function countText(count: number): string {
   return count.toLocaleString("en");
 }
-
-const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-
-export function bytesText(bytes: number): string {
-  let unit = 0;
-  let amount = bytes;
-  for (; amount >= 1024 && unit < units.length - 1; unit++) amount /= 1024;
-  return `${unit === 0 ? amount : amount.toFixed(1)} ${units[unit]}`;
-}
