@@ -94,6 +94,11 @@ export interface MaintenanceArgs {
   filesMin?: number;
   /** A file is written anew when this part of its rows is deleted; default 0.2. */
   deletedShareMin?: number;
+  /**
+   * Once a table hasn't changed for so long, every file with a deleted row is written anew: for readers to whom a deletion
+   * vector is dear (delta-rs), of tables that rest between changes. Default: it isn't.
+   */
+  purgeAfterIdleMs?: number;
   /** Rows of a compacted file are in the order of the table's key; default false. */
   clusterByKey?: boolean;
 }

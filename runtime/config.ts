@@ -224,6 +224,11 @@ export const maintenanceSchema = z
     filesMin: z.int().min(2).default(8),
     /** a file is written anew when this part of its rows is deleted; default 0.2 */
     deletedShareMin: z.number().gt(0).max(1).default(0.2),
+    /**
+     * once a table hasn't changed for so long, every file with a deleted row is written anew; default: it isn't. For
+     * readers to whom a deletion vector is dear (delta-rs), of tables that rest between changes.
+     */
+    purgeAfterIdleMs: z.int().min(0).optional(),
     /** rows of a compacted file are in the order of the table's key; default false */
     clusterByKey: z.boolean().default(false),
   })

@@ -42,8 +42,10 @@ export class TableMaintenance {
     lastRunAt: null,
     error: null,
   };
-  /** nothing to compact at this version */
-  private checked: { path: string; version: number } | null = null;
+  /** nothing to compact at this version, as far as it was looked for */
+  private checked: { path: string; version: number; isIdle: boolean } | null = null;
+  /** the version that isn't one of a compaction, and since when the table has had it */
+  private changed: { path: string; version: number; sinceMs: number } | null = null;
   private vacuumAfterMs = 0;
   private pausedUntilMs = 0;
   private failure: unknown = null;
@@ -98,10 +100,13 @@ export class TableMaintenance {
   private async compact({ delta }: TableHome, label: string, options: MaintenanceRun): Promise<number | null> {
     const { path, snapshot } = delta;
     if (!this.config.compaction) return null;
-    if (this.checked?.path === path && this.checked.version === snapshot.version) return null;
-    const step = nextCompaction(delta, this.config, options.bytesMax);
+    const isIdle = this.isIdle(path, snapshot.version);
+    const { checked } = this;
+    if (checked?.path === path && checked.version === snapshot.version && checked.isIdle === isIdle) return null;
+    const limits = isIdle ? { ...this.config, deletedShareMin: Number.MIN_VALUE } : this.config;
+    const step = nextCompaction(delta, limits, options.bytesMax);
     if (step === null) {
-      this.checked = { path, version: snapshot.version };
+      this.checked = { path, version: snapshot.version, isIdle };
       return null;
     }
     const ofKey = this.config.clusterByKey && options.clusterNames.length === 0;
@@ -111,12 +116,23 @@ export class TableMaintenance {
       this.status.conflicts++;
       return 0;
     }
+    if (this.changed !== null) this.changed.version = snapshot.version;
     this.status.compactions++;
     this.status.filesCompacted += done.filesRemoved;
     this.status.bytesCompacted += done.bytesRead;
     this.status.bytesWritten += done.bytesWritten;
     log("info", "compacted", { table: label, reason: step.reason, ...done });
     return done.bytesRead;
+  }
+
+  /** Whether the table's deletion vectors may all go, as it rests. */
+  private isIdle(path: string, version: number): boolean {
+    const { purgeAfterIdleMs } = this.config;
+    if (purgeAfterIdleMs === undefined) return false;
+    if (this.changed?.path !== path || this.changed.version !== version) {
+      this.changed = { path, version, sinceMs: performance.now() };
+    }
+    return performance.now() - this.changed.sinceMs >= purgeAfterIdleMs;
   }
 
   private async vacuum(delta: DeltaTable, label: string, { mayVacuum }: MaintenanceRun): Promise<number | null> {

@@ -136,6 +136,41 @@ describe("vacuum", () => {
   });
 });
 
+describe("a table that rests", () => {
+  it("loses its deletion vectors after the time that is given, and not sooner", async () => {
+    await log.snapshot(orders, [{ id: "1" }, ...Array.from({ length: 50 }, (_, at) => ({ id: `${at + 10}` }))]);
+    await apply();
+    await log.changes(orders, [{ op: 2, row: { id: "1" } }]);
+    await log.commit();
+    await apply();
+    const session = await DuckDbSession.open({
+      memoryBytesMax: 64 * 1024 * 1024,
+      temporaryPath: join(log.folder, "s"),
+    });
+    try {
+      const run = async (changes: object) => {
+        const home = { place: orders, delta: await DeltaTable.open(path(), session), isDisplaced: false };
+        const maintenance = new TableMaintenance(
+          session,
+          maintenanceSchema.parse({ vacuum: false, ...changes }),
+          "test",
+        );
+        const options = { bytesMax: 1e9, mayVacuum: false, keyNames: async () => [], clusterNames: [] };
+        const bytes = await maintenance.run(home, "orders", options);
+        const vectors = [...home.delta.snapshot.files.values()].filter(({ deletionVector }) => deletionVector).length;
+        return { isTended: bytes !== null, vectors };
+      };
+      expect(await run({})).toEqual({ isTended: false, vectors: 1 });
+      expect(await run({ purgeAfterIdleMs: 3_600_000 })).toEqual({ isTended: false, vectors: 1 });
+      expect(await run({ purgeAfterIdleMs: 0 })).toEqual({ isTended: true, vectors: 0 });
+      expect(await run({ purgeAfterIdleMs: 0 })).toEqual({ isTended: false, vectors: 0 });
+    } finally {
+      await session.close();
+    }
+    expect(await readDeltaRows(path())).toHaveLength(50);
+  });
+});
+
 describe("the staging purge", () => {
   const data = () => readdirSync(join(log.folder, "staging", "data"));
   const records = () => readdirSync(join(log.folder, "staging", "log")).length;

@@ -55,6 +55,24 @@ describe("a table of others", () => {
     expect(await compactTable(again, step, { session, engineInfo: "test", orderBy: [] })).not.toBeNull();
     expect(await readLines(path)).toEqual(expected);
   });
+
+  it("that Spark has clustered stays so, over its checkpoint and ours", async () => {
+    const path = join(root, "clustered-again");
+    cpSync(join(goldenFolder, "spark-clustered"), path, { recursive: true });
+    const about = ({ snapshot }: DeltaTable) => ({
+      domains: [...snapshot.domains.values()],
+      features: snapshot.protocol?.writerFeatures,
+      clustered: [...snapshot.files.values()].flatMap(({ path: file, clusteringProvider, tags }) =>
+        clusteringProvider === "liquid" && tags?.ZCUBE_ID ? [file] : [],
+      ),
+    });
+    const before = about(await DeltaTable.open(path, session));
+    expect(before.features).toContain("clustering");
+    expect(before.domains.map(({ domain }) => domain)).toEqual(["delta.clustering"]);
+    expect(before.clustered).toHaveLength(1);
+    await continueTable(path, session);
+    expect(about(await DeltaTable.open(path, session))).toEqual(before);
+  });
 });
 
 /** Compaction is for tables with column mapping. */
