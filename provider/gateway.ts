@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
 import { guardedDeployment, guardedSource, type ProcessArgs, type Source, type Strategy, type Table } from "./source";
+import type { StagingArgs } from "./staging";
 
 export interface SnapshotArgs {
   /** Connections that copy, over all tables and their ranges; default 2. */
@@ -87,6 +88,8 @@ export interface GatewayArgs extends ProcessArgs {
   deploymentId?: pulumi.Input<string>;
   /** Folder of the staging log; absolute, new or empty; default `<stateDir>/<deploymentId>/staging`. Replaces. */
   stagingPath?: pulumi.Input<string>;
+  /** Where else staging lies, as in a Unity Catalog volume; instead of `stagingPath`. Give it to the pipeline too. */
+  staging?: pulumi.Input<StagingArgs>;
   /**
    * Goes on with the staging log that is in `stagingPath`, if there is one, as that of a stack whose state was lost: what is
    * staged stays, no table that it has whole is copied again, and the pipeline goes on in its tables. It is this stack's

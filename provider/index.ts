@@ -37,6 +37,7 @@ export type {
   Strategy,
   Table,
 } from "./source";
+export type { FolderStagingArgs, StagingArgs, VolumeStagingArgs, WorkspaceArgs } from "./staging";
 export type { Catalog, Row } from "./typed/catalog";
 export {
   and,

@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
 import { guardedDeployment, type ProcessArgs, type Table } from "./source";
+import type { StagingArgs } from "./staging";
 
 /** Where the tables are written: Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
 export interface DestinationArgs {
@@ -110,6 +111,8 @@ export interface IngestionPipelineArgs extends ProcessArgs {
   stagingPath: pulumi.Input<string>;
   /** `gateway.incarnation`. Another staging's copies replace the tables' rows when they are whole; in place. */
   stagingIncarnation: pulumi.Input<string>;
+  /** The Gateway's `staging`, where it has one. Restarts the process. */
+  staging?: pulumi.Input<StagingArgs>;
   /** Restarts the process; tables at the former place stay there. */
   destination: pulumi.Input<DestinationArgs>;
   /** Default `{ kind: "continuous" }`. Restarts the process. */

@@ -19,6 +19,7 @@ import {
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
+import type { StagingArgs } from "./staging";
 
 export interface PostgresIngestionArgs {
   /** The source database. Another `database` replaces everything; the rest changes in place. */
@@ -68,11 +69,13 @@ export interface PostgresIngestionArgs {
   preflight?: pulumi.Input<Preflight>;
   /** What the preflight of the source goes by. */
   connection?: Pick<ConnectionArgs, "flavour" | "uncappedSlotWal" | "longTransactionMs">;
-  /** Settings of the gateway: each restarts it in place, but `stagingPath`, which replaces it. */
+  /** Settings of the gateway: each restarts it in place, but `stagingPath`, and another place in `staging`, which replace it. */
   gateway?: {
     httpPort?: pulumi.Input<number>;
     /** Folder of the staging log; default below `stateDir`. */
     stagingPath?: pulumi.Input<string>;
+    /** Where else it lies, as in a Unity Catalog volume; instead of `stagingPath`. */
+    staging?: pulumi.Input<StagingArgs>;
     adopt?: pulumi.Input<boolean>;
     batch?: pulumi.Input<BatchArgs>;
     spool?: pulumi.Input<SpoolArgs>;
@@ -229,6 +232,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         deploymentId,
         stagingPath,
         stagingIncarnation,
+        staging: args.gateway?.staging,
         destination: args.destination,
         tables: tableNames(tables, schemas, allTables),
         tableOptions: args.tableOptions,

@@ -79,13 +79,15 @@ describe("imports", () => {
   });
 
   it.each(sources("provider"))(
-    "%s imports the provider, the contracts and administration of PostgreSQL only",
+    "%s imports the provider, the contracts and administration of PostgreSQL and workspaces only",
     (file) => {
       for (const target of imports(file)) {
         if (target.startsWith("provider/")) continue;
         // The package's bin passes on what isn't administration.
         if (file === "provider/commands/main.ts" && target === "runtime/main.js") continue;
-        expect(["contracts", "postgres", "supervisor"], `${file} imports ${target}`).toContain(part(target));
+        expect(["contracts", "postgres", "databricks", "supervisor"], `${file} imports ${target}`).toContain(
+          part(target),
+        );
       }
     },
   );

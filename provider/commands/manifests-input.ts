@@ -8,6 +8,7 @@ import { checkGatewayInputs } from "../lifecycle/gateway-inputs";
 import { applierSpec, checkIngestionPipelineInputs } from "../lifecycle/ingestion-pipeline";
 import { renderPath } from "../lifecycle/input-check";
 import type { CheckResult, Properties } from "../lifecycle/lifecycle";
+import { volumeInCluster } from "../lifecycle/staging-input";
 
 const settings = z.record(z.string(), z.unknown());
 
@@ -67,6 +68,7 @@ export function manifestObjects(given: unknown, outputs: Properties = {}): Clust
     ...applier,
   });
   const failures = [captured, applied].flatMap((result: CheckResult) => result.failures);
+  if (captured.inputs.staging !== undefined) failures.push(volumeInCluster);
   if (failures.length > 0) throw wrong(unique(failures));
   const specs = [gatewaySpec(captured.inputs), applierSpec(applied.inputs)];
   return [

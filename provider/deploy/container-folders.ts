@@ -1,7 +1,7 @@
 import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { SluiceError } from "../../runtime/errors";
-import { variableFile } from "./container-spec";
+import { stagingFoldersOf, variableFile } from "./container-spec";
 import type { ProcessSpec } from "./deployment";
 import { type Owner, writePrivate } from "./private-files";
 import { processFiles, readText } from "./process-files";
@@ -23,7 +23,7 @@ export function defaultOwner(): Owner {
 export function prepareFolders({ directory, config }: ProcessSpec, owner: Owner): void {
   try {
     makeFolder(directory, owner);
-    if (isRoot()) for (const path of [directory, config.stagingPath]) giveTo(path, owner);
+    if (isRoot()) for (const path of [directory, ...stagingFoldersOf(config)]) giveTo(path, owner);
     if (config.role === "applier" && !existsSync(config.destination.path)) makeFolder(config.destination.path, owner);
   } catch (cause) {
     throw new SluiceError("process", `a folder for ${directory} can't be made: ${(cause as Error).message}`, {

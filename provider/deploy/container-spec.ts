@@ -53,10 +53,12 @@ export function containerConfiguration(
   { config, directory }: Pick<ProcessSpec, "config" | "directory">,
   options: DockerOptions,
 ): string {
-  const source = "source" in config ? { source: withFiles(config.source, directory, usesVolumes(options)) } : {};
+  const isBrought = usesVolumes(options);
+  const source = "source" in config ? { source: withFiles(config.source, directory, isBrought) } : {};
+  const staging = config.staging === undefined ? {} : { staging: withFiles(config.staging, directory, isBrought) };
   const isPublished = options.network !== "host" && (config.http?.port ?? 0) > 0;
   const http = isPublished ? { http: { ...config.http, host: "0.0.0.0" } } : {};
-  return renderConfiguration({ ...config, ...source, ...http } as RuntimeConfigInput);
+  return renderConfiguration({ ...config, ...source, ...staging, ...http } as RuntimeConfigInput);
 }
 
 function withFiles(value: unknown, directory: string, isBrought: boolean): unknown {
@@ -87,14 +89,19 @@ export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "d
     }
   };
   if ("source" in config) collect(config.source);
+  collect(config.staging);
   return [...paths].sort();
 }
 
 /** Pure: folders that the process writes to. */
 export function foldersWritten({ directory, config }: ProcessSpec): string[] {
   const lake = config.role === "applier" ? [config.destination.path] : [];
-  return [...new Set([directory, config.stagingPath, ...lake])];
+  return [...new Set([directory, ...stagingFoldersOf(config), ...lake])];
 }
+
+/** None where staging is in a Unity Catalog volume: what is on its way there is in the process's folder. */
+export const stagingFoldersOf = ({ staging, stagingPath }: RuntimeConfigInput) =>
+  staging?.kind === "volume" ? [] : [stagingPath];
 
 /** Pure: folders of this machine, at their own paths, and files that it reads. */
 function bindMounts(spec: ProcessSpec): MountSettings[] {
@@ -112,7 +119,7 @@ export function volumesOf(
   { directory, config }: Pick<ProcessSpec, "directory" | "config">,
   options: DockerOptions,
 ): { name: string; path: string; isOurs: boolean }[] {
-  const own = [directory, config.stagingPath].map((path) => ({ name: volumeName(path), path, isOurs: true }));
+  const own = [directory, ...stagingFoldersOf(config)].map((path) => ({ name: volumeName(path), path, isOurs: true }));
   if (config.role !== "applier") return own;
   const { path } = config.destination;
   return [...own, { name: destinationVolume(path, options), path, isOurs: options.destinationVolume === undefined }];

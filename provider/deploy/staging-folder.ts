@@ -14,7 +14,7 @@ import { SluiceError } from "../../runtime/errors";
 import type { StagingFound, StagingLogFound, StagingOwner, StagingPlace } from "./deployment";
 
 /** Beside the staging log: whose it is. A folder without our own is never removed. */
-const ownerFile = "owner.json";
+export const ownerFile = "owner.json";
 
 export const stagingOwnerSchema = z.object({
   deploymentId: z.string(),

@@ -16,7 +16,7 @@ export type DropTables = (spec: ProcessSpec) => Promise<void>;
  * ends with this one; what it had not dropped is left to the next delete.
  */
 export async function dropTables(
-  { directory, config }: ProcessSpec,
+  { directory, config, secretVariables }: ProcessSpec,
   { mainPath = packagedMainPath(), timeoutMs = 600_000, env = {} as NodeJS.ProcessEnv } = {},
 ): Promise<void> {
   const path = join(directory, processFiles.configuration);
@@ -24,7 +24,12 @@ export async function dropTables(
   chmodSync(directory, 0o700);
   writeFileSync(path, renderConfiguration(config), { mode: 0o600 });
   try {
-    await run([mainPath, "drop-tables", "--config", path, "--yes"], { directory, timeoutMs, env });
+    const secrets = Object.fromEntries(secretVariables.map((name) => [name, process.env[name]]));
+    await run([mainPath, "drop-tables", "--config", path, "--yes"], {
+      directory,
+      timeoutMs,
+      env: { ...secrets, ...env },
+    });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -5,15 +5,17 @@ import { tellCost } from "./change-cost";
 import { known } from "./gateway-inputs";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { printOnce } from "./own-names";
+import { stagingPlace } from "./staging-input";
 import { containsUnknown } from "./unknown-value";
 
 /**
  * The staging log that an adoption goes on with; null where there is none, or its place isn't known yet.
  * @throws SluiceError `unsupported` where the target has one that it can't hand over: it would be emptied
  */
-export async function logToAdopt(deployment: Deployment, { stagingPath, deploymentId }: Properties) {
+export async function logToAdopt(deployment: Deployment, inputs: Properties) {
+  const { stagingPath, deploymentId } = inputs;
   if (!known(stagingPath) || !known(deploymentId)) return null;
-  const found = await deployment.staging.inspect(stagingPath, deploymentId);
+  const found = await stagingPlace(inputs, deployment).inspect(stagingPath, deploymentId);
   if (found.kind === "free") return null;
   if (found.log === undefined && found.kind === "owned" && !deployment.isHere) {
     throw new SluiceError("unsupported", `the staging of ${deploymentId} isn't in a folder, and can't be taken over`, {

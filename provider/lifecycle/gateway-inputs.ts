@@ -10,6 +10,7 @@ import { absolutePathSchema } from "./local-place";
 import { identifierSchema, newIncarnation, slotNameSchema } from "./names";
 import { isOwn } from "./own-names";
 import { sourceInputSchema, withoutPlainSecrets } from "./source-input";
+import { completeStaging, stagingHostOf, stagingInputSchema } from "./staging-input";
 import { processShape } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import { isUnknown } from "./unknown-value";
@@ -25,6 +26,8 @@ export const shape = {
   slotIncarnation: z.string().min(1),
   /** default: `<stateDir>/<deploymentId>/staging` */
   stagingPath: absolutePathSchema.optional(),
+  /** where else than in a folder of the machine, or a folder too */
+  staging: stagingInputSchema,
   adopt: z.boolean().optional(),
   batch: gatewayConfigSchema.shape.batch,
   spool: gatewayConfigSchema.shape.spool,
@@ -48,9 +51,11 @@ export function checkGatewayInputs(olds: Properties, news: Properties): CheckRes
   inputs.deploymentId ??= inputs.slotName;
   const takesOver = olds.incarnation === undefined ? isOwn("switch", String(inputs.slotIncarnation)) : olds.takesOver;
   if (takesOver === true) inputs.takesOver = true;
-  if (inputs.stagingPath === undefined && known(inputs.stateDir) && known(inputs.deploymentId)) {
-    inputs.stagingPath = join(deploymentFolder(inputs.stateDir, inputs.deploymentId), "staging");
-  }
+  const isPlaced = known(inputs.stateDir) && known(inputs.deploymentId);
+  const defaultPath = isPlaced
+    ? join(deploymentFolder(String(inputs.stateDir), String(inputs.deploymentId)), "staging")
+    : undefined;
+  failures.push(...completeStaging(olds, inputs, defaultPath));
   return { inputs, failures };
 }
 
@@ -66,6 +71,7 @@ export const gatewayEffects: Effects = {
   stateDir: "newStaging",
   deployment: { part: "place of staging", of: stagingPlaceOf, effect: "newStaging", else: "restart" },
   stagingPath: "newStaging",
+  staging: { part: "workspace.host", of: stagingHostOf, effect: "newStaging", else: "restart" },
   /** decides when it is made */
   adopt: "none",
   batch: "restart",

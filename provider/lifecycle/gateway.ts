@@ -24,6 +24,7 @@ import { type Lifecycle, PartialFailure, type Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import { runtimeSource, secretVariables } from "./source-input";
+import { checkVolume, isInVolume, stagingConfig, stagingPlace, stagingVariables } from "./staging-input";
 import {
   applyOrRestore,
   checkPlace,
@@ -53,7 +54,7 @@ function tellOrder(olds: Properties, inputs: Properties): void {
 async function prepareStaging(deployment: Deployment, inputs: Properties): Promise<() => Promise<void>> {
   const log = inputs.adopt === true ? await logToAdopt(deployment, inputs) : null;
   if (log === null) {
-    await deployment.staging.make(inputs.stagingPath as string, ownerOf(inputs));
+    await stagingPlace(inputs, deployment).make(inputs.stagingPath as string, ownerOf(inputs));
     return () => removeAll(deployment, inputs);
   }
   const restore = await log.adopt(ownerOf(inputs));
@@ -123,9 +124,10 @@ export function gatewaySpec(inputs: Properties): ProcessSpec {
       publication: inputs.publicationName as string,
       slot: inputs.slotName as string,
       stagingPath: inputs.stagingPath as string,
+      ...stagingConfig(inputs, directory),
       ...pick(inputs, configKeys),
     },
-    secretVariables: secretVariables(given),
+    secretVariables: [...secretVariables(given), ...stagingVariables(inputs)],
     secretFiles,
     startTimeoutMs: inputs.startTimeoutMs as number,
     stopTimeoutMs: inputs.stopTimeoutMs as number,
@@ -164,18 +166,16 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
         if (existing && isReplacing(changes)) tellOrder(olds, inputs);
       }
       if (failures.length > 0 || (existing && same(pick(olds, keys), pick(inputs, keys)))) return result;
-      const given = news.stagingPath === undefined ? "stateDir" : "stagingPath";
-      const folders = [
-        { property: "stateDir", path: inputs.stateDir },
-        { property: given, path: inputs.stagingPath },
-      ];
-      failures.push(
-        ...(await checkPlace(deploymentOf, olds, inputs, given === "stateDir" ? folders.slice(0, 1) : folders)),
-      );
+      const given =
+        news.staging !== undefined ? "staging" : news.stagingPath === undefined ? "stateDir" : "stagingPath";
+      const folders = [{ property: "stateDir", path: inputs.stateDir }];
+      if (given !== "stateDir" && !isInVolume(inputs)) folders.push({ property: given, path: inputs.stagingPath });
+      failures.push(...(await checkPlace(deploymentOf, olds, inputs, folders)));
       if (failures.length === 0) failures.push(...(await checkTarget(deploymentOf, inputs, gatewaySpec)));
+      if (inputs.preflight === "preview") failures.push(...(await checkVolume(inputs)));
       if (failures.length > 0 || inputs.preflight !== "preview" || containsUnknown(inputs)) return result;
       if (existing || !known(inputs.stagingPath) || isOwn("staging", inputs.stagingPath)) return result;
-      const { staging } = deploymentOf(inputs.deployment);
+      const staging = stagingPlace(inputs, deploymentOf(inputs.deployment));
       const found = await staging.inspect(inputs.stagingPath, inputs.deploymentId as string);
       if (inputs.adopt === true && found.kind !== "free" && found.log !== undefined) return result;
       if (found.kind === "free" || (found.kind === "owned" && found.owner.deploymentId === inputs.deploymentId)) {
@@ -210,7 +210,8 @@ export function gatewayLifecycle(deploymentOf: DeploymentOf): Lifecycle {
 
     async read(id, props) {
       const deployment = deploymentOf(props.deployment);
-      const staging = await deployment.staging.inspect(props.stagingPath as string, props.deploymentId as string);
+      const place = stagingPlace(props, deployment);
+      const staging = await place.inspect(props.stagingPath as string, props.deploymentId as string);
       // Without its staging a gateway has nothing to go on from: it is made anew, with new snapshots.
       if (staging.kind !== "owned" || !isSameOwner(staging.owner, ownerOf(props))) return { id: "" };
       const spec = gatewaySpec(props);
@@ -273,7 +274,7 @@ function readsStaging(configuration: string, stagingPath: string): boolean {
 async function removeAll(deployment: Deployment, props: Properties): Promise<void> {
   const { directory, stopTimeoutMs } = gatewaySpec(props);
   const stagingPath = props.stagingPath as string;
-  const staging = await deployment.staging.inspect(stagingPath, props.deploymentId as string);
+  const staging = await stagingPlace(props, deployment).inspect(stagingPath, props.deploymentId as string);
   if (staging.kind === "owned" && isSuccessor(staging.owner, ownerOf(props))) {
     console.log(`Gateway ${props.deploymentId}: another one was made in its place, and goes on`);
     return;
@@ -285,7 +286,7 @@ async function removeAll(deployment: Deployment, props: Properties): Promise<voi
     await deployment.remove(reader, stopTimeoutMs);
   }
   await deployment.remove(directory, stopTimeoutMs);
-  if (!(await deployment.staging.remove(stagingPath, ownerOf(props)))) {
+  if (!(await stagingPlace(props, deployment).remove(stagingPath, ownerOf(props)))) {
     console.log(`warning: the staging ${stagingPath} isn't this stack's any more and is left alone`);
   }
   if (deployment.isHere) removeIfEmpty(folderOf(props));

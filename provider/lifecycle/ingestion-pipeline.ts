@@ -14,6 +14,7 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { printOnce } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
+import { completePipelineStaging, stagingConfig, stagingInputSchema, stagingVariables } from "./staging-input";
 import {
   applyOrRestore,
   checkPlace,
@@ -63,6 +64,8 @@ export const shape = {
   /** the gateway's staging, and what tells it from one that was there before */
   stagingPath: absolutePathSchema,
   stagingIncarnation: z.string().min(1),
+  /** the gateway's, where it has one */
+  staging: stagingInputSchema,
   destination: destinationSchema,
   trigger: applierConfigSchema.shape.trigger,
   /** the publication's, for the preview only */
@@ -75,9 +78,10 @@ export const shape = {
   memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
 };
 
-/** Pure. */
-export function checkIngestionPipelineInputs(news: Properties): CheckResult {
-  return checkInputs(shape, news);
+export function checkIngestionPipelineInputs(news: Properties, olds: Properties = {}): CheckResult {
+  const { inputs, failures } = checkInputs(shape, news);
+  failures.push(...completePipelineStaging(olds, inputs));
+  return { inputs, failures };
 }
 
 /** All restart the process, and its tables stay. Another staging holds new copies of all tables. */
@@ -87,6 +91,7 @@ export const ingestionPipelineEffects: Effects = {
   deployment: { part: "place of staging", of: stagingPlaceOf, effect: "resnapshot", else: "restart" },
   stagingPath: "restart",
   stagingIncarnation: "resnapshot",
+  staging: "restart",
   destination: "resnapshot",
   trigger: "restart",
   onRemove: "restart",
@@ -156,12 +161,13 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       statusPath: join(directory, processFiles.status),
       http: { port: (inputs.httpPort as number | undefined) ?? 0 },
       stagingPath: inputs.stagingPath as string,
+      ...stagingConfig(inputs, directory),
       destination: inputs.destination as Destination,
       // A pipeline of before this option has a configuration without it.
       ...(inputs.tableOptions === undefined ? {} : { tables: namedOptions(inputs.tableOptions) }),
       ...pick(inputs, configKeys),
     },
-    secretVariables: [],
+    secretVariables: stagingVariables(inputs),
     secretFiles: {},
     startTimeoutMs: inputs.startTimeoutMs as number,
     stopTimeoutMs: inputs.stopTimeoutMs as number,
@@ -197,7 +203,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
     async check(olds, news) {
       declare(olds);
       declare(news);
-      const result = checkIngestionPipelineInputs(news);
+      const result = checkIngestionPipelineInputs(news, olds);
       const { inputs, failures } = result;
       failures.push(...refusedTableChanges(olds, inputs));
       for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);

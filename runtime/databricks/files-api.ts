@@ -11,6 +11,7 @@ import type { ApiRequest, WorkspaceClient } from "./workspace-client";
 
 /** The Files API takes no more in one request. */
 export const fileBytesMax = 5 * 1024 ** 3;
+const deletesAtOnce = 8;
 /** Of a file that is read into memory. */
 const contentBytesMax = 256 * 1024 * 1024;
 
@@ -120,15 +121,28 @@ export class FilesApi {
     });
   }
 
-  /** Removes a directory with all that is in it; succeeds when it is absent. `atOnce`: requests at a time. */
-  async deleteTree(path: string, atOnce = 4): Promise<void> {
-    const entries = (await this.list(path)) ?? [];
-    for (const { name, isDirectory } of entries) if (isDirectory) await this.deleteTree(`${path}/${name}`, atOnce);
-    const files = entries.filter(({ isDirectory }) => !isDirectory).map(({ name }) => `${path}/${name}`);
-    const work = async () => {
-      for (let file = files.pop(); file !== undefined; file = files.pop()) await this.delete(file);
+  /**
+   * Removes a directory with all that is in it; succeeds when it is absent. `last`: the file of it that goes after all else.
+   * `onDeleted`: so many files are gone.
+   */
+  async deleteTree(path: string, options: { last?: string; onDeleted?: (count: number) => void } = {}): Promise<void> {
+    let count = 0;
+    const remove = async (file: string) => {
+      await this.delete(file);
+      options.onDeleted?.(++count);
     };
-    await Promise.all(Array.from({ length: atOnce }, work));
+    await this.deleteBelow(path, remove, options.last);
+  }
+
+  private async deleteBelow(path: string, remove: (file: string) => Promise<void>, last?: string): Promise<void> {
+    const entries = (await this.list(path)) ?? [];
+    for (const { name, isDirectory } of entries) if (isDirectory) await this.deleteBelow(`${path}/${name}`, remove);
+    const files = entries.filter(({ name, isDirectory }) => !isDirectory && name !== last).map(({ name }) => name);
+    const work = async () => {
+      for (let name = files.pop(); name !== undefined; name = files.pop()) await remove(`${path}/${name}`);
+    };
+    await Promise.all(Array.from({ length: deletesAtOnce }, work));
+    if (last !== undefined) await remove(`${path}/${last}`);
     await this.unlessAbsent(() =>
       this.client.done(this.request("DELETE", "directories", path, "delete the directory")),
     );
