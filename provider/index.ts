@@ -24,11 +24,13 @@ export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingest
 export { Publication, type PublicationArgs, type PublishedTableArgs, type PublishedTableOutput } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type {
+  ClaimArgs,
   DeploymentArgs,
   DockerArgs,
   DockerSsh,
   DockerTls,
   Inputs,
+  KubernetesArgs,
   LocalArgs,
   Preflight,
   ProcessArgs,

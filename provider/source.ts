@@ -95,9 +95,10 @@ export type Strategy = "blue-green" | "stop-first";
 /**
  * Where a process runs. `local`, the default: detached and supervised, on the machine that runs Pulumi. `docker`: in a
  * container. On that machine it has its folders, at their own paths: from one to the other the process is restarted, and
- * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies.
+ * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies. So are the
+ * claims of a cluster: `kubernetes` runs the process in a pod.
  */
-export type DeploymentArgs = LocalArgs | DockerArgs;
+export type DeploymentArgs = LocalArgs | DockerArgs | KubernetesArgs;
 
 /** Processes of the machine that runs Pulumi. */
 export interface LocalArgs {
@@ -172,11 +173,75 @@ export function guardedDeployment(deployment: pulumi.Input<DeploymentArgs> | und
   }) as pulumi.Output<DeploymentArgs>;
 }
 
+/** A PersistentVolumeClaim that is made. */
+export interface ClaimArgs {
+  /** As "100Gi". */
+  size: string;
+  /** Default: the cluster's own. */
+  storageClass?: string;
+  /**
+   * `ReadWriteOnce`, the default: the pods of a deployment run on one node, by affinity. `ReadWriteMany` lets them run on
+   * any, where the storage class has it, with hard links and flushes as a local disk has them.
+   */
+  accessMode?: "ReadWriteOnce" | "ReadWriteMany";
+}
+
+export interface KubernetesArgs {
+  kind: "kubernetes";
+  /** Absolute path; default: `KUBECONFIG`, ~/.kube/config, or the service account of the pod that runs Pulumi. */
+  kubeconfig?: string;
+  /** Of the kubeconfig; default: its current one. Another one replaces the gateway. */
+  context?: string;
+  /** It must exist: it is neither made nor removed. Another one replaces the gateway. */
+  namespace: string;
+  /** Default `pulumi-sluice:<version>`; of this package's version, where the cluster's nodes can pull it. */
+  image?: string;
+  /** Default `IfNotPresent`. */
+  imagePullPolicy?: "IfNotPresent" | "Always" | "Never";
+  /** Names of Secrets of the namespace. */
+  imagePullSecrets?: string[];
+  /**
+   * A Secret that is there, with a key for each secret and file that the source names: NAME of `{ env: "NAME" }`, and the
+   * last part of a path. Default: one of ours, with what they are on the machine that runs Pulumi.
+   */
+  existingSecret?: string;
+  /** The claim of staging and spool; default 20Gi of the cluster's default storage class. */
+  staging?: Omit<ClaimArgs, "size"> & { size?: string };
+  /** Of the applier's destination: a claim that is there, by its name; or one that is made, and kept at delete. */
+  destinationClaim?: string | ClaimArgs;
+  /** Of each container, as `{ limits: { memory: "2Gi" } }`; the applier needs more than its `memoryBytesMax`. */
+  resources?: { requests?: Record<string, string>; limits?: Record<string, string> };
+  nodeSelector?: Record<string, string>;
+  tolerations?: {
+    key?: string;
+    operator?: "Exists" | "Equal";
+    value?: string;
+    effect?: "NoSchedule" | "PreferNoSchedule" | "NoExecute";
+    tolerationSeconds?: number;
+  }[];
+  /** Of every object. */
+  labels?: Record<string, string>;
+  /** Of every object. */
+  annotations?: Record<string, string>;
+  /** `/healthz`, `/status` and `/metrics` as a Service of the cluster; default false. */
+  service?: boolean;
+  /** With `service`: a ServiceMonitor of the Prometheus operator; default none. */
+  serviceMonitor?: { labels?: Record<string, string>; interval?: string };
+  /** Only what the process needs may come in and go out; default true. */
+  networkPolicy?: boolean;
+  /** Pods that a drain of their node may evict at once: 1, the default; or 0, which holds the drain up. */
+  maxUnavailable?: 0 | 1;
+  /** `uid:gid` of the process; default 65532:65532. */
+  user?: string;
+  /** What somebody else has set of our objects: `take`, the default, sets it back and says so; `refuse` fails. */
+  onConflict?: "take" | "refuse";
+}
+
 /** What both processes, gateway and applier, have. */
 export interface ProcessArgs {
   /** Folder below which configuration, status and logs are kept; absolute, as the process sees it. Replaces. */
   stateDir: pulumi.Input<string>;
-  /** Where the process runs; default local. Restarts the process, unless its folders are then in other volumes. */
+  /** Where the process runs; default local. Restarts the process, unless its staging is then elsewhere: that replaces. */
   deployment?: pulumi.Input<DeploymentArgs>;
   /** Loopback port of `/healthz`, `/status` and `/metrics`; default: any free one, told in the status document. */
   httpPort?: pulumi.Input<number>;

@@ -191,10 +191,11 @@ export function containerOptions(
   return { ...created, Labels: { ...created.Labels, [labels.specification]: digest } };
 }
 
-/** Pure: an exit code as a sentence's end. */
-export function exitText(code: number, isOutOfMemory: boolean, memoryBytesMax: number | undefined): string {
+/** Pure: an exit code as a sentence's end. `memoryMax`: in bytes, or as Kubernetes writes it. */
+export function exitText(code: number, isOutOfMemory: boolean, memoryMax: number | string | undefined): string {
   if (isOutOfMemory || code === 137) {
-    const limit = memoryBytesMax === undefined ? "the machine's memory" : `its limit of ${memoryBytesMax} bytes`;
+    const given = typeof memoryMax === "number" ? `${memoryMax} bytes` : memoryMax;
+    const limit = given === undefined ? "the machine's memory" : `its limit of ${given}`;
     const why = isOutOfMemory ? `it needed more than ${limit}` : `killed: out of ${limit}, or by somebody`;
     return `exit 137 (${why})`;
   }

@@ -27,6 +27,8 @@ export interface Settings {
   secrets?: Record<string, string>;
   /** of the runtime, by its status document; undefined where there is none */
   version?: string;
+  /** what else of it isn't as it was applied, a sentence without a full stop each; left out where nothing is */
+  changed?: string[];
 }
 
 /** What is there now. */

@@ -263,7 +263,7 @@ function podTemplate(spec: ProcessSpec, options: KubernetesOptions, { workload, 
     name: config.role,
     image: options.image ?? defaultImage,
     imagePullPolicy: options.imagePullPolicy,
-    args: [config.role],
+    args: [config.role] as string[],
     env: [{ name: "SLUICE_CONFIG", value: podPaths.configuration }],
     ports: [{ name: "http", containerPort: httpPortOf(config), protocol: "TCP" }],
     ...(isRun
@@ -328,7 +328,7 @@ function destinationName({ destinationClaim }: KubernetesOptions, deploymentId: 
   return typeof destinationClaim === "string" ? destinationClaim : destinationClaimName(deploymentId);
 }
 
-type PodTemplate = ReturnType<typeof podTemplate>;
+export type PodTemplate = ReturnType<typeof podTemplate>;
 
 function workloadSpec(
   { kind, schedule }: Workload,

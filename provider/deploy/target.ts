@@ -3,12 +3,14 @@ import type { Deployment } from "./deployment";
 import { dockerDeployment } from "./docker";
 import { dockerOptionsSchema, usesVolumes } from "./docker-options";
 import { addressName, remoteHostOf } from "./engine-address";
+import { kubernetesDeployment } from "./kubernetes";
+import { kubernetesOptionsSchema } from "./kubernetes-options";
 import { localDeployment } from "./local";
 import { systemdDeployment } from "./systemd";
 import { localOptionsSchema, systemdScope } from "./systemd-options";
 
 /** Where the processes run; a further target is a further member here, and a case below. */
-const targetSchema = z.discriminatedUnion("kind", [localOptionsSchema, dockerOptionsSchema]);
+const targetSchema = z.discriminatedUnion("kind", [localOptionsSchema, dockerOptionsSchema, kubernetesOptionsSchema]);
 export type Target = z.infer<typeof targetSchema>;
 
 /**
@@ -21,6 +23,7 @@ export const targetInputSchema = targetSchema.optional().transform((target): Tar
     const host = target.host ?? (target.socketPath === undefined ? remoteHostOf(process.env) : undefined);
     return host === undefined ? target : { ...target, host };
   }
+  if (target?.kind === "kubernetes") return target;
   const scope = target === undefined ? null : systemdScope(target);
   return target === undefined || scope === null ? undefined : { ...target, scope };
 });
@@ -47,13 +50,24 @@ function placeOf(target: Target): string {
       return "this machine";
     case "docker":
       return usesVolumes(target) ? `volumes of ${engineOf(target)}` : "this machine";
+    case "kubernetes":
+      return engineOf(target);
   }
 }
 
-/** Pure: what runs its processes; one engine's containers are replaced by itself. */
+/** Pure: what runs its processes; one engine's containers, and one namespace's pods, are replaced by itself. */
 export function engineOf(input: unknown): string {
   const target = targetOf(input);
-  return target.kind === "docker" ? `docker ${addressName(target, {})}` : `local ${systemdScope(target)}`;
+  switch (target.kind) {
+    case "local":
+      return `local ${systemdScope(target)}`;
+    case "docker":
+      return `docker ${addressName(target, {})}`;
+    case "kubernetes": {
+      const { namespace, kubeconfig = "the default kubeconfig", context = "its context" } = target;
+      return `the namespace ${namespace} of ${kubeconfig}, ${context}`;
+    }
+  }
 }
 
 export function deploymentOf(input: unknown): Deployment {
@@ -65,6 +79,8 @@ export function deploymentOf(input: unknown): Deployment {
     }
     case "docker":
       return dockerDeployment(target);
+    case "kubernetes":
+      return kubernetesDeployment(target);
   }
 }
 
@@ -73,6 +89,7 @@ export function findDropObstacle(input: unknown, uid: number | undefined): strin
   const target: Target = targetOf(input);
   switch (target.kind) {
     case "local":
+    case "kubernetes":
       return null;
     case "docker": {
       // Those in volumes are dropped by a container of the same user.

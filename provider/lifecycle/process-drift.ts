@@ -29,6 +29,7 @@ export function settingsDrift(found: Extract<Inspection, { configuration: string
   if (found.version !== undefined && found.version !== version) {
     drift.push(`the ${role} runs version ${found.version} of Sluice, and this is ${version}: an update starts it anew`);
   }
+  drift.push(...(found.changed ?? []));
   return drift;
 }
 

@@ -46,6 +46,7 @@ describe("the table of effects", () => {
       if (effect.of !== undefined) {
         return [
           [kind, input, { kind: "local" }, { kind: "docker" }, effect.else],
+          [kind, input, { kind: "local" }, { kind: "kubernetes", namespace: "shop" }, effect.effect],
           [kind, input, { kind: "local" }, unknownValue, effect.effect],
         ];
       }
