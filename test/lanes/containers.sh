@@ -122,7 +122,7 @@ else
   echo "SKIPPED: engines by SSH, as OpenSSH's server can't be installed"
 fi
 
-npx vitest run --config test/lanes/lane.config.mts containers
+npx vitest run --config test/lanes/lane.config.mts containers docker-example
 npm run --silent demo -- --target docker --json | tee "$work/demo.log"
 tail -1 "$work/demo.log" | node -e '
   const result = JSON.parse(require("fs").readFileSync(0, "utf8"));
