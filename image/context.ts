@@ -41,6 +41,7 @@ export async function makeContext(root: string, folder: string, architecture: Ar
   for (const [name, content] of Object.entries(files)) writeFileSync(join(target, name), content);
   copyBindings(root, bindings, lockedPackage(lock, bindings), target);
   cpSync(join(root, "runtime", "Dockerfile"), join(folder, "Dockerfile"));
+  cpSync(join(root, "image", "collect.sh"), join(folder, "collect.sh"));
   const names = [...Object.keys(files), ...bindingFiles].map((name) => join("sluice", name));
   for (const name of [...names, "sluice"]) utimesSync(join(folder, name), 0, 0);
 }

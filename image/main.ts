@@ -1,7 +1,7 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync } from "node:fs";
 import { arch } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { version } from "../runtime/version";
 import { type Architecture, architectures, makeContext } from "./context";
@@ -21,16 +21,7 @@ Builds the runtime's image with docker or podman, as pulumi-sluice:${version}, w
 `;
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      tag: { type: "string" },
-      base: { type: "string" },
-      arch: { type: "string" },
-      engine: { type: "string" },
-      "context-only": { type: "boolean" },
-      help: { type: "boolean" },
-    },
-  });
+  const values = readOptions();
   if (values.help === true) {
     process.stdout.write(usage);
     return 0;
@@ -45,13 +36,38 @@ async function main(): Promise<number> {
   copyFileSync(join(context, "sluice", "sbom.cdx.json"), join(root, "dist", "sbom.cdx.json"));
   if (engine === null) return 0;
   const tag = values.tag ?? `pulumi-sluice:${version}`;
-  const build = ["build", "--tag", tag, "--build-arg", `VERSION=${version}`, "--build-arg", `REVISION=${revision()}`];
+  const settings = [
+    `VERSION=${version}`,
+    `REVISION=${revision()}`,
+    `TARGET=${architectures[architecture as Architecture]}`,
+  ];
+  // All that it needs is in the context and in the base.
+  const build = ["build", "--tag", tag, "--network", "none", ...settings.flatMap((one) => ["--build-arg", one])];
+  // The other form has no health check.
+  if (basename(engine) === "podman") build.push("--format", "docker");
   if (values.base !== undefined) build.push("--build-arg", `BASE=${values.base}`);
   if (values.arch !== undefined) build.push("--platform", `linux/${architecture}`);
   const { status } = spawnSync(engine, [...build, context], { stdio: "inherit" });
-  if (status !== 0) throw new Error(`${engine} build failed (exit ${status}): its output is above`);
+  if (status !== 0) throw new Error(buildFailure(engine, status, architecture as Architecture, values.base));
   process.stdout.write(`${tag}; bill of materials: dist/sbom.cdx.json\n`);
   return 0;
+}
+
+function readOptions() {
+  try {
+    return parseArgs({
+      options: {
+        tag: { type: "string" },
+        base: { type: "string" },
+        arch: { type: "string" },
+        engine: { type: "string" },
+        "context-only": { type: "boolean" },
+        help: { type: "boolean" },
+      },
+    }).values;
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\n  remedy: npm run image -- --help tells the options.`);
+  }
 }
 
 function findEngine(given: string | undefined): string {
@@ -66,6 +82,24 @@ function findEngine(given: string | undefined): string {
   throw new Error(
     `no container engine answers\n  ${reasons.join("\n  ")}\n  remedy: Install Docker or podman, or start the daemon (DOCKER_HOST names another).`,
   );
+}
+
+/** Of a build whose own words are above it. */
+function buildFailure(
+  engine: string,
+  status: number | null,
+  architecture: Architecture,
+  base: string | undefined,
+): string {
+  const hints = [
+    ...(architectures[architecture] === arch()
+      ? []
+      : [`to build for ${architecture} here the engine needs an emulator: qemu-user-static, known to binfmt_misc`]),
+    ...(base === undefined
+      ? ["the base comes from a registry: where that can't be reached, give --base an image that the engine has"]
+      : [`the base ${base} must be an image that the engine has or can pull`]),
+  ];
+  return `${engine} build failed (exit ${status}): its output is above\n  ${hints.join("\n  ")}`;
 }
 
 /** Empty outside of a checkout. */

@@ -24,7 +24,7 @@ describe.runIf(process.platform === "linux")("the image's context", () => {
   it("is a few files, with no folder of packages", () => {
     const names = ["LICENSE", "duckdb.node", "index.wasm", "libduckdb.so", "main.js", "package.json", "sbom.cdx.json"];
     expect(readdirSync(join(folder, "first", "sluice")).sort()).toEqual(names);
-    expect(readdirSync(join(folder, "first")).sort()).toEqual(["Dockerfile", "sluice"]);
+    expect(readdirSync(join(folder, "first")).sort()).toEqual(["Dockerfile", "collect.sh", "sluice"]);
     expect(readFileSync(file("main.js"), "utf8")).not.toContain(root);
   });
 

@@ -85,13 +85,10 @@ async function freePort(): Promise<number> {
 }
 
 describe("a container", () => {
-  it("runs without privileges, is healthy within a second, and is left alone by a second apply", async () => {
+  it("runs without privileges, is healthy, and is left alone by a second apply", async () => {
     const target = dockerDeployment({ ...plain, labels: { team: "data" }, cpus: 1, memoryBytesMax: 1024 ** 3 });
     const { imageDigest } = await target.apply(spec());
-    const { Id, Config, HostConfig, State, RestartCount } = await found();
-    const readyMs = Date.parse(readStatus(directory)?.startedAt ?? "") - Date.parse(State.StartedAt);
-    console.log(`from start to the first status: ${readyMs} ms`);
-    expect(readyMs).toBeLessThan(2_000);
+    const { Id, Config, HostConfig, RestartCount } = await found();
     expect(RestartCount).toBe(0);
     expect(imageDigest).toMatch(/sha256:[0-9a-f]{64}$/);
     expect(Config.User).toMatch(/^[1-9]\d*:\d+$/);
@@ -101,6 +98,27 @@ describe("a container", () => {
     await target.apply(spec());
     expect((await found()).Id).toBe(Id);
     expect(await target.inspect(directory)).toMatchObject({ kind: "running" });
+  });
+
+  it("answers as healthy within a second of its start", async () => {
+    const port = await freePort();
+    await dockerDeployment({ ...plain, network: "host" }).apply(spec({ http: { port } }));
+    const container = docker.getContainer(containerName(directory));
+    const readyMs: number[] = [];
+    for (let start = 0; start < 5; start++) {
+      await container.stop({ t: 10 });
+      await container.start();
+      for (let isHealthy = false; !isHealthy; ) {
+        isHealthy = await fetch(`http://127.0.0.1:${port}/healthz`).then(
+          ({ ok }) => ok,
+          () => false,
+        );
+      }
+      readyMs.push(Date.now() - Date.parse((await found()).State.StartedAt));
+    }
+    console.log(`from start to healthy, five times: ${readyMs.join(", ")} ms`);
+    // The quickest is the program's, the others also those of what else the machine does.
+    expect(Math.min(...readyMs)).toBeLessThan(1_000);
   });
 
   it("is found healthy by the engine too, and ends at once", async () => {

@@ -80,6 +80,9 @@ npx node dist/image/main.js --context-only
 second=$("$docker" image inspect again --format '{{json .RootFS.Layers}}')
 bytes=$("$docker" image inspect "$image" --format '{{.Size}}')
 echo "$image: $bytes bytes, layers $first"
+DOCKER_BUILDKIT=1 "$docker" build --quiet --no-cache --network none --tag again --build-arg BASE=sluice-lane-base:1 dist/image-context >/dev/null
+third=$("$docker" image inspect again --format '{{json .RootFS.Layers}}')
+if [ "$first" != "$third" ]; then echo "built by BuildKit it has other layers: $third"; exit 1; fi
 if [ "$first" != "$second" ]; then echo "built again it has other layers: $second"; exit 1; fi
 if [ "$bytes" -gt 250000000 ]; then echo "it is larger than 250 MB"; exit 1; fi
 for absent in sh npm cc apt-get; do

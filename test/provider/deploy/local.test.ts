@@ -2,7 +2,8 @@
 // that runs so already is left alone; one that can't run fails the apply with its own last words. remove ends process
 // and supervisor, whatever they do, and removes the folder. A process gets no environment but what it needs.
 // Invariants 5 (no process of ours remains) and 6 (secrets are in no argument and no file).
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -131,7 +132,7 @@ describe("inspect", () => {
     expect(await deployment.inspect(directory)).toEqual({ kind: "absent" });
   });
 
-  it("sees that all was killed, even where the pid is another's now", async () => {
+  it("sees that all was killed", async () => {
     await deployment.apply(spec("healthy"));
     const { supervisor, child } = processes();
     for (const one of [supervisor, child]) signalProcess(one, "SIGKILL");
@@ -156,6 +157,29 @@ describe("remove", () => {
     expect(isAlive(child)).toBe(true);
     await deployment.remove(directory, 3_000);
     expect(isAlive(child)).toBe(false);
+  });
+
+  it("leaves processes alone that have the pids of ours by now", async () => {
+    await deployment.apply(spec("healthy"));
+    for (const one of Object.values(processes())) signalProcess(one, "SIGKILL");
+    await until("all is gone", () => Object.values(processes()).every((one) => !isAlive(one)));
+    const stranger = spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "ignore" });
+    try {
+      const identity = identifyProcess(stranger.pid as number)!;
+      const ofBefore = { pid: identity.pid, startTime: "1" };
+      const state = readJson(join(directory, processFiles.supervisor), supervisorStateSchema);
+      writeFileSync(join(directory, processFiles.started), JSON.stringify(ofBefore));
+      writeFileSync(
+        join(directory, processFiles.supervisor),
+        JSON.stringify({ ...state, ...ofBefore, child: ofBefore }),
+      );
+      expect((await deployment.inspect(directory)).kind).toBe("dead");
+      await deployment.remove(directory, 1_000);
+      expect(existsSync(directory)).toBe(false);
+      expect(isAlive(identity)).toBe(true);
+    } finally {
+      stranger.kill("SIGKILL");
+    }
   });
 
   it("of nothing is no failure", async () => {
