@@ -139,10 +139,13 @@ export class Publication extends pulumi.dynamic.Resource {
       viaPartitionRoot: undefined,
       generatedColumns: undefined,
     };
+    // By it a create whose result was lost is known again. An `id` is of one that is only read.
+    const origin = [pulumi.getOrganization(), pulumi.getProject(), pulumi.getStack(), name].join("/");
+    const isRead = options?.id !== undefined;
     super(
       provider,
       name,
-      { ...outputs, ...args, source: guardedSource(args.source) },
+      { ...outputs, ...args, source: guardedSource(args.source), ...(isRead ? {} : { origin }) },
       options,
       moduleName,
       "Publication",

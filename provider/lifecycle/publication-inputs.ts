@@ -40,6 +40,8 @@ export const shape = {
   generatedColumns: z.enum(["none", "stored"]).optional(),
   publicationName: identifierSchema.optional(),
   pipelineId: pipelineIdSchema.optional(),
+  /** which resource of which stack it is; no diff compares it */
+  origin: z.string().optional(),
   /** tables of which old rows are wanted whole, whatever their keys */
   fullIdentity: z.array(tableNameSchema).default([]),
   captureDdl: z.boolean().default(false),

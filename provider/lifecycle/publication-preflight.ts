@@ -6,7 +6,7 @@ import { withCheck } from "../postgres/admin-session";
 import { installDdlCapture, mayCaptureDdl, readDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import type { PublicationDefinition, PublishedTable } from "../postgres/publication-definition";
-import { ownershipMark } from "../postgres/publication-mark";
+import { findLostPublication, ownershipMark } from "../postgres/publication-mark";
 import { readMembers } from "../postgres/publication-members";
 import { isEmpty, type PublicationFacts, readPublication } from "../postgres/publication-statements";
 import { readRowFilters } from "../postgres/row-filter";
@@ -16,6 +16,7 @@ import { dearest } from "./change-cost";
 import type { Change } from "./comparison";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { publicationNameOf } from "./names";
+import { isOwn } from "./own-names";
 import { alterationOf, isMarked } from "./publication-drift";
 import { addedSchemas, changedTables, definitionOf, fullIdentityOf } from "./publication-inputs";
 import { type PlanProblem, type PublicationPlan, planPublication } from "./publication-plan";
@@ -73,11 +74,19 @@ export function adoptionChanges(found: PublicationFacts, plan: PublicationPlan):
   ];
 }
 
+/** A create whose result was lost is gone on with: the id is what nobody else can know. */
+async function takeLostId(client: Client, inputs: Properties): Promise<void> {
+  if (typeof inputs.origin !== "string") return;
+  const lost = await findLostPublication(client, inputs.origin);
+  if (lost !== null && !isOwn("publication", lost.name)) inputs.pipelineId = lost.pipelineId;
+}
+
 /** What a check finds on the server. */
 export async function inspectAtCheck(inputs: Properties, olds: Properties | null, changes: readonly Change[]) {
   const source = inputs.source as SourceConfig;
   return withCheck(source, "checking the publication's tables", async (client) => {
     await requirePrimary(client);
+    if (olds === null) await takeLostId(client, inputs);
     const definition = definitionOf(inputs);
     const fullIdentity = fullIdentityOf(inputs);
     const plan = await planPublication(client, definition, { user: source.user, fullIdentity });

@@ -1,11 +1,11 @@
 import type { Client } from "pg";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
-import { quoteIdentifier } from "../../runtime/postgres/identifier";
+import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { inTransaction, withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
-import { keptSlotsOf, markPublication, ownershipMark } from "../postgres/publication-mark";
+import { formatMark, markPublication, originDigest, ownershipMark, parseMark } from "../postgres/publication-mark";
 import {
   alterPublicationSql,
   createPublicationSql,
@@ -67,21 +67,37 @@ function outputs(inputs: Properties, name: string, made: PublicationFacts, plan:
   };
 }
 
-/** In a transaction: alters what differs, and nothing else; marks it as ours. */
+const keptSlotsOf = (comment: string | null) => parseMark(comment)?.keptSlots ?? [];
+
+const identitiesIn = (props: Properties) => (props.identities as PreviousIdentity[] | undefined) ?? [];
+
+/** What the mark remembers too, where the result of an update was lost. */
+function withMarked(identities: readonly PreviousIdentity[], comment: string | null): PreviousIdentity[] {
+  const known = new Set(identities.map(quoteTable));
+  const marked = parseMark(comment)?.identities ?? [];
+  return [...identities, ...marked.filter((table) => !known.has(quoteTable(table)))];
+}
+
+/** In a transaction: alters what differs, and nothing else; marks it as ours. @param newOf see `Mark` */
 async function alter(
   client: Client,
   found: PublicationFacts,
   plan: PublicationPlan,
   inputs: Properties,
   remembered: readonly PreviousIdentity[],
+  newOf: string | null = null,
 ): Promise<PreviousIdentity[]> {
-  const mark = ownershipMark(inputs.pipelineId as string);
-  const identities = await setIdentities(client, plan, remembered);
+  const pipelineId = inputs.pipelineId as string;
+  const set = await setIdentities(client, plan, withMarked(remembered, found.comment));
   const alteration = alterationOf(found, plan.definition, plan.filters);
   await runStatements(client, alterPublicationSql(found.name, alteration, plan.version));
-  if (!isMarked(found, inputs.pipelineId)) await markPublication(client, found.name, mark);
-  await setDdlCapture(client, found.name, mark, inputs.captureDdl === true, bySchema(inputs));
-  return restoreIdentities(client, identities, plan.members);
+  const isCaptured = inputs.captureDdl === true;
+  await setDdlCapture(client, found.name, ownershipMark(pipelineId), isCaptured, bySchema(inputs));
+  const identities = await restoreIdentities(client, set, plan.members);
+  const keptSlots = isMarked(found, pipelineId) ? keptSlotsOf(found.comment) : [];
+  const mark = formatMark({ pipelineId, keptSlots, newOf, identities });
+  if (found.comment !== mark) await markPublication(client, found.name, mark);
+  return identities;
 }
 
 const planOf = (client: Client, inputs: Properties, known?: readonly RowFilter[]) =>
@@ -124,7 +140,7 @@ export const publication: Lifecycle = {
     const { inputs, failures } = result;
     const existing = olds.pipelineId !== undefined;
     if (typeof olds.publicationName === "string") rememberOwn("publication", olds.publicationName);
-    const keys = Object.keys(shape);
+    const keys = Object.keys(shape).filter((key) => key !== "origin");
     const isUnchanged = () =>
       existing && inputs.publicationName !== undefined && same(pick(olds, keys), pick(inputs, keys));
     if (failures.length > 0) return result;
@@ -167,7 +183,7 @@ export const publication: Lifecycle = {
     // The one that is made beside it finds the identities as they should be, and must know what they were.
     if (isReplacedInPlace(olds, news)) {
       const known = handedOver.get(placeOf(news)) ?? [];
-      handedOver.set(placeOf(news), [...((olds.identities as PreviousIdentity[] | undefined) ?? []), ...known]);
+      handedOver.set(placeOf(news), [...identitiesIn(olds), ...known]);
     }
     return diffPublication(olds, news);
   },
@@ -199,10 +215,12 @@ export const publication: Lifecycle = {
         const { definition, version } = plan;
         await runStatements(client, [createPublicationSql(name, definition.allTables, definition, version)]);
         const made = (await readPublication(client, { name })) as PublicationFacts;
-        return alter(client, made, plan, inputs, handedOver.get(placeOf(inputs)) ?? []);
+        const remembered = withMarked(handedOver.get(placeOf(inputs)) ?? [], found?.comment ?? null);
+        const { origin } = inputs;
+        return alter(client, made, plan, inputs, remembered, typeof origin === "string" ? originDigest(origin) : null);
       });
       const made = (await readPublication(client, { name })) as PublicationFacts;
-      if (found === null) rememberOwn("new publication", name);
+      if (adopted === null) rememberOwn("new publication", name);
       return { id: name, outs: { ...outputs(inputs, name, made, plan), databaseOid, identities } };
     });
   },
@@ -233,8 +251,7 @@ export const publication: Lifecycle = {
       requireSound(plan);
       const { intendedOwner } = olds;
       const identities = await inTransaction(client, async () => {
-        const remembered = (olds.identities as PreviousIdentity[] | undefined) ?? [];
-        const kept = await alter(client, found, plan, inputs, remembered);
+        const kept = await alter(client, found, plan, inputs, identitiesIn(olds));
         if (typeof intendedOwner === "string" && found.owner !== intendedOwner) {
           await client.query(`ALTER PUBLICATION ${quoteIdentifier(name)} OWNER TO ${quoteIdentifier(intendedOwner)}`);
         }
@@ -270,7 +287,8 @@ export const publication: Lifecycle = {
             return;
           }
           if (!foreign) await dropPublication(client, name);
-          await restoreIdentities(client, (props.identities as PreviousIdentity[] | undefined) ?? [], []);
+          const marked = foreign ? null : (found?.comment ?? null);
+          await restoreIdentities(client, withMarked(identitiesIn(props), marked), []);
         });
         const left = await readDdlCapture(client, name, mark);
         if (left.ours && left.present.length > 0) {

@@ -4,7 +4,7 @@ import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { withAdmin, withCheck } from "../postgres/admin-session";
 import { findSlotShortage, isInRecovery, readDatabaseOid } from "../postgres/preflight";
-import { noteKeptSlot, readKeptSlots } from "../postgres/publication-mark";
+import { noteSlot, readKeptSlots } from "../postgres/publication-mark";
 import { readPublication } from "../postgres/publication-statements";
 import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
 import {
@@ -236,7 +236,7 @@ export const replicationSlot: Lifecycle = {
     else if (adopted?.failover != null && adopted.failover !== failover) {
       await alterSlotFailover(source, name, failover, timeoutMs);
     }
-    if (isKeptAtDelete(inputs)) await noteKept(inputs, name);
+    await note(inputs, name);
     rememberOwn("slot", serverSlot(source, name));
     rememberOwn("slot", name);
     made.set(serverSlot(source, name), inputs.incarnation);
@@ -265,7 +265,7 @@ export const replicationSlot: Lifecycle = {
       const timeoutMs = (news.deleteTimeoutMs as number | undefined) ?? 30_000;
       await alterSlotFailover(news.source as SourceConfig, olds.slotName as string, failover, timeoutMs);
     }
-    if (isKeptAtDelete(olds) !== isKeptAtDelete(news)) await noteKept(news, olds.slotName as string);
+    if (isKeptAtDelete(olds) !== isKeptAtDelete(news)) await note(news, olds.slotName as string);
     return { outs: { ...pick(olds, ["slotName", "databaseOid", "consistentPoint"]), ...news, lost: false } };
   },
 
@@ -297,9 +297,9 @@ export const replicationSlot: Lifecycle = {
   },
 };
 
-async function noteKept(inputs: Properties, name: string): Promise<void> {
+async function note(inputs: Properties, name: string): Promise<void> {
   const { source, publicationName, pipelineId } = inputs as Record<string, string> & { source: SourceConfig };
   await withAdmin(source, `noting what becomes of replication slot ${name}`, (client) =>
-    noteKeptSlot(client, publicationName, pipelineId, name, isKeptAtDelete(inputs)),
+    noteSlot(client, publicationName, pipelineId, name, isKeptAtDelete(inputs)),
   );
 }

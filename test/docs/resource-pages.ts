@@ -24,7 +24,7 @@ export const resourcePages: readonly ResourcePage[] = [
     resource: "Publication",
     effects: publicationEffects,
     shape: publicationShape,
-    internal: ["pipelineId"],
+    internal: ["pipelineId", "origin"],
   },
   {
     file: "replication-slot",

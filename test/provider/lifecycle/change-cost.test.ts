@@ -27,7 +27,7 @@ import { startPostgres, type TestPostgres } from "../../support/postgres-server"
 
 const resources: Record<string, { effects: Effects; shape: object; apart?: string[] }> = {
   Connection: { effects: connectionEffects, shape: connectionShape },
-  Publication: { effects: publicationEffects, shape: publicationShape },
+  Publication: { effects: publicationEffects, shape: publicationShape, apart: ["origin"] },
   ReplicationSlot: { effects: replicationSlotEffects, shape: slotShape },
   Gateway: { effects: gatewayEffects, shape: gatewayShape, apart: ["slotIncarnation"] },
   // Its tables are the publication's, for the preview only.

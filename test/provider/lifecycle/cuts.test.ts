@@ -53,7 +53,7 @@ function run(
   operation: Pick<Operation, "kind" | "state"> & { isLater: boolean },
   cut?: { after: number; how: "kill" | "cut" },
 ): Promise<Outcome> {
-  const child = spawn(process.execPath, [join(process.cwd(), "dist/test/support/lifecycle-process.js")], {
+  const child = spawn(process.execPath, [join(process.cwd(), `${process.env.CUTS_DIST ?? "dist"}/test/support/lifecycle-process.js`)], {
     stdio: ["pipe", "pipe", "pipe"],
   });
   proxy.watch(cut?.after, () => cut?.how === "kill" && child.kill("SIGKILL"));
@@ -90,7 +90,7 @@ const found = async () => ({
   publications: await column("SELECT pubname AS it FROM pg_publication"),
   slots: await column("SELECT slot_name AS it FROM pg_replication_slots"),
   identities: await column(
-    "SELECT relname || ' ' || relreplident AS it FROM pg_class WHERE relname IN ('t', 'bare') ORDER BY 1",
+    "SELECT relname || ' ' || relreplident::text AS it FROM pg_class WHERE relname IN ('t', 'bare') ORDER BY 1",
   ),
   triggers: await column("SELECT evtname AS it FROM pg_event_trigger"),
   schemas: await column("SELECT nspname AS it FROM pg_namespace WHERE nspname !~ '^(pg_|information_schema|public)'"),
