@@ -4,7 +4,7 @@
 import { writeSync } from "node:fs";
 import { text } from "node:stream/consumers";
 import { dispatch, EngineError } from "../../provider/handlers";
-import type { CheckResult, DiffResult, Properties } from "../../provider/lifecycle/lifecycle";
+import type { CheckResult, DiffResult, Properties, ReadResult } from "../../provider/lifecycle/lifecycle";
 
 export interface RecordedResource {
   id: string;
@@ -18,7 +18,7 @@ export interface RecordedState {
 }
 
 export interface Operation {
-  kind: "up" | "destroy";
+  kind: "up" | "refresh" | "destroy";
   state: RecordedState;
   /** inputs as a program gives them; the slot's also from the publication */
   publication: Properties;
@@ -37,6 +37,17 @@ async function run({ kind, state, publication, slot }: Operation): Promise<void>
       if (known === undefined) continue;
       await dispatch(kinds[name], "delete", [known.id, known.props]);
       delete state[name];
+      record();
+    }
+    return;
+  }
+  if (kind === "refresh") {
+    for (const name of ["publication", "slot"] as const) {
+      const known = state[name];
+      if (known === undefined) continue;
+      const { id, props } = (await dispatch(kinds[name], "read", [known.id, known.props])) as ReadResult;
+      if (id === "") delete state[name];
+      else state[name] = { id, props: props as Properties };
       record();
     }
     return;
