@@ -10,6 +10,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
 import { renderConfiguration } from "../../provider/deploy/deployment";
 import { dispatch } from "../../provider/handlers";
 import type { Properties } from "../../provider/lifecycle/lifecycle";
+import { quoteIdentifier, quoteLiteral } from "../../runtime/postgres/identifier";
 import type { GatewayStatus } from "../../runtime/status";
 import { type OperationResult, Stack } from "../engine/engine";
 import { until } from "../support/conditions";
@@ -86,10 +87,15 @@ async function restore({ state, publicationComment, configurations }: Fixture): 
         publicationOid: outs.publicationOid,
         databaseOid: outs.databaseOid,
       });
-      const { rows } = await client.query<{ comment: string }>(
-        "SELECT obj_description(oid, 'pg_publication') AS comment FROM pg_publication",
+      const { rows } = await client.query<{ name: string; comment: string }>(
+        "SELECT pubname AS name, obj_description(oid, 'pg_publication') AS comment FROM pg_publication",
       );
-      expect(rows).toEqual([{ comment: publicationComment }]);
+      expect(rows).toHaveLength(1);
+      // A mark of now begins as that version's, and tells more.
+      expect(rows[0].comment.startsWith(publicationComment)).toBe(true);
+      await client.query(
+        `COMMENT ON PUBLICATION ${quoteIdentifier(rows[0].name)} IS ${quoteLiteral(publicationComment)}`,
+      );
     }
     if (kind !== "Gateway" && kind !== "IngestionPipeline") continue;
     const role = kind === "Gateway" ? "gateway" : "applier";
