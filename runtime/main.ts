@@ -21,6 +21,11 @@ async function main(): Promise<number> {
       json: { type: "boolean" },
       yes: { type: "boolean" },
       limit: { type: "string" },
+      host: { type: "string" },
+      profile: { type: "string" },
+      volume: { type: "string" },
+      schema: { type: "string" },
+      warehouse: { type: "string" },
       version: { type: "boolean" },
       help: { type: "boolean" },
     },
@@ -67,6 +72,17 @@ async function main(): Promise<number> {
       const { printDrop } = await import("./applier/drop-command.js");
       await printDrop(readConfigFile(configPath(command, values.config)), values.yes === true);
       return 0;
+    }
+    case "doctor": {
+      if (positionals[1] !== "databricks") {
+        throw new SluiceError("config", "sluice doctor: what to look at is missing", {
+          remedy: "It is: sluice doctor databricks.",
+        });
+      }
+      const { printDatabricksHealth } = await import("./commands/doctor.js");
+      const { host, profile, volume, schema, warehouse } = values;
+      const config = values.config === undefined ? undefined : readConfigFile(values.config);
+      return printDatabricksHealth({ config, host, profile, volume, schema, warehouse, asJson: values.json === true });
     }
     case "supervise": {
       if (positionals[1] === undefined) {

@@ -9,6 +9,9 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    what the applier has done by table, the newest first (20)
   sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
                                    new snapshots of tables, whose rows of now stay readable until then
+  sluice doctor databricks [--config FILE | --host URL | --profile NAME] [--volume CATALOG.SCHEMA.VOLUME]
+                           [--schema CATALOG.SCHEMA] [--warehouse ID] [--json]
+                                   what a workspace lacks for staging and tables, with the GRANT; exits with 0 or 1
   sluice drop-tables --config FILE --yes
                                    drops the Delta tables that an applier, which is stopped, has made
   sluice supervise FILE            runs the process of a configuration file, again after a crash

@@ -37,7 +37,7 @@ const allowed: Record<string, string[]> = {
   gateway: ["postgres", "change", "staging", "operate"],
   applier: ["postgres", "change", "staging", "destination", "operate"],
   supervisor: ["operate"],
-  commands: ["postgres", "change", "staging", "operate"],
+  commands: ["postgres", "change", "databricks", "staging", "operate"],
   main: ["gateway", "applier", "commands", "operate", "supervisor"],
   index: [],
 };

@@ -1,0 +1,77 @@
+import type { RuntimeConfig } from "../config";
+import { type AccessFinding, type AccessQuestion, checkAccess } from "../databricks/access-check";
+import { resolveWorkspace } from "../databricks/workspace";
+import { WorkspaceClient } from "../databricks/workspace-client";
+import { parseVolumePath, volumeNameSchema, type WorkspaceSettings, workspaceSchema } from "../databricks-config";
+import { SluiceError } from "../errors";
+
+/** Nobody waits longer for a workspace that is away. */
+const retryMsMax = 10_000;
+
+export interface DoctorOptions {
+  /** of a process, whose workspace and volume are looked at */
+  config?: RuntimeConfig;
+  host?: string;
+  profile?: string;
+  /** `catalog.schema.volume` */
+  volume?: string;
+  /** `catalog.schema` */
+  schema?: string;
+  /** id of a SQL warehouse */
+  warehouse?: string;
+  asJson: boolean;
+}
+
+/**
+ * `sluice doctor databricks`: what a workspace lacks for us, with the GRANT; changes nothing.
+ * @returns 0 when nothing has failed, else 1
+ * @throws SluiceError `config` when the options, or who we are, can't be told
+ */
+export async function printDatabricksHealth(options: DoctorOptions): Promise<number> {
+  const { settings, question } = readQuestion(options);
+  const workspace = resolveWorkspace(settings);
+  const client = new WorkspaceClient(workspace, { retryMsMax });
+  const findings: AccessFinding[] = [];
+  try {
+    for await (const finding of checkAccess(client, question)) {
+      findings.push(finding);
+      if (!options.asJson) process.stdout.write(`${describe(finding)}\n`);
+    }
+  } finally {
+    client.close();
+  }
+  const isWell = findings.every(({ result }) => result !== "failed");
+  if (options.asJson) {
+    process.stdout.write(`${JSON.stringify({ host: workspace.host, origin: workspace.origin, isWell, findings })}\n`);
+  }
+  return isWell ? 0 : 1;
+}
+
+/** Pure: a word of its result, what was looked at, and what helps. */
+export function describe({ check, object, result, message, remedy }: AccessFinding): string {
+  const words = { ok: "ok     ", failed: "FAILED ", unknown: "unknown" };
+  const line = `${words[result]}  ${check} ${object}: ${message}`;
+  return remedy === undefined ? line : `${line}\n  remedy: ${remedy}`;
+}
+
+function readQuestion(options: DoctorOptions): { settings: WorkspaceSettings; question: AccessQuestion } {
+  const { config, host, profile, schema, warehouse } = options;
+  const staging = config?.staging.kind === "volume" ? config.staging : undefined;
+  if (config !== undefined && staging === undefined) {
+    throw wrong("the configuration has no workspace: its staging is a folder", "Give --host or --profile instead.");
+  }
+  const said = { ...(host === undefined ? {} : { host }), ...(profile === undefined ? {} : { profile }) };
+  const parsed = workspaceSchema.safeParse(staging === undefined ? said : { ...staging.workspace, ...said });
+  if (!parsed.success) throw wrong(parsed.error.issues[0].message, "See sluice --help.");
+  const volume = options.volume ?? (config === undefined ? undefined : parseVolumePath(config.stagingPath)?.volume);
+  if (volume !== undefined && !volumeNameSchema.safeParse(volume).success) {
+    throw wrong(`--volume ${volume} is no volume's name`, "It is catalog.schema.volume.");
+  }
+  if (schema !== undefined && !/^[^.]+\.[^.]+$/.test(schema)) {
+    throw wrong(`--schema ${schema} is no schema's name`, "It is catalog.schema.");
+  }
+  return { settings: parsed.data, question: { volume, schema, warehouse } };
+}
+
+const wrong = (message: string, remedy: string) =>
+  new SluiceError("config", `sluice doctor databricks: ${message}`, { remedy });
