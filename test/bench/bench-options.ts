@@ -1,6 +1,6 @@
 import { parseArgs } from "node:util";
 
-export const benches = ["snapshot", "stream", "transaction", "apply", "growth", "tended", "endtoend"] as const;
+export const benches = ["snapshot", "stream", "transaction", "files", "apply", "growth", "tended", "endtoend"] as const;
 export type BenchName = (typeof benches)[number];
 
 export interface BenchOptions {
@@ -22,6 +22,7 @@ export const benchUsage = `npm run bench -- NAME [--json] [--quick] [--rows N] [
   snapshot     a table's snapshot into staging, against psql's COPY binary to nowhere
   stream       changes into staging, against pg_recvlogical to nowhere
   transaction  the same of one large transaction, read before its end and (atCommit) at its commit
+  files        changes into a volume, by a stand-in's Files API with 50 ms latency, against a folder
   apply        changes into a Delta table, against rewriting the files that they touch, and delta-rs MERGE
   growth       changes of neighbouring rows in a large table, against one with a tenth of its rows
   tended       a batch after another with maintenance on: the last ones against the first, and a scan against a new table's

@@ -21,9 +21,10 @@ export function gatewayFor(
   folder: string,
   slot: string,
   changes: GatewayChanges = {},
+  environment: Record<string, string> = {},
 ): RuntimeProcess<GatewayStatus> {
   mkdirSync(folder, { recursive: true });
-  return new RuntimeProcess<GatewayStatus>(folder, {
+  const config: RuntimeConfigInput = {
     version: 1,
     role: "gateway",
     id: "bench",
@@ -34,7 +35,8 @@ export function gatewayFor(
     statusPath: join(folder, "status.json"),
     snapshot: { workers: 2 },
     ...changes,
-  });
+  };
+  return new RuntimeProcess<GatewayStatus>(folder, config, environment);
 }
 
 /** Starts it, waits for a staged record, stops it. The record is looked for on disk: what isn't durable doesn't count. */

@@ -5,6 +5,7 @@ import { benchApply, benchGrowth } from "./apply";
 import { type BenchName, type BenchOptions, benchUsage, readBenchCommand } from "./bench-options";
 import { benchEndToEnd } from "./end-to-end";
 import { type Figure, renderFigure } from "./figures";
+import { benchFiles } from "./files";
 import { benchSnapshot } from "./snapshot";
 import { benchStream, benchTransaction } from "./stream";
 import { benchTended } from "./tended";
@@ -13,6 +14,7 @@ const runners: Record<BenchName, (options: BenchOptions) => Promise<Figure>> = {
   snapshot: benchSnapshot,
   stream: benchStream,
   transaction: benchTransaction,
+  files: benchFiles,
   apply: benchApply,
   growth: benchGrowth,
   tended: benchTended,

@@ -13,14 +13,21 @@ import { type GatewayChanges, gatewayFor, runUntilStaged } from "./gateway-run";
 const changesPerTransaction = 100;
 
 /** What is carried, and how. */
-interface ChangesBench {
-  bench: "stream" | "transaction";
+export interface ChangesBench {
+  bench: "stream" | "transaction" | "files";
   changes: number;
   runs: number;
   /** makes the changes; the table is `event` */
   make(client: Client): Promise<unknown>;
   /** names of our runs, the first of which is compared with the peer, and what is set in each */
-  variants: { name: string; config: GatewayChanges }[];
+  variants: {
+    name: string;
+    config: GatewayChanges;
+    /** where else than in `<folder>/staging` a copy of `from` is gone on with; that must lead there too */
+    stage?: (from: string, folder: string) => { config: GatewayChanges; measure: () => void };
+  }[];
+  /** variables of the gateway */
+  environment?: Record<string, string>;
   receiverOptions: string[];
 }
 
@@ -29,9 +36,17 @@ interface ChangesBench {
  * a copy of one slot, made before the changes were.
  */
 export function benchStream(options: BenchOptions): Promise<Figure> {
-  const changes = options.rows ?? (options.quick ? 200_000 : 1_000_000);
   return benchChanges(options, {
+    ...smallTransactions(options),
     bench: "stream",
+    variants: [{ name: "ours", config: {} }],
+  });
+}
+
+/** Of 100 changes each: new rows, of which some are updated and some deleted. */
+export function smallTransactions(options: BenchOptions): Omit<ChangesBench, "bench" | "variants"> {
+  const changes = options.rows ?? (options.quick ? 200_000 : 1_000_000);
+  return {
     changes,
     runs: options.runs,
     async make(client) {
@@ -47,9 +62,8 @@ export function benchStream(options: BenchOptions): Promise<Figure> {
         END $$`);
       await client.query("CALL make_changes($1)", [Math.ceil(changes / changesPerTransaction)]);
     },
-    variants: [{ name: "ours", config: {} }],
     receiverOptions: ["proto_version=1"],
-  });
+  };
 }
 
 /** One transaction, read before its end as the server decodes it, and (`atCommit`) at its commit. */
@@ -71,7 +85,7 @@ export function benchTransaction(options: BenchOptions): Promise<Figure> {
   });
 }
 
-async function benchChanges(options: BenchOptions, bench: ChangesBench): Promise<Figure> {
+export async function benchChanges(options: BenchOptions, bench: ChangesBench): Promise<Figure> {
   const receiver = debianTool("pg_recvlogical");
   const postgres = await startPostgres({ settings: { max_wal_size: "16GB" } });
   const client = await postgres.client();
@@ -98,15 +112,18 @@ async function benchChanges(options: BenchOptions, bench: ChangesBench): Promise
       return name;
     };
     for (let run = 0; run < bench.runs; run++) {
-      for (const [index, { name, config }] of bench.variants.entries()) {
+      for (const [index, { name, config, stage }] of bench.variants.entries()) {
         options.progress(`${name} ${run + 1}/${bench.runs}`);
         const folder = join(options.folder, `run_${run}_${index}`);
         mkdirSync(folder);
-        cpSync(join(options.folder, "base", "staging"), join(folder, "staging"), { recursive: true });
+        const from = join(options.folder, "base", "staging");
+        const staged = stage?.(from, folder);
+        if (staged === undefined) cpSync(from, join(folder, "staging"), { recursive: true });
         const slot = await copy(`ours_${run}_${index}`);
-        const gateway = gatewayFor(postgres, folder, slot, config);
+        const gateway = gatewayFor(postgres, folder, slot, { ...config, ...staged?.config }, bench.environment);
         const target = parseLsn(endLsn);
         const result = await runUntilStaged(gateway, (record) => parseLsn(record.endLsn) >= target, options.timeoutMs);
+        staged?.measure();
         ours[index].seconds.push(result.seconds);
         ours[index].peakMemoryBytes.push(result.peakMemoryBytes);
         await dropSlot(client, slot);
