@@ -143,6 +143,8 @@ describe("the options", () => {
       withoutSecretValue(failure, { deployment: { kind: "docker", host: "tcp://a", tls: { key } } });
     expect(of(pem)).toEqual({ property: "", reason: "deployment: no" });
     expect(of("/etc/key.pem")).toEqual(failure);
+    const cut = { property: "deployment.tls.key", reason: "no" };
+    expect(withoutSecretValue(cut, { deployment: { tls: { key: "MIIEvQ" } } }).property).toBe("");
   });
 });
 
