@@ -8,10 +8,23 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { ask, type Engine, openEngine } from "../../../provider/deploy/docker-engine";
 
 const { generateKeyPairSync, parseKey } = ssh2.utils;
-const hostKey = generateKeyPairSync("ed25519");
-const otherHostKey = generateKeyPairSync("ed25519");
-const ours = generateKeyPairSync("ed25519");
-const theirs = generateKeyPairSync("ed25519");
+
+/** ssh2 writes one key of some hundreds a byte short, which nobody can read. */
+function makeKeys(passphrase?: string): { private: string; public: string } {
+  for (;;) {
+    const keys =
+      passphrase === undefined
+        ? generateKeyPairSync("ed25519")
+        : generateKeyPairSync("ed25519", { passphrase, cipher: "aes256-ctr", rounds: 1 });
+    const isReadable = [keys.public, keys.private].every((key) => !(parseKey(key, passphrase) instanceof Error));
+    if (isReadable) return keys;
+  }
+}
+
+const hostKey = makeKeys();
+const otherHostKey = makeKeys();
+const ours = makeKeys();
+const theirs = makeKeys();
 
 let engine: HttpServer;
 let server: Server;
@@ -110,7 +123,7 @@ describe("an engine over SSH", () => {
       kind: "authentication",
       message: "127.0.0.1 refuses ops's keys",
     });
-    const locked = generateKeyPairSync("ed25519", { passphrase: "secret", cipher: "aes256-ctr", rounds: 1 }).private;
+    const locked = makeKeys("secret").private;
     await expect(ping(open(lineOf(hostKey.public), locked))).rejects.toMatchObject({
       kind: "config",
       remedy: expect.stringContaining("ssh-add"),
