@@ -33,7 +33,7 @@ export async function bundleRuntime(root: string): Promise<Bundle> {
     keepNames: true,
     logLevel: "silent",
     // pg tries it, and does without.
-    external: ["pg-native", bindingFile],
+    external: ["pg-native", "@databricks/sql", bindingFile],
     plugins: [
       {
         name: "duckdb-binding",
