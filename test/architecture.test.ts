@@ -35,7 +35,7 @@ const allowed: Record<string, string[]> = {
   destination: ["postgres", "change", "staging"],
   operate: [],
   gateway: ["postgres", "change", "staging", "operate"],
-  applier: ["postgres", "change", "staging", "destination", "operate"],
+  applier: ["postgres", "change", "staging", "databricks", "destination", "operate"],
   supervisor: ["operate"],
   commands: ["postgres", "change", "databricks", "staging", "operate"],
   main: ["gateway", "applier", "commands", "operate", "supervisor"],

@@ -8,13 +8,13 @@ import type { StagedEvent } from "../staging/staged-commit";
 import { readLogIdentity } from "../staging/staging-log";
 import { faultOf } from "../staging/storage-fault";
 import type { ApplierTableStatus } from "../status";
+import type { AppliedTable, TableKind } from "./applied-table";
 import { type ApplierProgress, readProgress, writeProgress } from "./applier-progress";
 import { bytesAllowed, newBudget, refill, spend } from "./maintenance-budget";
 import { Purge } from "./purge";
 import { StagedRecords } from "./staged-records";
-import { TableApplier } from "./table-applier";
 import { isSamePlace } from "./table-home";
-import type { TableContext } from "./table-state";
+import type { SharedContext } from "./table-state";
 
 /** Part of the interval after which no further run of maintenance begins. */
 const maintainPart = 0.2;
@@ -25,7 +25,7 @@ const progressMs = 1_000;
 /** All tables of a staging log: finds them, lets each apply in its turn, and knows how far all are. */
 export class ApplierTables {
   appliedLsn = formatLsn(lsnZero);
-  private readonly tables = new Map<string, TableApplier>();
+  private readonly tables = new Map<string, AppliedTable>();
   private scannedSequence = 0;
   /** what the gateway says of a quiet source: read before the head, so all before it is staged up to the head */
   private idleLsn: Lsn = lsnZero;
@@ -41,12 +41,13 @@ export class ApplierTables {
   /** by the clock that nobody sets, as every interval here */
   private writtenMs = Number.NEGATIVE_INFINITY;
 
-  private readonly context: TableContext;
+  private readonly context: SharedContext;
 
   private constructor(
     private readonly store: ObjectStore,
     private readonly id: string,
-    context: Omit<TableContext, "saveProgress">,
+    private readonly kind: TableKind,
+    context: Omit<SharedContext, "saveProgress">,
   ) {
     this.context = { ...context, saveProgress: () => this.writeProgress() };
     this.purge = new Purge(store, context.logId, context.maintenance.stagingRetentionMs);
@@ -56,9 +57,10 @@ export class ApplierTables {
     store: ObjectStore,
     logId: string,
     id: string,
-    context: Omit<TableContext, "id" | "records" | "logId" | "saveProgress">,
+    kind: TableKind,
+    context: Omit<SharedContext, "id" | "records" | "logId" | "saveProgress">,
   ): Promise<ApplierTables> {
-    const tables = new ApplierTables(store, id, { ...context, id, logId, records: new StagedRecords(store) });
+    const tables = new ApplierTables(store, id, kind, { ...context, id, logId, records: new StagedRecords(store) });
     const progress = await readProgress(store, id, logId);
     if (progress === null) return tables;
     tables.written = progress;
@@ -69,7 +71,7 @@ export class ApplierTables {
   }
 
   private add(tableId: string, known: ApplierProgress["tables"][string]): void {
-    this.tables.set(tableId, new TableApplier(tableId, known, this.context));
+    this.tables.set(tableId, this.kind.make(tableId, known, this.context));
   }
 
   get stagedSequence(): number {
@@ -159,10 +161,14 @@ export class ApplierTables {
 
   /** One turn for each table that has something to do. */
   async applyDue(signal: AbortSignal): Promise<void> {
-    for (const table of this.tables.values()) {
-      if (signal.aborted) break;
-      if (table.isDue(Date.now())) await table.advance(Date.now());
-    }
+    const turns = this.tables.values();
+    const work = async () => {
+      for (const table of turns) {
+        if (signal.aborted) break;
+        if (table.isDue(Date.now())) await table.advance(Date.now());
+      }
+    };
+    await Promise.all(Array.from({ length: this.kind.parallelMax }, work));
     await this.updateLsn();
     if (performance.now() - this.writtenMs >= progressMs || this.hasNewHome) await this.keepProgress();
   }
@@ -204,7 +210,7 @@ export class ApplierTables {
   }
 
   /** Another table may need files of the place. */
-  private isShared(table: TableApplier): boolean {
+  private isShared(table: AppliedTable): boolean {
     return [...this.tables.values()].some(
       (other) => other !== table && other.isPresent && isSamePlace(other.place, table.place),
     );

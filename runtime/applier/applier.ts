@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { ApplierConfig } from "../config";
-import type { DuckDbSession } from "../destination/duckdb-session";
+import { type ApplierConfig, workFolder } from "../config";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { RunHistory, runHistoryPath } from "../operate/run-history";
@@ -11,8 +10,7 @@ import { readLogIdentity } from "../staging/staging-log";
 import type { ApplierStatus, ProcessState } from "../status";
 import { applierMetrics } from "./applier-metrics";
 import { ApplierTables } from "./applier-tables";
-import { openSession } from "./session";
-import { removeDropped } from "./table-drop";
+import { type DestinationTables, openDestination } from "./destination-tables";
 import { TableRuns } from "./table-runs";
 import { applyByTrigger } from "./trigger-loop";
 
@@ -68,27 +66,23 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     state = next;
     status.publish().catch(() => {});
   };
-  let session: DuckDbSession | null = null;
+  let destination: DestinationTables | null = null;
   try {
     const store = await openStaging(config, { requestRetryMsMax: requestRetryMs, signal: options.signal });
     const logId = await awaitLog(store, config, options.signal, setState);
     if (logId !== null) {
-      session = await openSession(config);
-      await removeDropped(config.destination.path);
-      tables = await ApplierTables.open(store, logId, config.id, {
-        session,
-        destinationPath: config.destination.path,
+      destination = await openDestination(config, options);
+      tables = await ApplierTables.open(store, logId, config.id, destination, {
         tables: config.tables,
         onRemove: config.onRemove,
         maintenance: config.maintenance,
         runs: new TableRuns(
-          await RunHistory.open(runHistoryPath(config.destination.path, config.id), config.runsKeptMax),
+          await RunHistory.open(runHistoryPath(workFolder(config), config.id), config.runsKeptMax),
           config.trigger.kind === "continuous" ? runSpanMs : null,
         ),
-        engineInfo: `sluice/${options.version}`,
         batchBytesMax: config.memoryBytesMax / batchPart,
       });
-      log("info", "applying", { staging: config.stagingPath, destination: config.destination.path });
+      log("info", "applying", { staging: config.stagingPath, destination: destination.location });
       await applyByTrigger(tables, config.trigger, { signal: options.signal, setState });
       setState({ kind: "stopping" });
       await tables.close();
@@ -100,7 +94,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     state = { kind: "failed", errorKind: error.kind, message: error.message, remedy: error.remedy };
     throw error;
   } finally {
-    await session?.close();
+    await destination?.close();
     await status.close();
   }
 }

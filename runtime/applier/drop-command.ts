@@ -1,6 +1,6 @@
 import type { RuntimeConfig } from "../config";
 import { SluiceError } from "../errors";
-import { dropPipelineTables, type TableFate } from "./pipeline-drop";
+import { dropPipelineTables, folderOf, type TableFate } from "./pipeline-drop";
 
 /** `sluice drop-tables`: a line for each table. It ends with whoever started it, where that is a provider. */
 export async function printDrop(config: RuntimeConfig, isConfirmed: boolean): Promise<void> {
@@ -10,7 +10,7 @@ export async function printDrop(config: RuntimeConfig, isConfirmed: boolean): Pr
     });
   }
   if (!isConfirmed) {
-    throw new SluiceError("config", `sluice drop-tables drops the Delta tables in ${config.destination.path}`, {
+    throw new SluiceError("config", `sluice drop-tables drops the Delta tables in ${folderOf(config)}`, {
       remedy: "Stop the applier, then give --yes.",
     });
   }

@@ -23,10 +23,10 @@ export type TableFate = { path: string } & ({ kind: "dropped" } | { kind: "kept"
  * @throws SluiceError `destination` when something of it can't be removed
  */
 export async function dropPipelineTables(config: ApplierConfig, tell: (fate: TableFate) => void): Promise<void> {
-  const destinationPath = config.destination.path;
+  const destinationPath = folderOf(config);
   if (!existsSync(destinationPath)) return;
   const log = await readLog(config);
-  const session = await openSession(config);
+  const session = await openSession(config, destinationPath);
   const schemas = new Set(log?.schemas);
   try {
     await removeDropped(destinationPath);
@@ -43,14 +43,23 @@ export async function dropPipelineTables(config: ApplierConfig, tell: (fate: Tab
   for (const folder of [...schemas, join(destinationPath, ".sluice")]) await removeEmpty(folder);
 }
 
+/** @throws SluiceError `config` when the tables aren't in a folder */
+export function folderOf({ destination }: ApplierConfig): string {
+  if (destination.kind === "local") return destination.path;
+  throw new SluiceError("config", "sluice drop-tables drops tables in a folder, not those of a warehouse", {
+    remedy: `Drop them there: SHOW TABLES IN ${destination.catalog}.${destination.schema}; DROP TABLE …`,
+  });
+}
+
 /** The staging log, and the folders of the schemas that the applier wrote to, as far as its progress tells. */
-async function readLog({ stagingPath, staging, id, destination }: ApplierConfig) {
+async function readLog(config: ApplierConfig) {
+  const { stagingPath, staging, id } = config;
   if (staging.kind === "folder" && !existsSync(stagingPath)) return null;
   const store = await openStaging({ stagingPath, staging });
   const logId = await readLogIdentity(store);
   if (logId === null) return null;
   const tables = Object.values((await readProgress(store, id, logId))?.tables ?? {});
-  const schemas = tables.map((table) => join(destination.path, folderName((table.place ?? table).schema)));
+  const schemas = tables.map((table) => join(folderOf(config), folderName((table.place ?? table).schema)));
   return { logId, schemas };
 }
 

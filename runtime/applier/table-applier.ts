@@ -6,6 +6,7 @@ import { clusterNames } from "../destination/target-metadata";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
 import type { ApplierTableStatus } from "../status";
+import type { AppliedTable } from "./applied-table";
 import { decideApply } from "./apply-decision";
 import { TableDamage } from "./table-damage";
 import { blocked, fullDisk, needsPurged, toSluiceError } from "./table-errors";
@@ -22,7 +23,7 @@ const attemptsMax = 5;
 type Done = Omit<Attempt, "startedAtMs" | "durationMs" | "failure">;
 
 /** One table on its way from staging to the destination: its position, its plan, its last failure. */
-export class TableApplier {
+export class TableApplier implements AppliedTable {
   private readonly state: TableState;
   private readonly damage: TableDamage;
   private readonly reading: TableReading;

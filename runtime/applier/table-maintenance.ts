@@ -15,6 +15,22 @@ import type { TableHome } from "./table-home";
 const vacuumMs = 3_600_000;
 const retryMs = 300_000;
 
+/** Of a table that nothing was done to yet. */
+export const noMaintenance = (): TableMaintenanceStatus => ({
+  compactions: 0,
+  conflicts: 0,
+  filesCompacted: 0,
+  bytesCompacted: 0,
+  bytesWritten: 0,
+  filesVacuumed: 0,
+  bytesVacuumed: 0,
+  checkpoints: 0,
+  checkpointVersion: null,
+  logFilesRemoved: 0,
+  lastRunAt: null,
+  error: null,
+});
+
 export interface MaintenanceRun {
   /** what one compaction may read */
   bytesMax: number;
@@ -28,20 +44,7 @@ export interface MaintenanceRun {
 
 /** Keeps one table as fast as it was, between batches. A failure is told, and never in the way of applying. */
 export class TableMaintenance {
-  readonly status: TableMaintenanceStatus = {
-    compactions: 0,
-    conflicts: 0,
-    filesCompacted: 0,
-    bytesCompacted: 0,
-    bytesWritten: 0,
-    filesVacuumed: 0,
-    bytesVacuumed: 0,
-    checkpoints: 0,
-    checkpointVersion: null,
-    logFilesRemoved: 0,
-    lastRunAt: null,
-    error: null,
-  };
+  readonly status = noMaintenance();
   /** nothing to compact at this version, as far as it was looked for */
   private checked: { path: string; version: number; isIdle: boolean } | null = null;
   /** the version that isn't one of a compaction, and since when the table has had it */

@@ -13,24 +13,28 @@ import { heldSequence, isOwned, type Place, type TableHome, type TableOwner, tab
 import type { TableRuns } from "./table-runs";
 import { TableTargets } from "./table-targets";
 
-/** What all tables of an applier share. */
-export interface TableContext {
+/** What all tables of an applier share, wherever they are. */
+export interface SharedContext {
   /** of the applier */
   id: string;
   records: StagedRecords;
-  session: DuckDbSession;
   logId: string;
-  destinationPath: string;
   /** options of tables that aren't as the defaults have them */
   tables: NamedTableOptions[];
   onRemove: OnRemove;
   maintenance: MaintenanceConfig;
-  engineInfo: string;
   runs: TableRuns;
   /** staged changes of one batch, in bytes of their files */
   batchBytesMax: number;
   /** What is known of all tables is durable. */
   saveProgress(): Promise<void>;
+}
+
+/** The same of tables in a folder. */
+export interface TableContext extends SharedContext {
+  session: DuckDbSession;
+  destinationPath: string;
+  engineInfo: string;
 }
 
 export type KnownTable = ApplierProgress["tables"][string];

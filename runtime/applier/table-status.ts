@@ -1,5 +1,6 @@
 import { tablePath } from "../destination/table-path";
 import type { ApplierTableStatus } from "../status";
+import type { TableFailure } from "./table-failure";
 import { type ConditionMemo, tableCondition } from "./table-maintenance";
 import { failPercentOf } from "./table-runs";
 import type { TableState } from "./table-state";
@@ -42,13 +43,14 @@ export function runTable({ tableId, known, targets }: TableState) {
 }
 
 function stateOf({ failure, known, home }: TableState, running: boolean): ApplierTableStatus["state"] {
-  if (failure !== null) {
-    const { error, quarantinedAtMs, retryAtMs } = failure;
-    const told = { errorKind: error.kind, message: error.message, remedy: error.remedy };
-    if (quarantinedAtMs === null) return { kind: "failed", ...told, retryAt: new Date(retryAtMs).toISOString() };
-    return { kind: "quarantined", ...told, since: new Date(quarantinedAtMs).toISOString() };
-  }
+  if (failure !== null) return failedState(failure);
   if (running) return { kind: "running" };
   if (known.removed) return { kind: "removed" };
   return home?.delta.exists && known.awaitsSnapshot !== true ? { kind: "idle" } : { kind: "waiting" };
+}
+
+export function failedState({ error, quarantinedAtMs, retryAtMs }: TableFailure): ApplierTableStatus["state"] {
+  const told = { errorKind: error.kind, message: error.message, remedy: error.remedy };
+  if (quarantinedAtMs === null) return { kind: "failed", ...told, retryAt: new Date(retryAtMs).toISOString() };
+  return { kind: "quarantined", ...told, since: new Date(quarantinedAtMs).toISOString() };
 }

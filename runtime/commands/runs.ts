@@ -1,5 +1,5 @@
 import { bytesText } from "../byte-text";
-import type { RuntimeConfig } from "../config";
+import { type RuntimeConfig, workFolder } from "../config";
 import { SluiceError } from "../errors";
 import { readRunHistory, runHistoryPath } from "../operate/run-history";
 import { countText, secondsText, textTable } from "../operate/text-table";
@@ -21,7 +21,7 @@ export async function printRuns(
       remedy: "Give the applier's: <stateDir>/<deploymentId>/applier/config.json.",
     });
   }
-  const all = await readRunHistory(runHistoryPath(config.destination.path, config.id));
+  const all = await readRunHistory(runHistoryPath(workFolder(config), config.id));
   const known = new Set(all.map(labelOf));
   const unknown = labels.find((label) => !known.has(label));
   if (unknown !== undefined) {

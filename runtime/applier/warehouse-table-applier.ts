@@ -1,0 +1,270 @@
+import { afterApply, type PlanState, schemaAfter, stagedBytes } from "../destination/apply-plan";
+import { applyBatch, type BatchContext } from "../destination/databricks/apply-batch";
+import { formatPosition, isWhole } from "../destination/databricks/position";
+import { warehouseProperties } from "../destination/databricks/warehouse-properties";
+import { WarehouseTable } from "../destination/databricks/warehouse-table";
+import { needsSnapshot } from "../destination/table-apply";
+import { describeError, SluiceError } from "../errors";
+import { log } from "../operate/log";
+import type { ApplierTableStatus } from "../status";
+import type { AppliedTable } from "./applied-table";
+import { decideApply } from "./apply-decision";
+import { needsPurged, toSluiceError } from "./table-errors";
+import { afterFailure, retryDelayMs, runAttemptsMax } from "./table-failure";
+import { isSamePlace, type Place } from "./table-home";
+import { noMaintenance, tableCondition } from "./table-maintenance";
+import { type Attempt, failPercentOf, type RunTable } from "./table-runs";
+import type { KnownTable } from "./table-state";
+import { failedState } from "./table-status";
+import { type WarehouseContext, WarehouseReading, WarehouseState } from "./warehouse-reading";
+
+type Done = Omit<Attempt, "startedAtMs" | "durationMs" | "failure">;
+
+/** The position is in the table's history, which Delta keeps for 30 days by default: a property has it for longer. */
+const keepPositionMs = 86_400_000;
+
+/** One table on its way from staging to a table of a warehouse. */
+export class WarehouseTableApplier implements AppliedTable {
+  private readonly state: WarehouseState;
+  private readonly reading: WarehouseReading;
+  private running = false;
+  private done: Done | null = null;
+  private readonly total = { upserted: 0, deleted: 0, dropped: 0, durationMs: 0 };
+  private keptAtMs = performance.now();
+
+  constructor(
+    readonly tableId: string,
+    known: KnownTable,
+    private readonly context: WarehouseContext,
+  ) {
+    this.state = new WarehouseState(tableId, known, context);
+    this.reading = new WarehouseReading(this.state);
+  }
+
+  get doneSequence(): number {
+    return this.state.doneSequence;
+  }
+
+  get error(): SluiceError | null {
+    return this.state.failure?.error ?? null;
+  }
+
+  get isPresent(): boolean {
+    return !this.state.known.removed;
+  }
+
+  get place(): Place {
+    return this.state.place;
+  }
+
+  isDue(nowMs: number): boolean {
+    const { state } = this;
+    if (state.failure !== null) return retryDelayMs(state.failure, nowMs) === 0;
+    return state.plan === null || this.doneSequence < this.context.records.head;
+  }
+
+  snapshotStaged(): void {
+    if (this.state.isQuarantined) this.retry();
+  }
+
+  retry(): void {
+    const { state } = this;
+    if (state.failure !== null) state.failure = { ...state.failure, retryAtMs: 0, count: 0 };
+  }
+
+  waitMs(goal: number, nowMs: number): number | null {
+    const { failure } = this.state;
+    if (failure === null) return this.doneSequence >= goal ? null : 0;
+    const leftMs = retryDelayMs(failure, nowMs);
+    return leftMs > 0 && (failure.quarantinedAtMs !== null || failure.count >= runAttemptsMax) ? null : leftMs;
+  }
+
+  async advance(nowMs: number): Promise<void> {
+    const { state } = this;
+    this.running = true;
+    this.done = null;
+    const startedMs = performance.now();
+    try {
+      const plan = await this.reading.fold();
+      if (plan.ready.steps.length > 0) await this.apply(plan);
+      else if (state.lacksPurged && state.known.awaitsSnapshot !== true)
+        throw needsPurged(state.label, plan.baseSequence);
+      state.failure = null;
+      const { quarantinedAt: _over, ...known } = state.known;
+      state.known = known;
+    } catch (thrown) {
+      this.failed(toSluiceError(thrown, state.label), nowMs);
+    }
+    this.running = false;
+    const durationMs = Math.round(performance.now() - startedMs);
+    if (this.done === null && state.failure === null) return;
+    const { failure } = state;
+    const done: Done = this.done ?? { upserted: 0, deleted: 0, dropped: 0, bytes: 0 };
+    const told = failure === null ? null : { error: failure.error, isQuarantined: state.isQuarantined };
+    this.total.upserted += done.upserted;
+    this.total.deleted += done.deleted;
+    this.total.dropped += done.dropped;
+    this.total.durationMs += durationMs;
+    this.context.runs.record(this.runTable(), { startedAtMs: nowMs, durationMs, ...done, failure: told });
+  }
+
+  private failed(error: SluiceError, nowMs: number): void {
+    const { state } = this;
+    const sinceMs = state.known.quarantinedAt === undefined ? nowMs : Date.parse(state.known.quarantinedAt);
+    const failure = afterFailure(state.failure, error, nowMs, sinceMs);
+    state.failure = failure;
+    const { quarantinedAtMs } = failure;
+    if (quarantinedAtMs !== null) {
+      state.known = { ...state.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
+    }
+    log("warning", quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
+      table: state.label,
+      error: describeError(error),
+      retryMs: failure.retryAtMs - nowMs,
+    });
+    state.forget();
+  }
+
+  private async apply({ ready, baseSequence, keepsHistory }: PlanState): Promise<void> {
+    const { state } = this;
+    const source = await state.targets.schema(schemaAfter(ready) as number);
+    const home = await this.moved(state.placeOf(source));
+    const isRival = home.exists && !home.isSame && home.logId === this.context.logId;
+    const decision = decideApply({
+      ready,
+      change: state.optionsChange,
+      lacksPurged: state.lacksPurged,
+      isQuarantined: state.isQuarantined,
+      isDisplaced: false,
+      isTaken: isRival,
+      isRightful: false,
+      isRightfullyTaken: false,
+      keepsHistory,
+      isHeld: state.held !== null,
+    });
+    if (decision.kind === "waiting") throw placeTaken(state.label, home.name);
+    if (decision.kind === "blocked") {
+      // A snapshot that was asked for is still to come.
+      if (decision.by === "purged" && state.known.awaitsSnapshot === true) return;
+      throw decision.by === "options"
+        ? needsSnapshot(state.label, decision.reason)
+        : needsPurged(state.label, baseSequence);
+    }
+    const { plan, isReplaced } = decision;
+    if (!isReplaced && !home.isOwned) {
+      throw new SluiceError("destination", `table ${home.name} is now written by another pipeline`, {
+        remedy: "Give each pipeline its own catalog or schema.",
+      });
+    }
+    await applyBatch(home, plan, baseSequence, keepsHistory, this.batchContext());
+    state.lacksPurged = false;
+    const { awaitsSnapshot: _came, ...known } = state.known;
+    state.known = { ...known, schema: source.schema, name: source.name };
+    const { upserted, deleted, dropped, sequence } = plan;
+    const span = { fromSequence: baseSequence + 1, toSequence: sequence };
+    this.done = { upserted, deleted, dropped, bytes: stagedBytes(plan), ...span };
+    state.setHome(home);
+    state.setPlan(afterApply(state.plan as PlanState));
+  }
+
+  /** The table at the place of its newest name; a place that another table of ours has is waited for. */
+  private async moved(place: Place): Promise<WarehouseTable> {
+    const { state, context } = this;
+    const home = state.home as WarehouseTable;
+    if (isSamePlace(home.place, place)) return home;
+    const owner = { logId: context.logId, tableId: this.tableId };
+    const there = await WarehouseTable.open(context.warehouse, place, owner);
+    if (!home.exists || there.isSame) {
+      state.setHome(there);
+      return there;
+    }
+    if (!there.exists) {
+      await home.move(place);
+      const moved = await WarehouseTable.open(context.warehouse, place, owner);
+      state.setHome(moved);
+      return moved;
+    }
+    // Names that tables take from each other: whoever waits leaves its own.
+    if (!isSamePlace(home.place, state.between) && there.logId === context.logId) {
+      await home.move(state.between);
+      state.setHome(await WarehouseTable.open(context.warehouse, state.between, owner));
+    }
+    throw placeTaken(state.label, there.name);
+  }
+
+  private batchContext(): BatchContext {
+    const { state, context } = this;
+    return {
+      logId: context.logId,
+      tableId: this.tableId,
+      schema: (schemaId) => state.targets.schema(schemaId),
+      target: (schemaId) => state.targets.target(schemaId),
+      loseHistory: async (error) => {
+        if (state.targets.options(state.known).onChange === "refresh") {
+          log("warning", "history-lost", { table: state.label, reason: error.change });
+          return;
+        }
+        throw new SluiceError("unsupported", error.message, {
+          remedy:
+            'Give the table onChange: "refresh": it begins anew with the rows of now, and its history is lost. Until then it stays as it is.',
+        });
+      },
+    };
+  }
+
+  /** The warehouse looks after files itself; the position is kept beyond the history's retention. */
+  async maintain(): Promise<null> {
+    const { home, failure } = this.state;
+    const position = home?.position ?? null;
+    if (home === null || failure !== null || position === null || !isWhole(position)) return null;
+    if (performance.now() - this.keptAtMs < keepPositionMs) return null;
+    this.keptAtMs = performance.now();
+    await home.set([[warehouseProperties.position, formatPosition(position)]]).catch((error: unknown) => {
+      log("warning", "position-not-kept", { table: this.state.label, error: describeError(error) });
+    });
+    return null;
+  }
+
+  runTable(): RunTable {
+    const { known, targets } = this.state;
+    const { schema, name } = known;
+    return { tableId: this.tableId, schema, name, mode: targets.options(known).mode };
+  }
+
+  progress(): KnownTable {
+    return this.state.known;
+  }
+
+  status(): ApplierTableStatus {
+    const { state } = this;
+    const runs = this.context.runs.recent(this.tableId);
+    return {
+      ...this.runTable(),
+      type: "delta",
+      state: this.stateOf(),
+      rows: state.home?.rows ?? 0,
+      ...this.total,
+      deltaVersion: state.home?.version ?? null,
+      failPercent: failPercentOf(runs),
+      runs,
+      appliedSequence: state.known.sequence,
+      ...tableCondition([]),
+      maintenance: noMaintenance(),
+      path: this.context.warehouse.table(state.place),
+    };
+  }
+
+  private stateOf(): ApplierTableStatus["state"] {
+    const { failure, known, home } = this.state;
+    if (failure !== null) return failedState(failure);
+    if (this.running) return { kind: "running" };
+    if (known.removed) return { kind: "removed" };
+    return home?.exists === true && known.awaitsSnapshot !== true ? { kind: "idle" } : { kind: "waiting" };
+  }
+}
+
+function placeTaken(label: string, name: string): SluiceError {
+  return new SluiceError("conflict", `${label}: another table of this pipeline has ${name} now`, {
+    remedy: "The table goes on as soon as that one has left the place; or give one of them another destination.",
+  });
+}
