@@ -4,11 +4,52 @@ import type { ChangeCost } from "./lifecycle/change-cost";
 import { guardedDeployment, type ProcessArgs, type Table } from "./source";
 import type { StagingArgs } from "./staging";
 
-/** Where the tables are written: Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
-export interface DestinationArgs {
+/** Delta tables at `<path>/<schema>/<table>`; `path` is absolute. */
+export interface LocalDestinationArgs {
   kind: pulumi.Input<"local">;
   path: pulumi.Input<string>;
 }
+
+/** A secret where it is found: a variable of the environment, or a file. */
+export type SecretReferenceArgs = { env: string } | { file: string };
+
+/**
+ * Delta tables of a Databricks workspace, written by its SQL warehouse. The workspace and who we are there: `token`, or
+ * `clientId` with `clientSecret`, or `profile`; else the environment's DATABRICKS_… variables.
+ */
+export interface WarehouseDestinationArgs {
+  kind: pulumi.Input<"databricks">;
+  mode: pulumi.Input<"warehouse">;
+  /** The workspace's https:// address; default: the profile's, else DATABRICKS_HOST. */
+  host?: pulumi.Input<string>;
+  token?: SecretReferenceArgs;
+  /** Of a service principal (OAuth, machine-to-machine). */
+  clientId?: pulumi.Input<string>;
+  clientSecret?: SecretReferenceArgs;
+  /** Of ~/.databrickscfg, or of `configFile`. */
+  profile?: pulumi.Input<string>;
+  configFile?: pulumi.Input<string>;
+  /** The SQL warehouse, by its id; or by `httpPath`. */
+  warehouseId?: pulumi.Input<string>;
+  /** Such as `/sql/1.0/warehouses/<id>`. */
+  httpPath?: pulumi.Input<string>;
+  catalog: pulumi.Input<string>;
+  /** Has all tables but those whose `destination` names another schema, and a table of ours, `_sluice_writers`. */
+  schema: pulumi.Input<string>;
+  /** Staging's folder as the warehouse sees it, in a Unity Catalog volume (`/Volumes/…`); default: stagingPath. */
+  stagedPath?: pulumi.Input<string>;
+  /** Tables that are written at a time; default 4. */
+  parallelMax?: pulumi.Input<number>;
+  /** A statement that takes longer is cancelled, and its batch tried again; default 30 minutes. */
+  statementTimeoutMs?: pulumi.Input<number>;
+  /** How long a warehouse that is starting is waited for; default 15 minutes. */
+  startTimeoutMs?: pulumi.Input<number>;
+  /** `spark`: no Databricks, but Spark with Delta Lake 4 behind the same protocol; default `databricks`. */
+  engine?: pulumi.Input<"databricks" | "spark">;
+}
+
+/** Where the tables are written. */
+export type DestinationArgs = LocalDestinationArgs | WarehouseDestinationArgs;
 
 /**
  * `continuous` applies when `intervalMs` (default 500) have passed, or as soon as `rows` changes are staged, where given.
@@ -157,7 +198,7 @@ export class IngestionPipeline extends pulumi.dynamic.Resource {
   declare readonly imageDigest: pulumi.Output<string | undefined>;
   /** What its last change costs; a preview tells it of the change to come. */
   declare readonly changeCost: pulumi.Output<ChangeCost>;
-  /** The destination's `path`. */
+  /** The destination's `path`; of a warehouse `<catalog>.<schema>`. */
   declare readonly destinationPath: pulumi.Output<string>;
 
   constructor(name: string, args: IngestionPipelineArgs, options?: pulumi.CustomResourceOptions) {

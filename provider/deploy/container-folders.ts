@@ -1,5 +1,6 @@
 import { chownSync, existsSync, lchownSync, lstatSync, mkdirSync, readdirSync, rmSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { workFolder } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { stagingFoldersOf, variableFile } from "./container-spec";
 import type { ProcessSpec } from "./deployment";
@@ -24,14 +25,14 @@ export function prepareFolders({ directory, config }: ProcessSpec, owner: Owner)
   try {
     makeFolder(directory, owner);
     if (isRoot()) for (const path of [directory, ...stagingFoldersOf(config)]) giveTo(path, owner);
-    if (config.role === "applier" && !existsSync(config.destination.path)) makeFolder(config.destination.path, owner);
+    if (config.role === "applier" && !existsSync(workFolder(config))) makeFolder(workFolder(config), owner);
   } catch (cause) {
     throw new SluiceError("process", `a folder for ${directory} can't be made: ${(cause as Error).message}`, {
       remedy: "Choose a stateDir and a destination where this user may write.",
       cause,
     });
   }
-  if (config.role === "applier") requireWritable(config.destination.path, owner);
+  if (config.role === "applier") requireWritable(workFolder(config), owner);
 }
 
 /** Folders above that are missing are made too. */

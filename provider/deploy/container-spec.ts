@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { basename, dirname, isAbsolute, join } from "node:path";
 import type { ContainerCreateOptions, MountSettings } from "dockerode";
-import type { RuntimeConfigInput } from "../../runtime/config";
+import { type RuntimeConfigInput, workFolder } from "../../runtime/config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import { type DockerOptions, labelPrefix, usesVolumes } from "./docker-options";
 import { processFiles } from "./process-files";
@@ -95,7 +95,7 @@ export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "d
 
 /** Pure: folders that the process writes to. */
 export function foldersWritten({ directory, config }: ProcessSpec): string[] {
-  const lake = config.role === "applier" ? [config.destination.path] : [];
+  const lake = config.role === "applier" ? [workFolder(config)] : [];
   return [...new Set([directory, ...stagingFoldersOf(config), ...lake])];
 }
 
@@ -121,7 +121,7 @@ export function volumesOf(
 ): { name: string; path: string; isOurs: boolean }[] {
   const own = [directory, ...stagingFoldersOf(config)].map((path) => ({ name: volumeName(path), path, isOurs: true }));
   if (config.role !== "applier") return own;
-  const { path } = config.destination;
+  const path = workFolder(config);
   return [...own, { name: destinationVolume(path, options), path, isOurs: options.destinationVolume === undefined }];
 }
 

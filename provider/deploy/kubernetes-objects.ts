@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { isIP } from "node:net";
 import { basename } from "node:path";
+import { workFolder } from "../../runtime/config";
 import { configExitCode, SluiceError } from "../../runtime/errors";
 import type { ProcessSpec } from "./deployment";
 import { defaultImage } from "./docker-image";
@@ -148,7 +149,7 @@ function destinationClaims({ directory, config }: ProcessSpec, options: Kubernet
   const id = deploymentIdOf(directory);
   const metadata = {
     labels: objectLabels(id, "destination", options),
-    annotations: { ...options.annotations, [annotations.directory]: config.destination.path },
+    annotations: { ...options.annotations, [annotations.directory]: workFolder(config) },
   };
   return [claim(destinationClaimName(id), destinationClaim, options, metadata)];
 }
@@ -253,7 +254,7 @@ function podTemplate(spec: ProcessSpec, options: KubernetesOptions, { workload, 
       ? [
           {
             name: "destination",
-            mountPath: config.destination.path,
+            mountPath: workFolder(config),
             source: { persistentVolumeClaim: { claimName: destinationName(options, id) } },
           },
         ]

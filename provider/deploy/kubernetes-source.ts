@@ -1,5 +1,5 @@
 import { basename, dirname, isAbsolute } from "node:path";
-import type { RuntimeConfigInput } from "../../runtime/config";
+import { type RuntimeConfigInput, workFolder } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { isLoopback } from "../../runtime/source-config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
@@ -84,7 +84,7 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
     });
   }
   if (config.role === "applier" && config.destination.kind === "local" && !hasDestination) {
-    return new SluiceError("config", `the destination ${config.destination.path} would be lost with its pod`, {
+    return new SluiceError("config", `the destination ${workFolder(config)} would be lost with its pod`, {
       remedy:
         'Set deployment.destinationClaim to the name of a PersistentVolumeClaim, or { size: "100Gi" } to have one made.',
     });

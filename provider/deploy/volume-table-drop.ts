@@ -1,3 +1,4 @@
+import { workFolder } from "../../runtime/config";
 import { framedText } from "./container-health";
 import { containerConfiguration, volumeMount, volumesOf } from "./container-spec";
 import type { ProcessSpec } from "./deployment";
@@ -22,7 +23,7 @@ export async function dropInVolumes(engine: Engine, options: DockerOptions, spec
   for (const volume of volumesOf(spec, options)) {
     if (volume.path !== directory && (await findVolume(engine, volume.name)) !== null) volumes.push(volume);
   }
-  const lake = volumes.find(({ path }) => path === config.destination.path);
+  const lake = volumes.find(({ path }) => path === workFolder(config));
   if (lake === undefined) return;
   const image = await resolveImage(engine, options);
   const made = {

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { applierConfigSchema } from "../../runtime/config";
+import { applierConfigSchema, warehouseDestinationSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
 import { deploymentFolder, removeIfEmpty } from "../deploy/staging-folder";
@@ -35,10 +35,14 @@ import {
   tableOptionsInputSchema,
 } from "./table-options";
 import { containsUnknown, isUnknown } from "./unknown-value";
+import { destinationVariables, locationOf, warehouseObstacles } from "./warehouse-destination";
 
 /** Where tables can be written; each with its own settings. */
-const destinations = { local: z.strictObject({ kind: z.literal("local"), path: absolutePathSchema }) } as const;
-export type Destination = z.infer<(typeof destinations)["local"]>;
+const destinations = {
+  local: z.strictObject({ kind: z.literal("local"), path: absolutePathSchema }),
+  databricks: warehouseDestinationSchema,
+} as const;
+export type Destination = z.infer<(typeof destinations)["local"]> | z.input<(typeof destinations)["databricks"]>;
 
 const destinationSchema = z.custom<Destination>().superRefine((value: unknown, context) => {
   const kinds = Object.keys(destinations);
@@ -137,8 +141,8 @@ function tellDelete(olds: Properties, inputs: Properties): void {
   const wanted = inputs.onDelete ?? "keep";
   if (containsUnknown(wanted) || wanted === (olds.onDelete ?? "keep")) return;
   const id = containsUnknown(inputs.deploymentId) ? "" : ` ${inputs.deploymentId}`;
-  const { path } = inputs.destination as Partial<Destination>;
-  const where = path === undefined || isUnknown(path) ? "" : ` in ${path}`;
+  const { path } = inputs.destination as { path?: unknown };
+  const where = typeof path === "string" && !isUnknown(path) ? ` in ${path}` : "";
   printOnce(
     wanted === "keep"
       ? `IngestionPipeline${id}: its delete leaves the Delta tables (onDelete: "keep")`
@@ -167,7 +171,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       ...(inputs.tableOptions === undefined ? {} : { tables: namedOptions(inputs.tableOptions) }),
       ...pick(inputs, configKeys),
     },
-    secretVariables: stagingVariables(inputs),
+    secretVariables: [...stagingVariables(inputs), ...destinationVariables(inputs.destination as Destination)],
     secretFiles: {},
     startTimeoutMs: inputs.startTimeoutMs as number,
     stopTimeoutMs: inputs.stopTimeoutMs as number,
@@ -178,7 +182,7 @@ const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as str
 
 function outputs(inputs: Properties, applied: Applied): Properties {
   const { statusPath } = applierSpec(inputs).config;
-  const destinationPath = (inputs.destination as Destination).path;
+  const destinationPath = locationOf(inputs.destination as Destination);
   return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [] };
 }
 
@@ -213,10 +217,11 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
       if (failures.length === 0) tellDelete(olds, inputs);
       const unchanged = existing && same(pick(olds, keys), pick(inputs, keys));
       if (failures.length > 0 || unchanged) return result;
-      const destination = inputs.destination as Partial<Destination> | undefined;
+      failures.push(...warehouseObstacles(inputs));
+      const destination = inputs.destination as { kind?: unknown; path?: unknown } | undefined;
       const folders = [
         { property: "stateDir", path: inputs.stateDir },
-        { property: "destination.path", path: destination?.path },
+        ...(destination?.kind === "databricks" ? [] : [{ property: "destination.path", path: destination?.path }]),
       ];
       failures.push(...(await checkPlace(deploymentOf, olds, inputs, folders)));
       if (inputs.onDelete === "drop" && !containsUnknown(inputs.deployment)) {

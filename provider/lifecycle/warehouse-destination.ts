@@ -1,0 +1,46 @@
+import type { WarehouseDestinationInput } from "../../runtime/config";
+import type { CheckFailure, Properties } from "./lifecycle";
+import { containsUnknown, isUnknown } from "./unknown-value";
+
+type Destination = { kind: "local"; path: string } | WarehouseDestinationInput;
+
+/** Where tables are, for people. */
+export function locationOf(destination: Destination): string {
+  return destination.kind === "local" ? destination.path : `${destination.catalog}.${destination.schema}`;
+}
+
+/** Pure: variables of the environment that have the destination's secrets. */
+export function destinationVariables(destination: Destination): string[] {
+  if (destination.kind === "local") return [];
+  const { token, clientSecret } = destination;
+  return [token, clientSecret].flatMap((secret) => (secret !== undefined && "env" in secret ? [secret.env] : []));
+}
+
+/** Pure: why a warehouse can't have these tables, which would show only when they are written. */
+export function warehouseObstacles(inputs: Properties): CheckFailure[] {
+  const destination = inputs.destination as Record<string, unknown> | undefined;
+  if (destination?.kind !== "databricks") return [];
+  const failures: CheckFailure[] = [];
+  const refuse = (property: string, reason: string, remedy: string) =>
+    failures.push({ property, reason: `${reason}\n  remedy: ${remedy}` });
+  const { deployment, onDelete, stagingPath } = inputs;
+  if (deployment !== undefined && !containsUnknown(deployment) && (deployment as { kind?: string }).kind !== "local") {
+    refuse(
+      "deployment",
+      "the image has no client of Databricks warehouses",
+      'Run this pipeline as a process: deployment: { kind: "local" }.',
+    );
+  }
+  if (onDelete === "drop") {
+    refuse("onDelete", "a delete drops no tables of a warehouse yet", "Leave onDelete out, and drop them there.");
+  }
+  const path = destination.stagedPath ?? stagingPath;
+  if (destination.engine !== "spark" && typeof path === "string" && !isUnknown(path) && !path.startsWith("/Volumes/")) {
+    refuse(
+      "destination.stagedPath",
+      `a warehouse can't read ${path}, a folder of this machine`,
+      "Stage into a Unity Catalog volume, and give its path: /Volumes/<catalog>/<schema>/<volume>/….",
+    );
+  }
+  return failures;
+}
