@@ -145,6 +145,26 @@ export class StagedLog {
     });
   }
 
+  /** A snapshot's rows by a query that gives the columns in order. */
+  async rowsOf(schema: TableSchema, snapshotId: string, query: string): Promise<void> {
+    const [{ tableId, schemaId }, file] = [schema, await this.copy(schema, query, "")];
+    this.events.push({ kind: "snapshot-rows", tableId, schemaId, snapshotId, files: [file] });
+  }
+
+  /** One transaction of many changes: `values` are the operation and the columns, by SQL over `i` from 0. */
+  async changesOf(schema: TableSchema, count: number, values: string): Promise<void> {
+    const commitLsn = ++this.lsn;
+    const time = `make_timestamp(${commitTimeMicros(commitLsn)})`;
+    const names = schema.columns.map(({ physicalName }) => physicalName).join(", ");
+    const file = await this.copy(
+      schema,
+      `SELECT op, ${commitLsn}::BIGINT, i, ${time}, NULL::VARCHAR, ${names} FROM (SELECT i, ${values} FROM range(${count}) r(i)) v(i, op, ${names})`,
+      "_op, _commit_lsn, _ordinal, _commit_time, _unchanged, ",
+    );
+    const { tableId, schemaId } = schema;
+    this.events.push({ kind: "changes", tableId, schemaId, files: [file], inserts: 0, updates: count, deletes: 0 });
+  }
+
   event(kind: "truncate" | "removed", { tableId, schemaId }: TableSchema): void {
     if (kind === "removed") this.events.push({ kind, tableId, schemaId });
     else {
@@ -193,16 +213,19 @@ export class StagedLog {
     await this.commit();
   }
 
-  private async write(schema: TableSchema, rows: string[], head: string): Promise<StagedFile> {
+  private write(schema: TableSchema, rows: string[], head: string): Promise<StagedFile> {
+    return this.copy(schema, `VALUES ${rows.map((row) => `(${row})`).join(",\n")}`, head);
+  }
+
+  private async copy(schema: TableSchema, query: string, head: string): Promise<StagedFile> {
     const key = `data/t-${String(this.files++).padStart(6, "0")}.parquet`;
     const path = await this.store.beginFile(key);
     const names = head + schema.columns.map((column) => column.physicalName).join(", ");
-    const body = rows.map((row) => `(${row})`).join(",\n");
-    await this.duckdb.run(
-      `COPY (SELECT * FROM (VALUES ${body}) v(${names})) TO '${path}' (FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 0)`,
+    const written = await this.duckdb.runAndReadAll(
+      `COPY (SELECT * FROM (${query}) v(${names})) TO '${path}' (FORMAT parquet, COMPRESSION zstd, DICTIONARY_SIZE_LIMIT 0)`,
     );
     const { bytes } = await this.store.commitFile(key);
-    return { path: key, rows: rows.length, bytes };
+    return { path: key, rows: Number(written.getRowsJson()[0][0]), bytes };
   }
 
   close(): void {

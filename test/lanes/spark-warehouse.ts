@@ -1,0 +1,397 @@
+// The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
+// Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { runApplier } from "../../runtime/applier/applier";
+import type { SqlSession } from "../../runtime/destination/databricks/sql-session";
+import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../runtime/table-options";
+import { replayModes } from "../runtime/applier/mode-replay";
+import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "../runtime/applier/schema-model";
+import { StagedLog, tableSchema } from "../runtime/applier/staged-log";
+import { deltaRowText, ModelTable, type Step } from "../runtime/applier/staged-model";
+import { readDeltaRows } from "../support/delta-reader";
+import { SparkFront } from "../support/spark-front";
+import { SparkServer } from "../support/spark-server";
+import { applyToWarehouse, openSession, token, type WarehouseRun } from "./warehouse-under-test";
+
+let failures = 0;
+
+function report(what: string, problems: string[]): void {
+  if (problems.length > 0) failures++;
+  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
+  for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
+}
+
+/** Repeatable. */
+function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+function difference(found: string[], wanted: string[]): string[] {
+  const problems: string[] = [];
+  if (found.length !== wanted.length) problems.push(`${found.length} rows, not ${wanted.length}`);
+  const missing = wanted.filter((row) => !found.includes(row)).slice(0, 5);
+  const extra = found.filter((row) => !wanted.includes(row)).slice(0, 5);
+  return [...problems, ...missing.map((row) => `lacks ${row}`), ...extra.map((row) => `has ${row}`)];
+}
+
+class Lane {
+  private schemas = 0;
+
+  constructor(
+    private readonly front: SparkFront,
+    private readonly sparkFolder: string,
+  ) {}
+
+  newSchema(): string {
+    return `lane${++this.schemas}_${process.pid}`;
+  }
+
+  /** Rows as an independent reader finds them in Spark's own files. */
+  rows(schema: string, name: string): Promise<Record<string, unknown>[]> {
+    return readDeltaRows(join(this.sparkFolder, "warehouse", `${schema}.db`, name));
+  }
+
+  async apply(log: StagedLog, run: WarehouseRun): Promise<void> {
+    await applyToWarehouse(log, this.front, run);
+  }
+
+  /** Tables of all modes, with keys and without, partitioned or not, whose source does all that it can. */
+  async modes(seed: number, length: number, rounds = 3): Promise<void> {
+    const pick = random(seed);
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const given = [
+      ...tableModeSchema.options.map((mode) => ({ mode })),
+      { mode: "append" as const, beforeImage: true },
+      { mode: "scd1" as const, metadataColumns: true },
+      { mode: "softDelete" as const, metadataColumns: true, columnMapping: false },
+    ];
+    const tables = given.map((options, index): NamedTableOptions => {
+      const partition = index % 3 === 1 ? { partitionBy: ["name"] } : {};
+      return { ...defaultTableOptions, schema: "public", name: `t${index + 1}`, ...options, ...partition };
+    });
+    const kinds: Step["kind"][] =
+      "insert insert insert update update unchanged rekey delete truncate begin rows end commit"
+        .split(" ")
+        .map((kind) => kind as Step["kind"]);
+    try {
+      const columns = { id: "long*", name: "string", amount: "double" };
+      const models = tables.map(
+        ({ name }, index) => new ModelTable(log, tableSchema(String(index + 1), name, columns), true, true),
+      );
+      const keyless = new ModelTable(
+        log,
+        tableSchema("90", "keyless", { id: "long", name: "string", amount: "double" }),
+        false,
+      );
+      const all = [...models, keyless];
+      for (const model of all) await model.start();
+      for (let round = 0; round < rounds; round++) {
+        let isOpen = false;
+        for (let at = 0; at < length; at++) {
+          const step: Step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(1000) };
+          if (step.kind === "truncate" && (isOpen || pick(3) > 0)) continue;
+          if (step.kind === "begin") isOpen = true;
+          if (step.kind === "end") isOpen = false;
+          for (const model of all) await model.step(step);
+        }
+        for (const model of all) await model.step({ kind: "end", pick: 0, value: 0 });
+        for (const model of all) await model.commit();
+        await this.apply(log, { tables, schema });
+        const replayed = await replayModes(log.config().stagingPath);
+        for (const [index, { name, mode, beforeImage, metadataColumns }] of tables.entries()) {
+          if (metadataColumns) continue;
+          const wanted =
+            replayed
+              .get(String(index + 1))
+              ?.rows(mode, beforeImage)
+              .sort() ?? [];
+          const found = (await this.rows(schema, name)).map(deltaRowText).sort();
+          report(`seed ${seed}, round ${round}: ${name} ${mode}, ${found.length} rows`, difference(found, wanted));
+        }
+        await this.equalsLocal(
+          log,
+          tables,
+          schema,
+          ["keyless", ...tables.map(({ name }) => name)],
+          `seed ${seed}, round ${round}`,
+        );
+      }
+    } finally {
+      log.close();
+    }
+  }
+
+  /** The local applier's tables of the same log, row for row. */
+  private async equalsLocal(
+    log: StagedLog,
+    tables: NamedTableOptions[],
+    schema: string,
+    names: string[],
+    when: string,
+  ): Promise<void> {
+    await runApplier(
+      { ...log.config({ tables }), id: "local" },
+      { signal: new AbortController().signal, version: "0.0.0" },
+    );
+    for (const name of names) {
+      const found = (await this.rows(schema, name)).map(deltaRowText).sort();
+      const wanted = (await readDeltaRows(join(log.destination, "public", name))).map(deltaRowText).sort();
+      report(`${when}: ${name} equals the local applier's, ${found.length} rows`, difference(found, wanted));
+    }
+  }
+
+  /** A table whose schema changes in every way, and which moves. */
+  async schemaChanges(seed: number, length: number, rounds = 4): Promise<void> {
+    const pick = random(seed);
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const kinds =
+      "insert insert insert update update unchanged delete truncate add add drop rename rename widen key move begin end commit"
+        .split(" ")
+        .map((kind) => kind as SchemaStep["kind"]);
+    const columnMapping = seed % 2 === 0;
+    const tables = ["a", "b", "c"].map(
+      (name): NamedTableOptions => ({ ...defaultTableOptions, schema: "public", name, columnMapping }),
+    );
+    try {
+      const models: SchemaModel[] = [];
+      const isFree = (name: string) => models.every((model) => model.schema.name !== name);
+      models.push(new SchemaModel(log, "1", "a", isFree), new SchemaModel(log, "2", "b", isFree));
+      for (const model of models) await model.start();
+      for (let round = 0; round < rounds; round++) {
+        for (let at = 0; at < length; at++) {
+          const step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(1000) };
+          await models[pick(2)].step(step);
+        }
+        for (const model of models) await model.step({ kind: "end", pick: 0, value: 0 });
+        for (const model of models) await model.commit();
+        await this.apply(log, { tables, schema });
+        for (const model of models) {
+          const found = (await this.rows(schema, model.schema.name)).map(namedRowText).sort();
+          const wanted = model.rows.map((row) => expectedText(model.schema, row)).sort();
+          report(
+            `schema changes, seed ${seed}, round ${round}: ${model.schema.name}, ${found.length} rows`,
+            difference(found, wanted),
+          );
+        }
+      }
+    } finally {
+      log.close();
+    }
+  }
+
+  /** Killed at each of some statements, before or after its effect; a new process goes on (invariant 3). */
+  async kills(seed: number, every: number): Promise<void> {
+    const pick = random(seed);
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const tables = tableModeSchema.options.map(
+      (mode, index): NamedTableOptions => ({ ...defaultTableOptions, schema: "public", name: `k${index + 1}`, mode }),
+    );
+    const columns = { id: "long*", name: "string", amount: "double" };
+    const kinds: Step["kind"][] = ["insert", "insert", "update", "unchanged", "rekey", "delete"];
+    try {
+      const models = tables.map(
+        ({ name }, index) => new ModelTable(log, tableSchema(String(index + 1), name, columns), true),
+      );
+      for (const model of models) await model.start();
+      let kills = 0;
+      for (let round = 0, at = 1; kills < every; round++) {
+        for (let count = 0; count < 8; count++) {
+          const step: Step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(1000) };
+          for (const model of models) await model.step(step);
+        }
+        if (round % 3 === 2) for (const model of models) await model.step({ kind: "truncate", pick: 0, value: 0 });
+        for (const model of models) await model.commit();
+        // Statements of one batch are cut off one after another, until it is through.
+        const isAfter = round % 2 === 0;
+        while (await this.killed(log, { tables, schema }, at, isAfter)) {
+          kills++;
+          at += 2;
+        }
+        at = 1 + (round % 2);
+        const replayed = await replayModes(log.config().stagingPath);
+        for (const [index, { name, mode }] of tables.entries()) {
+          const wanted =
+            replayed
+              .get(String(index + 1))
+              ?.rows(mode)
+              .sort() ?? [];
+          const found = (await this.rows(schema, name)).map(deltaRowText).sort();
+          report(
+            `killed ${kills} times, ${isAfter ? "after" : "before"} effects: ${name} ${mode}, ${found.length} rows`,
+            difference(found, wanted),
+          );
+        }
+      }
+    } finally {
+      log.close();
+    }
+  }
+
+  /** Runs until the statement with a number; false when there are fewer. Only those that write are counted. */
+  private async killed(log: StagedLog, run: WarehouseRun, at: number, isAfter: boolean): Promise<boolean> {
+    let count = 0;
+    let die = () => {};
+    const dead = new Promise<true>((resolve) => {
+      die = () => resolve(true);
+    });
+    const through = (session: SqlSession): SqlSession => ({
+      run: async (statement) => {
+        if (/^(SELECT|SHOW|DESCRIBE)/.test(statement)) return session.run(statement);
+        const isLast = ++count === at;
+        if (count > at || (isLast && !isAfter)) {
+          die();
+          return new Promise(() => {});
+        }
+        const rows = await session.run(statement);
+        if (!isLast) return rows;
+        die();
+        return new Promise(() => {});
+      },
+      close: () => session.close(),
+    });
+    const applied = this.apply(log, { ...run, through }).then(() => false);
+    return Promise.race([dead, applied]);
+  }
+
+  /** The answer of each kind of statement is lost behind its effect, or the call before it: the same process goes on. */
+  async lostAnswers(): Promise<void> {
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const tables = [
+      { ...defaultTableOptions, schema: "public", name: "lost", mode: "append" as const },
+      { ...defaultTableOptions, schema: "public", name: "keyless" },
+    ];
+    const told = tableSchema("1", "lost", { id: "long*", name: "string", amount: "double" });
+    const bag = tableSchema("2", "keyless", { id: "long", name: "string", amount: "double" });
+    const lost: string[] = [];
+    this.front.fault = (statement) => {
+      if (
+        !/^(MERGE|CREATE OR REPLACE|ALTER)/.test(statement) ||
+        lost.length >= 6 ||
+        statement.includes("_sluice_writers` w")
+      )
+        return "none";
+      lost.push(statement.slice(0, 40));
+      return lost.length % 2 === 0 ? "lose-call" : "lose-answer";
+    };
+    try {
+      const models = [new ModelTable(log, told, true), new ModelTable(log, bag, false)];
+      for (const model of models) await model.start();
+      for (let round = 0; round < 6; round++) {
+        for (const kind of ["insert", "insert", "update"] as const) {
+          for (const model of models) await model.step({ kind, pick: round, value: round * 7 });
+        }
+        for (const model of models) await model.commit();
+        await this.apply(log, { tables, schema });
+      }
+      await this.equalsLocal(log, tables, schema, ["lost", "keyless"], `${lost.length} lost answers and calls`);
+      report("answers were lost", lost.length === 6 ? [] : [lost.join(", ")]);
+    } finally {
+      this.front.fault = () => "none";
+      log.close();
+    }
+  }
+
+  /** 100,000 changes into 2,000,000 rows. */
+  async large(rows: number, changes: number): Promise<void> {
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const table = tableSchema("1", "large", { id: "long*", name: "string", amount: "double" });
+    const tables: NamedTableOptions[] = [{ ...defaultTableOptions, schema: "public", name: "large" }];
+    try {
+      await log.schema(table);
+      log.begin(table, "s1");
+      await log.rowsOf(table, "s1", `SELECT i::BIGINT, 'name ' || i, i / 8.0 FROM range(${rows}) r(i)`);
+      log.end(table, "s1", rows);
+      await log.commit();
+      let startedMs = performance.now();
+      await this.apply(log, { tables, schema });
+      console.log(`snapshot of ${rows} rows: ${Math.round(performance.now() - startedMs)} ms`);
+      await log.changesOf(
+        table,
+        changes,
+        `(CASE WHEN i % 10 = 0 THEN 2 WHEN i % 10 = 1 THEN 0 ELSE 1 END)::TINYINT, ((hash(i) % ${rows})::BIGINT + CASE WHEN i % 10 = 1 THEN ${rows} ELSE 0 END), 'changed ' || i, i / 4.0`,
+      );
+      await log.commit();
+      startedMs = performance.now();
+      await this.apply(log, { tables, schema });
+      console.log(`${changes} changes into ${rows} rows: ${Math.round(performance.now() - startedMs)} ms`);
+      await runApplier(
+        { ...log.config({ tables }), id: "local" },
+        { signal: new AbortController().signal, version: "0.0.0" },
+      );
+      const session = await openSession(this.front);
+      const [spark] = await session.run(
+        `SELECT CAST(count(*) AS STRING) AS n, CAST(sum(CAST(id AS DECIMAL(38,0))) AS STRING) AS ids, CAST(sum(length(name)) AS STRING) AS names, CAST(CAST(sum(CAST(amount * 8 AS DECIMAL(38,0))) AS DECIMAL(38,0)) AS STRING) AS amounts FROM ${schema}.large`,
+      );
+      await session.close();
+      const wanted = await sums(join(log.destination, "public", "large"));
+      report(
+        `the large table equals the local applier's: ${spark.n} rows`,
+        JSON.stringify(spark) === JSON.stringify(wanted) ? [] : [JSON.stringify(spark), JSON.stringify(wanted)],
+      );
+    } finally {
+      log.close();
+    }
+  }
+}
+
+async function sums(path: string): Promise<Record<string, string>> {
+  let [n, names] = [0, 0];
+  let [ids, amounts] = [0n, 0n];
+  for (const row of await readDeltaRows(path)) {
+    n++;
+    ids += BigInt(row.id as number | bigint);
+    names += String(row.name).length;
+    amounts += BigInt(Math.round(Number(row.amount) * 8));
+  }
+  return { n: String(n), ids: String(ids), names: String(names), amounts: String(amounts) };
+}
+
+async function main(python: string, folder: string, port: string | undefined): Promise<void> {
+  const server = port === undefined ? await SparkServer.start(python, folder) : null;
+  const front = await SparkFront.start(server?.port ?? Number(port), token);
+  const lane = new Lane(front, folder);
+  const parts: Record<string, () => Promise<void>> = {
+    modes: async () => {
+      for (const seed of [1, 2]) await lane.modes(seed, 30);
+    },
+    schema: async () => {
+      for (const seed of [1, 2]) await lane.schemaChanges(seed, 14);
+    },
+    quick: () => lane.modes(3, 30, 2),
+    schemaquick: () => lane.schemaChanges(2, 12, 3),
+    killsquick: () => lane.kills(1, 8),
+    kills: () => lane.kills(1, 24),
+    lost: () => lane.lostAnswers(),
+    large: () => lane.large(2_000_000, 100_000),
+  };
+  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? Object.keys(parts);
+  try {
+    for (const name of only) {
+      const startedMs = performance.now();
+      await parts[name]();
+      console.log(`${name}: ${Math.round((performance.now() - startedMs) / 1000)} s`);
+    }
+  } finally {
+    await front.close();
+    await server?.close();
+    if (server !== null) rmSync(join(folder, "warehouse"), { recursive: true, force: true });
+  }
+}
+
+main(process.argv[2], process.argv[3], process.argv[4]).then(
+  () => process.exit(failures === 0 ? 0 : 1),
+  (error: unknown) => {
+    console.error(error);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,99 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdirSync } from "node:fs";
+import { connect } from "node:net";
+import { join, resolve } from "node:path";
+
+/** pyspark brings its own of these. */
+const brought =
+  "org.apache.hadoop org.apache.parquet org.apache.logging.log4j com.github.luben io.airlift org.xerial.snappy org.slf4j org.roaringbitmap org.locationtech.jts javax.annotation com.google.code.findbugs com.fasterxml.jackson.core com.fasterxml.jackson.module com.fasterxml.jackson.datatype";
+
+/** Spark's thrift server with Delta, over HTTP. It listens on every interface: for a network namespace of its own. */
+export class SparkServer {
+  private output = "";
+
+  private constructor(
+    private readonly child: ChildProcess,
+    readonly port: number,
+  ) {}
+
+  /** `python`: of a virtual environment with pyspark; `folder`: keeps the jars, and Spark's own files. */
+  static async start(python: string, folder: string, port = 10_199): Promise<SparkServer> {
+    mkdirSync(folder, { recursive: true });
+    const lanes = resolve(__dirname, "..", "..", "..", "test", "lanes");
+    const settings: Record<string, string> = {
+      "spark.jars.packages": "io.delta:delta-spark_4.2_2.13:4.4.0",
+      "spark.jars.excludes": brought
+        .split(" ")
+        .map((group) => `${group}:*`)
+        .join(","),
+      "spark.jars.ivy": join(folder, "ivy"),
+      "spark.jars.ivySettings": join(lanes, "ivysettings.xml"),
+      "spark.driver.host": "127.0.0.1",
+      "spark.driver.bindAddress": "127.0.0.1",
+      "spark.ui.enabled": "false",
+      "spark.sql.catalogImplementation": "in-memory",
+      "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+      "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+      "spark.sql.session.timeZone": "UTC",
+      "spark.sql.warehouse.dir": join(folder, "warehouse"),
+      "spark.sql.shuffle.partitions": "2",
+      "spark.databricks.delta.snapshotPartitions": "2",
+    };
+    const submit = join(python, "..", "..", "bin", "spark-submit");
+    const child = spawn(
+      submit,
+      [
+        ...["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "--master", "local[2]"],
+        ...["--driver-memory", "2g"],
+        ...Object.entries(settings).flatMap(([name, value]) => ["--conf", `${name}=${value}`]),
+        "spark-internal",
+        ...["--hiveconf", "hive.server2.transport.mode=http", "--hiveconf", `hive.server2.thrift.http.port=${port}`],
+        ...["--hiveconf", "hive.server2.thrift.http.path=cliservice"],
+      ],
+      {
+        cwd: folder,
+        env: { ...process.env, SPARK_LOCAL_IP: "127.0.0.1", PYSPARK_PYTHON: python, PYSPARK_DRIVER_PYTHON: python },
+        stdio: ["ignore", "pipe", "pipe"],
+      },
+    );
+    const server = new SparkServer(child, port);
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (chunk: Buffer) => {
+        server.output = (server.output + chunk.toString()).slice(-20_000);
+      });
+    }
+    await server.listening(300_000);
+    return server;
+  }
+
+  get log(): string {
+    return this.output;
+  }
+
+  private async listening(timeoutMs: number): Promise<void> {
+    const untilMs = performance.now() + timeoutMs;
+    while (performance.now() < untilMs) {
+      if (this.child.exitCode !== null) break;
+      const isThere = await new Promise<boolean>((resolveProbe) => {
+        const socket = connect(this.port, "127.0.0.1", () => {
+          socket.destroy();
+          resolveProbe(true);
+        });
+        socket.on("error", () => resolveProbe(false));
+      });
+      if (isThere) return;
+      await new Promise((resolveWait) => setTimeout(resolveWait, 200));
+    }
+    this.child.kill("SIGKILL");
+    throw new Error(`Spark's thrift server doesn't listen: ${this.output.slice(-4_000)}`);
+  }
+
+  async close(): Promise<void> {
+    if (this.child.exitCode !== null) return;
+    const ended = new Promise((resolveEnd) => this.child.once("exit", resolveEnd));
+    this.child.kill("SIGTERM");
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), 30_000);
+    await ended;
+    clearTimeout(timer);
+  }
+}
