@@ -37,14 +37,17 @@ export class SparkServer {
       "spark.sql.session.timeZone": "UTC",
       "spark.sql.warehouse.dir": join(folder, "warehouse"),
       "spark.sql.shuffle.partitions": "2",
-      "spark.databricks.delta.snapshotPartitions": "2",
+      "spark.sql.codegen.wholeStage": "false",
+      "spark.sql.adaptive.enabled": "false",
+      "spark.databricks.delta.snapshotPartitions": "1",
     };
     const submit = join(python, "..", "..", "bin", "spark-submit");
     const child = spawn(
       submit,
       [
         ...["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "--master", "local[2]"],
-        ...["--driver-memory", "2g"],
+        // Statements are many and small: what makes a JVM fast later makes it slow at first.
+        ...["--driver-memory", "2g", "--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"],
         ...Object.entries(settings).flatMap(([name, value]) => ["--conf", `${name}=${value}`]),
         "spark-internal",
         ...["--hiveconf", "hive.server2.transport.mode=http", "--hiveconf", `hive.server2.thrift.http.port=${port}`],

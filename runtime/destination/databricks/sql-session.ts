@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { SluiceError } from "../../errors";
 import { httpFailure, lostAnswer, overdue, refused, SqlFailure } from "./sql-failure";
 
 export type SqlRow = Record<string, unknown>;
@@ -49,7 +50,7 @@ const pollFailuresMax = 5;
  * @throws SqlFailure when the warehouse can't be had in time
  */
 export async function openSqlSession(endpoint: SqlEndpoint, options: SqlSessionOptions): Promise<SqlSession> {
-  const { DBSQLClient } = await import("@databricks/sql");
+  const { DBSQLClient } = await loadDriver();
   const untilMs = performance.now() + options.startTimeoutMs;
   for (let attempt = 0; ; attempt++) {
     try {
@@ -76,6 +77,17 @@ export async function openSqlSession(endpoint: SqlEndpoint, options: SqlSessionO
       options.onWait?.(failure.message);
       await delay(backoffMs, undefined, { signal: options.signal }).catch(() => {});
     }
+  }
+}
+
+async function loadDriver(): Promise<Driver> {
+  try {
+    return await import("@databricks/sql");
+  } catch (cause) {
+    throw new SluiceError("config", "the client of Databricks warehouses, @databricks/sql, isn't installed here", {
+      remedy: "Run the applier from the npm package, as a process; the image has no such client.",
+      cause,
+    });
   }
 }
 
