@@ -15,11 +15,12 @@ const warehouse = {
   token: { env: "TOKEN_OF_A_TEST" },
   catalog: "main",
   schema: "lake",
+  stagedPath: "/Volumes/main/sluice/staging/app",
 } as const;
 const inputs = (destination: object, more: object = {}) => ({
   deploymentId: "app",
   stateDir: "/var/lib/sluice",
-  stagingPath: "/Volumes/main/sluice/staging/app",
+  stagingPath: "/var/lib/sluice/app/staging",
   stagingIncarnation: "1",
   destination,
   ...more,
@@ -41,7 +42,7 @@ describe("a warehouse as destination", () => {
     ["destination.catalog", { ...warehouse, catalog: "" }, {}],
     ["destination.clientSecret", { ...warehouse, token: undefined, clientId: "id" }, {}],
     ["destination.mode", { ...warehouse, mode: "pipeline" }, {}],
-    ["destination.stagedPath", warehouse, { stagingPath: "/var/lib/sluice/app/staging" }],
+    ["destination.stagedPath", { ...warehouse, stagedPath: undefined }, {}],
     ["deployment", warehouse, { deployment: { kind: "docker" } }],
     ["onDelete", warehouse, { onDelete: "drop" }],
   ])("is refused at %s, with what helps", (property, destination, more) => {
