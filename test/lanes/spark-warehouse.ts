@@ -1,4 +1,5 @@
 // The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
+// SLUICE_LANE_PARTS=modes,schema,more,lost,kills,large names what is done; default the first two.
 // Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -361,20 +362,17 @@ async function main(python: string, folder: string, port: string | undefined): P
   const front = await SparkFront.start(server?.port ?? Number(port), token);
   const lane = new Lane(front, folder);
   const parts: Record<string, () => Promise<void>> = {
-    modes: async () => {
-      for (const seed of [1, 2]) await lane.modes(seed, 30);
+    modes: () => lane.modes(1, 14, 1),
+    schema: () => lane.schemaChanges(2, 12, 3),
+    more: async () => {
+      for (const seed of [3, 4]) await lane.modes(seed, 30);
+      for (const seed of [1, 4]) await lane.schemaChanges(seed, 14);
     },
-    schema: async () => {
-      for (const seed of [1, 2]) await lane.schemaChanges(seed, 14);
-    },
-    quick: () => lane.modes(3, 30, 2),
-    schemaquick: () => lane.schemaChanges(2, 12, 3),
-    killsquick: () => lane.kills(1, 8),
-    kills: () => lane.kills(1, 24),
     lost: () => lane.lostAnswers(),
+    kills: () => lane.kills(1, 24),
     large: () => lane.large(2_000_000, 100_000),
   };
-  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? Object.keys(parts);
+  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? ["modes", "schema"];
   try {
     for (const name of only) {
       const startedMs = performance.now();
