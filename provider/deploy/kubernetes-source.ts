@@ -83,6 +83,11 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
       remedy: "Give the host as the cluster and this machine both reach it.",
     });
   }
+  if (config.staging?.kind === "volume") {
+    return new SluiceError("unsupported", `staging in ${config.stagingPath} isn't reached from a cluster's pods yet`, {
+      remedy: "Leave staging out: the deployment's own claim holds it.",
+    });
+  }
   if (config.role === "applier" && config.destination.kind === "local" && !hasDestination) {
     return new SluiceError("config", `the destination ${workFolder(config)} would be lost with its pod`, {
       remedy:

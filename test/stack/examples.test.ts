@@ -88,6 +88,12 @@ describe("the example", () => {
     expect(changes(await (await open(join(examples, "docker"), config)).preview())).toEqual(created("orders"));
   });
 
+  it("of Kubernetes is previewed where its cluster can't be reached", async () => {
+    const config = { ...reached(), tables: '["acme.orders"]', namespace: "lakehouse", image: "registry/sluice:1" };
+    const stack = await open(join(examples, "kubernetes"), { ...config, secret: "shop", preflight: "up" });
+    expect(changes(await stack.preview())).toEqual(created("orders"));
+  });
+
   it("of pull requests is previewed", async () => {
     const config = { ...reached(), tables: '["acme.orders"]', ...places() };
     expect(changes(await (await open(join(examples, "gitops"), config)).preview())).toEqual(created("orders"));

@@ -501,6 +501,13 @@ describe("a preview", () => {
     cluster = await ClusterStandIn.start();
   });
 
+  it("tells what a pod can't reach", async () => {
+    const staging = { kind: "volume", workspace: { host: "https://x" }, localPath: "/tmp/x" };
+    expect(await problem({}, gateway({ staging }))).toContain("isn't reached from a cluster's pods yet");
+    const source = { host: "127.0.0.1", database: "shop", user: "u" };
+    expect(await problem({}, gateway({ source }))).toContain("is the pod itself");
+  });
+
   it("tells a variable without its value before anything is applied", async () => {
     vi.stubEnv("SHOP_PASSWORD", undefined);
     expect((await rejection(target().apply(gateway()))).message).toContain("SHOP_PASSWORD is not set");

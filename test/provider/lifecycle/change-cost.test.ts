@@ -40,13 +40,16 @@ describe("the table of effects", () => {
     expect([...named].sort()).toEqual([...new Set([...Object.keys(shape), ...apart])].sort());
   });
 
+  type Row = [string, string, unknown, unknown, Effect];
   const rows = Object.entries(resources).flatMap(([kind, { effects }]) =>
-    Object.entries(effects).flatMap(([input, effect]): [string, string, unknown, unknown, Effect][] => {
+    Object.entries(effects).flatMap(([input, effect]): Row[] => {
       if (typeof effect === "string") return [[kind, input, "a", "b", effect]];
       if (effect.of !== undefined) {
         return [
           [kind, input, { kind: "local" }, { kind: "docker" }, effect.else],
-          [kind, input, { kind: "local" }, { kind: "kubernetes", namespace: "shop" }, effect.effect],
+          ...(input === "deployment"
+            ? [[kind, input, { kind: "local" }, { kind: "kubernetes", namespace: "shop" }, effect.effect] as Row]
+            : []),
           [kind, input, { kind: "local" }, unknownValue, effect.effect],
         ];
       }
