@@ -5,17 +5,24 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Client } from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { ProcessSpec } from "../../provider/deploy/deployment";
 import { processFiles, readStatus } from "../../provider/deploy/process-files";
 import { systemdDeployment } from "../../provider/deploy/systemd";
 import { unitFolder } from "../../provider/deploy/systemd-manager";
 import type { Scope } from "../../provider/deploy/systemd-options";
 import { unitName } from "../../provider/deploy/systemd-unit";
+import { deploymentOf } from "../../provider/deploy/target";
+import { gatewayLifecycle } from "../../provider/lifecycle/gateway";
+import { checkGatewayInputs } from "../../provider/lifecycle/gateway-inputs";
+import type { Properties } from "../../provider/lifecycle/lifecycle";
 import { identifyProcess, isAlive } from "../../runtime/process-identity";
 import { openFolderStore } from "../../runtime/staging/folder-store";
 import { openLogIdentity } from "../../runtime/staging/staging-log";
+import type { GatewayStatus } from "../../runtime/status";
 import { until } from "../support/conditions";
+import { startPostgres, type TestPostgres } from "../support/postgres-server";
 
 const folder = process.env.SLUICE_LANE_FOLDER ?? "";
 const phase = process.env.SLUICE_LANE_PHASE;
@@ -126,7 +133,7 @@ describe.runIf(phase === "first").each(["system", "user"] as const)("a unit of s
 
   it("that runs once is finished, and isn't started by a boot", async () => {
     await deployment.apply(wanted({ trigger: { kind: "once" } }));
-    expect(await deployment.inspect(wanted().directory)).toMatchObject({ kind: "finished" });
+    await until("it is done", async () => (await deployment.inspect(wanted().directory)).kind === "finished");
     expect(show("UnitFileState")).toBe("static");
   });
 
@@ -193,6 +200,58 @@ describe.runIf(phase === "first").each(["system", "user"] as const)("a unit of s
     expect(systemctl(scope, "list-units", "--all", "--plain", "--no-legend", "sluice-*")).toBe("");
     expect(await deployment.inspect(wanted().directory)).toEqual({ kind: "absent" });
     expect(existsSync(join(folder, "lake", id))).toBe(true);
+  });
+});
+
+describe.runIf(phase === "first")("a gateway", () => {
+  let server: TestPostgres;
+  let admin: Client;
+
+  beforeAll(async () => {
+    server = await startPostgres();
+    admin = await server.client();
+    await admin.query("CREATE TABLE public.t (id int PRIMARY KEY); CREATE PUBLICATION lane FOR TABLE public.t");
+    await admin.query("SELECT pg_create_logical_replication_slot('lane_slot', 'pgoutput')");
+  });
+
+  afterAll(async () => {
+    await admin?.end();
+    await server?.stop();
+  });
+
+  it("moves from a process to a unit and back with its staging, and is gone after delete", async () => {
+    const gateway = gatewayLifecycle(deploymentOf);
+    const stateDir = join(folder, "moving");
+    const inputs = (deployment?: object) => {
+      const given = { source: server.source(), publicationName: "lane", slotName: "lane_slot", slotIncarnation: "1" };
+      const { inputs: checked, failures } = checkGatewayInputs({}, { ...given, stateDir, deployment });
+      expect(failures).toEqual([]);
+      return { ...checked, incarnation: "one" } as Properties;
+    };
+    const directory = join(stateDir, "lane_slot", "gateway");
+    const streams = () =>
+      until("it streams", () => {
+        const status = readStatus(directory) as GatewayStatus | null;
+        return status?.tables?.length === 1 && status.tables.every(({ state }) => state.kind === "streaming") && status;
+      });
+    const asProcess = inputs();
+    const asUnit = inputs({ kind: "local", supervisor: "systemd" });
+    expect(asUnit.deployment).toEqual({ kind: "local", supervisor: "systemd", scope: "system" });
+    expect(gateway.diff("lane_slot", asProcess, asUnit).replaces).toEqual([]);
+    const { outs } = await gateway.create(asProcess);
+    await streams();
+    const moved = await gateway.update("lane_slot", outs, asUnit);
+    expect((await streams()).tables[0].snapshots).toBe(1);
+    expect(systemctl("system", "is-active", unitName(directory))).toBe("active");
+    const { props } = await gateway.read("lane_slot", moved.outs);
+    expect(props?.drift).toEqual([]);
+    const back = await gateway.update("lane_slot", moved.outs, asProcess);
+    expect((await streams()).tables[0].snapshots).toBe(1);
+    expect(spawnSync("systemctl", ["cat", unitName(directory)]).status).not.toBe(0);
+    const again = await gateway.update("lane_slot", back.outs, asUnit);
+    await gateway.delete("lane_slot", again.outs);
+    expect(spawnSync("systemctl", ["cat", unitName(directory)]).status).not.toBe(0);
+    expect(existsSync(join(stateDir, "lane_slot"))).toBe(false);
   });
 });
 
