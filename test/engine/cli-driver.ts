@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { delimiter, dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
 import { type CliEvent, reportOfEvents } from "./cli-events";
-import type { OperationResult, StackOptions } from "./engine";
+import type { OperationResult, RefreshOptions, Selection, StackOptions } from "./engine";
 import { sdkEntry } from "./protocol";
 
 const COMMAND_TIMEOUT_MS = 60 * 60_000;
@@ -13,6 +13,17 @@ const COMMAND_TIMEOUT_MS = 60 * 60_000;
 export function findCli(searchPath: string | undefined): string | undefined {
   const folders = (searchPath ?? "").split(delimiter).filter((folder) => folder !== "");
   return folders.map((folder) => join(folder, "pulumi")).find((file) => existsSync(file));
+}
+
+function flagsOf({ target, targetDependents, exclude, excludeDependents, replace }: Selection = {}): string[] {
+  const each = (flag: string, urns: readonly string[] = []) => urns.flatMap((urn) => [flag, urn]);
+  return [
+    ...each("--target", target),
+    ...(targetDependents ? ["--target-dependents"] : []),
+    ...each("--exclude", exclude),
+    ...(excludeDependents ? ["--exclude-dependents"] : []),
+    ...each("--replace", replace),
+  ];
 }
 
 interface CommandResult {
@@ -62,20 +73,26 @@ export class CliStack {
     return stack;
   }
 
-  preview(): Promise<OperationResult> {
-    return this.#operate(["preview"]);
+  preview(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(["preview", ...this.#policy(), ...flagsOf(selection)]);
   }
 
-  up(): Promise<OperationResult> {
-    return this.#operate(["up", "--yes", "--skip-preview"]);
+  up(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(["up", "--yes", "--skip-preview", ...this.#policy(), ...flagsOf(selection)]);
   }
 
-  refresh(options: { previewOnly?: boolean } = {}): Promise<OperationResult> {
-    return this.#operate(["refresh", ...(options.previewOnly ? ["--preview-only"] : ["--yes", "--skip-preview"])]);
+  refresh({ previewOnly, ...selection }: RefreshOptions = {}): Promise<OperationResult> {
+    const how = previewOnly ? ["--preview-only"] : ["--yes", "--skip-preview"];
+    return this.#operate(["refresh", ...how, ...flagsOf(selection)]);
   }
 
-  destroy(): Promise<OperationResult> {
-    return this.#operate(["destroy", "--yes", "--skip-preview"]);
+  destroy(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(["destroy", "--yes", "--skip-preview", ...flagsOf(selection)]);
+  }
+
+  #policy(): string[] {
+    const { policyPack } = this.#options;
+    return policyPack === undefined ? [] : ["--policy-pack", policyPack];
   }
 
   async #operate(command: string[]): Promise<OperationResult> {

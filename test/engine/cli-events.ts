@@ -15,6 +15,7 @@ interface StepMetadata {
 /** A line of the log that the CLI writes for `--event-log`; of each event only what is used here. */
 export interface CliEvent {
   diagnosticEvent?: { urn?: string; prefix?: string; message: string; severity: string; ephemeral?: boolean };
+  policyEvent?: { resourceUrn?: string; message: string; policyName: string; enforcementLevel: string };
   resourcePreEvent?: { metadata: StepMetadata };
   resOutputsEvent?: { metadata: StepMetadata };
   resOpFailedEvent?: { metadata: StepMetadata };
@@ -32,6 +33,7 @@ export function reportOfEvents(events: readonly CliEvent[]): CliReport {
   const report: CliReport = { steps: [], diagnostics: [], outputs: {} };
   for (const event of events) {
     if (event.diagnosticEvent) addDiagnostic(report, event.diagnosticEvent);
+    if (event.policyEvent) addViolation(report, event.policyEvent);
     const { resourcePreEvent: begun, resOutputsEvent: ended, resOpFailedEvent: failed } = event;
     // What a refresh found out is only known at its end.
     if (begun && begun.metadata.op !== "refresh") addStep(report, begun.metadata);
@@ -63,11 +65,23 @@ function failStep(report: CliReport, metadata: StepMetadata): void {
   if (step) step.failed = true;
 }
 
+function addViolation(report: CliReport, event: NonNullable<CliEvent["policyEvent"]>): void {
+  const { resourceUrn, policyName, enforcementLevel } = event;
+  const severity = enforcementLevel === "mandatory" ? ("error" as const) : ("warning" as const);
+  const message = `policy ${policyName}: ${withoutColours(event.message)}`;
+  report.diagnostics.push({ severity, message, ...(resourceUrn ? { urn: resourceUrn } : {}) });
+}
+
+/** Colours are written as `<{%name%}>`. */
+const withoutColours = (text: string) => text.replaceAll(/<\{%[^%]*%\}>/g, "").trimEnd();
+
 function addDiagnostic(report: CliReport, event: NonNullable<CliEvent["diagnosticEvent"]>): void {
   if (event.ephemeral || event.severity === "debug") return;
   const severity: Severity =
     event.severity === "error" || event.severity === "warning" ? event.severity : ("info" as const);
-  // Colours are written as `<{%name%}>`.
-  const message = event.message.replaceAll(/<\{%[^%]*%\}>/g, "").trimEnd();
-  report.diagnostics.push({ severity, message, ...(event.urn ? { urn: event.urn } : {}) });
+  report.diagnostics.push({
+    severity,
+    message: withoutColours(event.message),
+    ...(event.urn ? { urn: event.urn } : {}),
+  });
 }

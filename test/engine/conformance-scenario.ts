@@ -1,5 +1,6 @@
 // The operations of the conformance set: conformance/recorded.json holds what the Pulumi CLI did in each.
 import * as fs from "node:fs";
+import type { Selection } from "./selection";
 
 /** One operation, run after all those before it. */
 export interface ScenarioOperation {
@@ -7,9 +8,16 @@ export interface ScenarioOperation {
   kind: "preview" | "up" | "refresh" | "destroy";
   /** What the program is told in PARAMS. */
   params?: Record<string, string | number | boolean>;
+  /** The command's options. */
+  selection?: Selection;
   /** Change to the world (a folder) by someone else. */
   before?: (world: string) => void;
 }
+
+const thing = "pulumi-nodejs:dynamic/test:Thing";
+const urn = (name: string, type = thing) => `urn:pulumi:cmp::dyn::${type}::${name}`;
+const [a, b, c] = [urn("a"), urn("comp-b", `test:index:Comp$${thing}`), urn("c")];
+const comp = urn("comp", "test:index:Comp");
 
 const edit = (file: string, change: Record<string, unknown>) => (world: string) => {
   const path = `${world}/${file}`;
@@ -79,4 +87,58 @@ export const scenario: ScenarioOperation[] = [
   { name: "x-refresh", kind: "refresh", before: (w) => fs.rmSync(`${w}/readfail`) },
   { name: "x-destroy-fail", kind: "destroy", before: (w) => fs.rmSync(`${w}/unstick`) },
   { name: "x-destroy", kind: "destroy", before: (w) => fs.writeFileSync(`${w}/unstick`, "") },
+  { name: "t-create-target", kind: "up", selection: { target: [a] } },
+  { name: "t-preview-untargeted-need", kind: "preview", selection: { target: [c] } },
+  { name: "t-untargeted-need", kind: "up", selection: { target: [c] } },
+  { name: "t-create-glob", kind: "up", selection: { target: ["urn:pulumi:*::dyn::**::comp*"] } },
+  { name: "t-create-rest", kind: "up" },
+  { name: "t-preview-target", kind: "preview", params: { size: 2 }, selection: { target: [a] } },
+  { name: "t-target", kind: "up", params: { size: 2 }, selection: { target: [a] } },
+  { name: "t-target-dependents", kind: "up", params: { size: 3 }, selection: { target: [a], targetDependents: true } },
+  { name: "t-target-unknown", kind: "up", params: { size: 4 }, selection: { target: [a, urn("nobody")] } },
+  { name: "t-exclude", kind: "up", params: { size: 5 }, selection: { exclude: [b] } },
+  {
+    name: "t-exclude-dependents",
+    kind: "up",
+    params: { size: 6 },
+    selection: { exclude: [b], excludeDependents: true },
+  },
+  { name: "t-preview-replace", kind: "preview", params: { size: 6 }, selection: { replace: [a] } },
+  { name: "t-replace", kind: "up", params: { size: 6 }, selection: { replace: [a] } },
+  { name: "t-strict", kind: "up", params: { size: 6, strictB: true } },
+  {
+    name: "t-target-dbr",
+    kind: "up",
+    params: { size: 6, zone: "z2", dbr: true, strictB: true },
+    selection: { target: [a] },
+  },
+  { name: "t-after-dbr", kind: "up", params: { size: 6, zone: "z2" } },
+  { name: "t-removed-untargeted", kind: "up", params: { size: 7, zone: "z2", noC: true }, selection: { target: [a] } },
+  {
+    name: "t-removed-needed",
+    kind: "up",
+    params: { size: 8, zone: "z2", noComp: true },
+    selection: { target: [a] },
+  },
+  {
+    name: "t-removed-refused",
+    kind: "up",
+    params: { size: 8, zone: "z2", noComp: true, noC: true },
+    selection: { target: [comp] },
+  },
+  { name: "t-removed-target", kind: "up", params: { size: 8, zone: "z2", noC: true }, selection: { target: [c] } },
+  { name: "t-create-again", kind: "up", params: { size: 8, zone: "z2" } },
+  { name: "t-refresh-target", kind: "refresh", selection: { target: [b] } },
+  { name: "t-refresh-target-dependents", kind: "refresh", selection: { target: [b], targetDependents: true } },
+  { name: "t-refresh-exclude", kind: "refresh", selection: { exclude: [b] } },
+  { name: "t-protect", kind: "up", params: { size: 8, zone: "z2", protectA: true } },
+  {
+    name: "t-protected-replace",
+    kind: "up",
+    params: { size: 8, zone: "z2", protectA: true },
+    selection: { replace: [a] },
+  },
+  { name: "t-destroy-target-refused", kind: "destroy", selection: { target: [b] } },
+  { name: "t-destroy-protected", kind: "destroy", selection: { target: [a], targetDependents: true } },
+  { name: "t-create-once-more", kind: "up", params: { size: 8, zone: "z2" } },
 ];

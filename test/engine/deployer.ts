@@ -1,14 +1,14 @@
 import { CliStack, findCli } from "./cli-driver";
-import { type OperationResult, Stack, type StackOptions } from "./engine";
+import { type OperationResult, type RefreshOptions, type Selection, Stack, type StackOptions } from "./engine";
 
 /** A stack, whoever deploys it. */
 export interface Deployer {
   /** `cli`: the real `pulumi`; `engine`: the test engine. */
   kind: "cli" | "engine";
-  preview(): Promise<OperationResult>;
-  up(): Promise<OperationResult>;
-  refresh(options?: { previewOnly?: boolean }): Promise<OperationResult>;
-  destroy(): Promise<OperationResult>;
+  preview(selection?: Selection): Promise<OperationResult>;
+  up(selection?: Selection): Promise<OperationResult>;
+  refresh(options?: RefreshOptions): Promise<OperationResult>;
+  destroy(selection?: Selection): Promise<OperationResult>;
 }
 
 /**
@@ -21,9 +21,9 @@ export async function openStack(options: StackOptions): Promise<Deployer> {
   const stack = cli ? await CliStack.open(cli, options) : new Stack(options);
   return {
     kind,
-    preview: () => stack.preview(),
-    up: () => stack.up(),
+    preview: (selection) => stack.preview(selection),
+    up: (selection) => stack.up(selection),
     refresh: (refreshOptions) => stack.refresh(refreshOptions),
-    destroy: () => stack.destroy(),
+    destroy: (selection) => stack.destroy(selection),
   };
 }

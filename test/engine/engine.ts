@@ -1,20 +1,21 @@
-import { runDeletions } from "./deletion";
 import { startMonitorServer, Terminated } from "./monitor-server";
 import type { Operation } from "./operation";
 import { registerStoredProviders } from "./operation";
+import { Planner } from "./planner";
 import { type Project, readProject } from "./project";
 import { makeSecret, type PropertyMap } from "./property-values";
 import { ProviderRegistry } from "./provider-registry";
 import { Redaction } from "./redaction";
 import { runRefresh } from "./refresh";
 import { type Diagnostic, Report, type Step } from "./report";
+import { Scope, type Selection } from "./selection";
 import { Snapshot } from "./snapshot";
 import { StateFile } from "./state-file";
-import { planDeletions } from "./steps";
 import { runUpdate, Update } from "./update";
 import { STACK_TYPE } from "./urn";
 
 export type { Diagnostic, Step } from "./report";
+export type { Selection } from "./selection";
 
 export interface StackOptions {
   /** Folder that holds Pulumi.yaml; its `name` and `main` are honoured. */
@@ -29,8 +30,14 @@ export interface StackOptions {
   env?: Record<string, string>;
   /** Progress: a line for each step, and what program and providers print. */
   onLine?: (line: string) => void;
+  /** Folder of a policy pack that previews and updates go by; for the CLI only. */
+  policyPack?: string;
   /** Show secret outputs instead of `[secret]`; false by default. */
   showSecrets?: boolean;
+}
+
+export interface RefreshOptions extends Omit<Selection, "replace"> {
+  previewOnly?: boolean;
 }
 
 export interface OperationResult {
@@ -52,31 +59,32 @@ export class Stack {
   }
 
   /** What `up` would do. */
-  preview(): Promise<OperationResult> {
-    return this.#operate(true, update);
+  preview(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(true, update, selection);
   }
 
-  up(): Promise<OperationResult> {
-    return this.#operate(false, update);
+  up(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(false, update, selection);
   }
 
   /** Takes what providers read into the state; with `previewOnly` it only tells. */
-  refresh(options: { previewOnly?: boolean } = {}): Promise<OperationResult> {
-    return this.#operate(options.previewOnly ?? false, refresh);
+  refresh({ previewOnly = false, ...selection }: RefreshOptions = {}): Promise<OperationResult> {
+    return this.#operate(previewOnly, refresh, selection);
   }
 
   /** Deletes every resource, by the code stored in the state; the program is not run. */
-  destroy(): Promise<OperationResult> {
-    return this.#operate(false, destroy);
+  destroy(selection?: Selection): Promise<OperationResult> {
+    return this.#operate(false, destroy, selection);
   }
 
-  async #operate(dryRun: boolean, work: Work): Promise<OperationResult> {
+  async #operate(dryRun: boolean, work: Work, selection?: Selection): Promise<OperationResult> {
     const options = this.#options;
     const begun = Date.now();
     const redaction = new Redaction();
     for (const secret of Object.values(options.secretConfig ?? {})) redaction.learnText(secret);
     const report = new Report(redaction, dryRun, options.onLine ?? (() => {}));
     try {
+      if (options.policyPack !== undefined) throw new Error("the test engine has no policy packs: use the pulumi CLI");
       const env = { ...process.env, ...options.env };
       const project = readProject(options.projectDir);
       const file = await StateFile.open(options.stateFile, env.PULUMI_CONFIG_PASSPHRASE ?? "");
@@ -84,12 +92,12 @@ export class Stack {
       for (const { resource, type } of file.interrupted) {
         report.diagnose("warning", `was interrupted while ${type}: look whether it was left half-made`, resource.urn);
       }
-      await work({ options, project, file, report, env, dryRun });
+      await work({ options, project, file, report, env, dryRun, scope: new Scope(selection) });
     } catch (error) {
       if (!(error instanceof Terminated)) report.fail((error as Error).message);
     }
     return {
-      failed: report.failed,
+      failed: report.failed || report.faulty,
       steps: report.steps,
       diagnostics: report.diagnostics,
       outputs: report.shownOutputs(options.showSecrets ?? false),
@@ -105,6 +113,7 @@ interface Setting {
   report: Report;
   env: Record<string, string | undefined>;
   dryRun: boolean;
+  scope: Scope;
 }
 
 type Work = (setting: Setting) => Promise<void>;
@@ -114,12 +123,13 @@ async function withOperation(
   setting: Setting,
   body: (operation: Operation, update: Update, address: string) => Promise<void>,
 ): Promise<void> {
-  const { options, project, file, report, env, dryRun } = setting;
+  const { options, project, file, report, env, dryRun, scope } = setting;
   const secrets = Object.entries(options.secretConfig ?? {}).map(([key, value]) => [key, makeSecret(value)]);
   const operation: Operation = {
     project,
     stack: options.stack,
     dryRun,
+    scope,
     config: { ...options.config, ...Object.fromEntries(secrets) } as PropertyMap,
     snapshot: new Snapshot(file.resources, dryRun ? undefined : file),
     registry: undefined as never,
@@ -153,5 +163,5 @@ const refresh: Work = (setting) =>
 const destroy: Work = (setting) =>
   withOperation(setting, async (operation) => {
     registerStoredProviders(operation);
-    await runDeletions(operation, planDeletions(operation.snapshot.base, new Set(), new Set()));
+    await new Planner(operation).runDeletions();
   });

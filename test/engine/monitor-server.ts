@@ -44,6 +44,8 @@ export interface Registered {
   urn: string;
   id: string;
   properties: PropertyMap;
+  /** It isn't made, and what takes something from it isn't either. */
+  isUnknown?: boolean;
 }
 
 export type Severity = "info" | "warning" | "error";
@@ -123,6 +125,7 @@ function resourceMonitor(monitor: Monitor) {
       response.setUrn(registered.urn);
       response.setId(registered.id);
       response.setObject(toStruct(registered.properties));
+      response.setUnknown(registered.isUnknown ?? false);
       return response;
     }),
     readResource: handler(async (request: ReadRequest) => {

@@ -5,6 +5,7 @@ import type { PropertyMap } from "./property-values";
 import { PartialFailure, type ProviderClient } from "./provider-client";
 import type { ProviderRegistry } from "./provider-registry";
 import type { Report, Step } from "./report";
+import type { Scope } from "./selection";
 import type { Snapshot } from "./snapshot";
 import { defaultProviderUrn, formatProviderReference, isProviderType, parseUrn } from "./urn";
 
@@ -13,6 +14,7 @@ export interface Operation {
   project: Project;
   stack: string;
   dryRun: boolean;
+  scope: Scope;
   /** The stack's whole configuration, secrets marked. */
   config: PropertyMap;
   snapshot: Snapshot;
@@ -59,6 +61,23 @@ export function registerStoredProviders(operation: Operation): void {
     if (!isProviderType(state.type) || !state.id) continue;
     operation.registry.register(formatProviderReference(state.urn, state.id), state.inputs);
   }
+}
+
+/** An error of an operation that may not be: a preview goes on, and tells all of them. */
+export function refuse({ report, dryRun }: Operation, message: string, urn: string): void {
+  if (dryRun) report.fault(message, urn);
+  else report.fail(message, urn);
+}
+
+/** Fails where a name that was given is of no resource. */
+export function requireKnown(
+  { scope, report }: Operation,
+  kind: "target" | "exclude" | "replace",
+  isKnown: (urn: string) => boolean,
+): void {
+  const unknown = scope.unknown(kind, isKnown);
+  for (const urn of unknown) report.fail(`Target '${urn}' could not be found in the stack.`);
+  if (unknown.length > 0) throw new Terminated("the operation has failed");
 }
 
 /** Reference of a package's default provider, which is put into the state when first asked for. */

@@ -1,17 +1,21 @@
-import type { Goal, ReadGoal } from "./monitor-server";
-import { defaultProvider, type Operation, type PlannedStep, providerOf } from "./operation";
+import { runDeletions } from "./deletion";
+import { type Goal, type ReadGoal, Terminated } from "./monitor-server";
+import { defaultProvider, type Operation, type PlannedStep, providerOf, refuse, requireKnown } from "./operation";
 import { ignoreChanges } from "./property-values";
 import type { ProviderClient } from "./provider-client";
-import type { ResourceState } from "./resource-state";
-import { createStep, deleteStep, desiredState, readStep, replaceStep, sameStep, updateStep } from "./resource-steps";
+import { dependencyUrns, type ResourceState } from "./resource-state";
 import {
-  type Change,
-  decideChange,
-  dependentsOf,
-  inputsAfterReplacement,
-  type PlannedDeletion,
-  planDeletions,
-} from "./steps";
+  createStep,
+  deleteStep,
+  desiredState,
+  keepStep,
+  readStep,
+  replaceStep,
+  sameStep,
+  skipStep,
+  updateStep,
+} from "./resource-steps";
+import { type Change, decideChange, dependentsOf, inputsAfterReplacement, type ProviderDiff } from "./steps";
 import { formatUrn, isProviderType, packageOf } from "./urn";
 
 /** An error of one resource's plan, before any of its steps. */
@@ -27,6 +31,8 @@ export class PlanError extends Error {
 export interface Plan {
   state: ResourceState;
   steps: PlannedStep[];
+  /** Nothing of it is known: the operation isn't about it, and it isn't there. */
+  skipped?: true;
 }
 
 /** Turns what the program registers, one registration after the other, into steps; asks providers, changes nothing. */
@@ -38,6 +44,8 @@ export class Planner {
   /** Deleted early because something they depend on is deleted before it is replaced. */
   readonly #deletedEarly = new Set<ResourceState>();
   readonly #deleting = new Set<string>();
+  /** Registered, and not made. */
+  readonly #skipped = new Set<string>();
 
   constructor(operation: Operation) {
     this.#operation = operation;
@@ -48,7 +56,9 @@ export class Planner {
     try {
       return await this.#planGoal(goal, urn);
     } catch (error) {
-      throw error instanceof PlanError ? error : new PlanError((error as Error).message, urn);
+      throw error instanceof PlanError || error instanceof Terminated
+        ? error
+        : new PlanError((error as Error).message, urn);
     }
   }
 
@@ -73,9 +83,19 @@ export class Planner {
     return { state, steps: [readStep(this.#operation, goal, state, old)] };
   }
 
-  /** What is left to delete when the program has declared everything. */
-  planDeletions(): PlannedDeletion[] {
-    return planDeletions(this.#operation.snapshot.base, this.#handled, this.#deletedEarly);
+  isSkipped(urn: string): boolean {
+    return this.#skipped.has(urn);
+  }
+
+  /** Deletes what is left when the program has declared everything. */
+  async runDeletions(): Promise<void> {
+    const { snapshot, scope } = this.#operation;
+    // As the CLI does, which takes them into what is deleted; they depend on it, so they are there anyway.
+    const targets = scope.isTargeted ? snapshot.base.filter(scope.deletable(snapshot.base)) : [];
+    for (const state of targets) await this.#replacedDependents(state);
+    await runDeletions(this.#operation, this.#handled, this.#deletedEarly);
+    const isKnown = (urn: string) => this.#registered.has(urn) || snapshot.base.some((state) => state.urn === urn);
+    requireKnown(this.#operation, "target", isKnown);
   }
 
   #claim(goal: { parent: string; type: string; name: string }): string {
@@ -98,15 +118,51 @@ export class Planner {
         ? goal.provider || defaultProvider(this.#operation, packageOf(goal.type), this.#handled)
         : "";
     const state = desiredState(goal, urn, provider, old);
-    const client = await providerOf(this.#operation, state);
     const recreating = old !== undefined && this.#deletedEarly.has(old);
-    const fresh = old === undefined || old.external === true || recreating;
+    const included = this.#operation.scope.includes(state);
+    if (!included && old === undefined) {
+      this.#skipped.add(urn);
+      return { state, steps: [skipStep(state)], skipped: true };
+    }
+    if (!included && old !== undefined && !recreating) {
+      this.#handled.add(urn);
+      return { state: old, steps: this.#carryOver(old) };
+    }
+    const client = await providerOf(this.#operation, state);
+    const fresh = old === undefined || old.external === true || recreating || this.#operation.scope.replaces(urn);
     if (!fresh) state.inputs = ignoreChanges(old.inputs, goal.inputs, goal.ignoreChanges);
-    await this.#check(client, state, fresh ? {} : old.inputs);
+    if (included) await this.#check(client, state, fresh ? {} : old.inputs);
+    else if (old) state.inputs = old.inputs;
+    this.#refuseSkipped(state);
+    const needed = [...dependencyUrns(state)].flatMap((each) => this.#carryOverNeeded(each));
     const steps = await this.#planSteps(goal, state, old, recreating, client);
     this.#handled.add(urn);
     if (old) this.#handled.add(old.urn);
-    return { state, steps };
+    return { state, steps: [...needed, ...steps] };
+  }
+
+  #refuseSkipped(state: ResourceState): void {
+    for (const urn of dependencyUrns(state)) {
+      if (!this.#skipped.has(urn)) continue;
+      refuse(
+        this.#operation,
+        `Resource '${state.urn}' depends on '${urn}' which was not specified in --target list.`,
+        state.urn,
+      );
+      if (!this.#operation.dryRun) throw new Terminated("the operation has failed");
+    }
+  }
+
+  /** Keeps a resource as it is, after what it depends on: the program may not have that any more. */
+  #carryOver(old: ResourceState): PlannedStep[] {
+    this.#handled.add(old.urn);
+    const needed = [...dependencyUrns(old)].flatMap((urn) => this.#carryOverNeeded(urn));
+    return [...needed, keepStep(this.#operation, old)];
+  }
+
+  #carryOverNeeded(urn: string): PlannedStep[] {
+    const old = this.#operation.scope.isPartial ? this.#operation.snapshot.old(urn) : undefined;
+    return old === undefined || this.#handled.has(urn) ? [] : this.#carryOver(old);
   }
 
   async #planSteps(
@@ -123,9 +179,11 @@ export class Planner {
       return [replaceStep(state, {}), createStep(operation, state, { old, deleted: true })];
     }
     if (old.external) return [createStep(operation, state, { old, deleted: false }), replaceStep(state, {})];
-    const diff = client
-      ? await client.diff(state.urn, old.id!, old, state.inputs, goal.ignoreChanges)
-      : { changes: "unknown" as const, replaces: [], deleteBeforeReplace: false };
+    const diff: ProviderDiff = operation.scope.replaces(state.urn)
+      ? { changes: "some", replaces: ["id"], deleteBeforeReplace: false }
+      : client
+        ? await client.diff(state.urn, old.id!, old, state.inputs, goal.ignoreChanges)
+        : { changes: "unknown", replaces: [], deleteBeforeReplace: false };
     const change = decideChange(old, state.inputs, diff, goal);
     switch (change.kind) {
       case "same":
@@ -151,9 +209,11 @@ export class Planner {
         state.urn,
       );
     }
-    // What check carried over from the old resource does not hold for a new one.
-    state.inputs = goal.inputs;
-    await this.#check(client, state, {});
+    if (!operation.scope.replaces(state.urn)) {
+      // What check carried over from the old resource does not hold for a new one.
+      state.inputs = goal.inputs;
+      await this.#check(client, state, {});
+    }
     const keys = { diffKeys: change.diffKeys, replaceKeys: change.replaceKeys };
     if (!change.deleteBeforeReplace) {
       return [createStep(operation, state, { old, deleted: false, ...keys }), replaceStep(state, keys)];

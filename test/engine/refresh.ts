@@ -1,20 +1,25 @@
-import { errorText, type Operation, providerOf, registerStoredProviders } from "./operation";
+import { errorText, type Operation, providerOf, registerStoredProviders, requireKnown } from "./operation";
 import { changedKeys } from "./property-values";
 import { PartialFailure, type ReadResult } from "./provider-client";
 import { mapReferences, type ResourceState } from "./resource-state";
 import { defaultProviderUrn, isProviderType, packageOf } from "./urn";
 
-type Refreshed = { kind: "kept"; state: ResourceState; op: "same" | "update" } | { kind: "gone" } | { kind: "failed" };
+type Refreshed = { kind: "kept"; state: ResourceState; op: "same" | "update" } | { kind: "gone" } | { kind: "left" };
+const left: Refreshed = { kind: "left" };
 
 /** Reads every resource, and returns what the state should be. What can't be read stays as it was. */
 export async function runRefresh(operation: Operation): Promise<ResourceState[]> {
   registerStoredProviders(operation);
   const { base } = operation.snapshot;
+  for (const kind of ["target", "exclude"] as const) {
+    requireKnown(operation, kind, (urn) => base.some((state) => state.urn === urn));
+  }
+  const isRead = operation.scope.refreshed(base);
   for (const state of base) operation.report.redaction.learn([state.inputs, state.outputs]);
-  const refreshed = await Promise.all(base.map((state) => refreshResource(operation, state)));
+  const refreshed = await Promise.all(base.map((state) => (isRead(state) ? refreshResource(operation, state) : left)));
   const kept = base.flatMap((state, index) => {
     const result = refreshed[index];
-    return result.kind === "kept" ? [result.state] : result.kind === "failed" ? [state] : [];
+    return result.kind === "kept" ? [result.state] : result.kind === "left" ? [state] : [];
   });
   const urns = new Set(kept.map((state) => state.urn));
   return kept.map((state) => mapReferences(state, (urn) => (urns.has(urn) ? urn : undefined)));
@@ -35,11 +40,11 @@ async function refreshResource(operation: Operation, state: ResourceState): Prom
     return result;
   } catch (error) {
     report.fail(errorText(error), state.urn);
-    return { kind: "failed" };
+    return left;
   }
 }
 
-async function readResource(operation: Operation, old: ResourceState): Promise<Exclude<Refreshed, { kind: "failed" }>> {
+async function readResource(operation: Operation, old: ResourceState): Promise<Exclude<Refreshed, { kind: "left" }>> {
   const provider = (await providerOf(operation, old))!;
   let read: ReadResult;
   let initErrors: string[] | undefined;

@@ -41,6 +41,8 @@ export class Report {
   readonly diagnostics: Diagnostic[] = [];
   outputs: PropertyMap = {};
   failed = false;
+  /** Something is wrong, and the operation went on to tell what else is. */
+  faulty = false;
   readonly redaction: Redaction;
   readonly #onLine: (line: string) => void;
   readonly #dryRun: boolean;
@@ -65,6 +67,11 @@ export class Report {
   /** An error that ends the operation. */
   fail(message: string, urn?: string): void {
     this.failed = true;
+    this.diagnose("error", message, urn);
+  }
+
+  fault(message: string, urn?: string): void {
+    this.faulty = true;
     this.diagnose("error", message, urn);
   }
 

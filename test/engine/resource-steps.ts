@@ -56,6 +56,16 @@ export function sameStep(operation: Operation, old: ResourceState, state: Resour
   };
 }
 
+/** Leaves a resource as it is. */
+export function keepStep(operation: Operation, old: ResourceState): PlannedStep {
+  return { op: "same", urn: old.urn, run: async () => operation.snapshot.put(old, old) };
+}
+
+/** What isn't there stays so, and isn't recorded. */
+export function skipStep(state: ResourceState): PlannedStep {
+  return { op: "same", urn: state.urn, run: async () => settle(state, "", state.inputs) };
+}
+
 /** `replaced`: what the new resource takes the place of, and whether it is gone already. */
 export function createStep(
   operation: Operation,

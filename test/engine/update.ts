@@ -1,6 +1,5 @@
-import { runDeletions } from "./deletion";
 import { type Goal, type Monitor, type ReadGoal, type Registered, Terminated } from "./monitor-server";
-import { type Operation, registerStoredProviders, runChain } from "./operation";
+import { type Operation, registerStoredProviders, requireKnown, runChain } from "./operation";
 import { type Plan, PlanError, Planner } from "./planner";
 import { startProgram } from "./program-process";
 import { type PropertyMap, plainProperties } from "./property-values";
@@ -31,17 +30,18 @@ export class Update implements Monitor {
   }
 
   async registerResource(goal: Goal): Promise<Registered> {
-    const state = await this.#carryOut(() => this.#planner.planResource(goal));
-    return { urn: state.urn, id: state.id ?? "", properties: goal.custom ? state.outputs : {} };
+    const { state, skipped } = await this.#carryOut(() => this.#planner.planResource(goal));
+    return { urn: state.urn, id: state.id ?? "", properties: goal.custom ? state.outputs : {}, isUnknown: skipped };
   }
 
   async readResource(goal: ReadGoal): Promise<Registered> {
-    const state = await this.#carryOut(async () => this.#planner.planRead(goal));
+    const { state } = await this.#carryOut(async () => this.#planner.planRead(goal));
     return { urn: state.urn, id: state.id ?? "", properties: state.outputs };
   }
 
   async registerOutputs(urn: string, outputs: PropertyMap): Promise<void> {
     const { snapshot, report } = this.#operation;
+    if (this.#planner.isSkipped(urn)) return;
     const state = snapshot.fresh(urn);
     if (!state) throw new Error(`outputs of an unknown resource ${urn}`);
     report.redaction.learn(outputs);
@@ -53,8 +53,7 @@ export class Update implements Monitor {
   async finish(): Promise<void> {
     await this.settled();
     this.#assertAlive();
-    const deletions = runDeletions(this.#operation, this.#planner.planDeletions());
-    await this.#track(deletions);
+    await this.#track(this.#planner.runDeletions());
     this.#finished = true;
   }
 
@@ -73,11 +72,11 @@ export class Update implements Monitor {
     return this.#finished;
   }
 
-  async #carryOut(plan: () => Promise<Plan>): Promise<Plan["state"]> {
-    const { state, steps } = await this.#inTurn(plan);
-    await this.#track(runChain(this.#operation, steps));
-    this.#operation.report.redaction.learn(state.outputs);
-    return state;
+  async #carryOut(plan: () => Promise<Plan>): Promise<Plan> {
+    const planned = await this.#inTurn(plan);
+    await this.#track(runChain(this.#operation, planned.steps));
+    this.#operation.report.redaction.learn(planned.state.outputs);
+    return planned;
   }
 
   #inTurn<T>(plan: () => Promise<T>): Promise<T> {
@@ -86,6 +85,7 @@ export class Update implements Monitor {
       try {
         return await plan();
       } catch (error) {
+        if (error instanceof Terminated) throw error;
         this.#operation.report.fail((error as Error).message, error instanceof PlanError ? error.urn : undefined);
         throw new Terminated("the operation has failed");
       }
@@ -115,6 +115,7 @@ export async function runUpdate(
 ): Promise<void> {
   const { report } = operation;
   registerStoredProviders(operation);
+  requireKnown(operation, "replace", (urn) => operation.snapshot.base.some((state) => state.urn === urn));
   const program = startProgram({
     project: operation.project,
     stack: operation.stack,
