@@ -1,4 +1,4 @@
-import { cpSync, readdirSync, statSync, symlinkSync } from "node:fs";
+import { cpSync, existsSync, readdirSync, statSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { DatabricksWorkspace } from "../support/databricks-workspace";
 import type { BenchOptions } from "./bench-options";
@@ -48,8 +48,8 @@ export async function benchFiles(options: BenchOptions): Promise<Figure> {
     const made = stagedBytes.reduce((sum, bytes) => sum + bytes, 0);
     const uploads = {
       latencyMs,
-      sentMb: Math.round(sent / 1e6),
-      stagedMb: Math.round(made / 1e6),
+      sentBytes: sent,
+      stagedBytes: made,
       sentPerStaged: Number((sent / made).toFixed(3)),
       requests: workspace.requests.length,
       requestsAtOnce: workspace.peakRequests,
@@ -62,5 +62,7 @@ export async function benchFiles(options: BenchOptions): Promise<Figure> {
 
 function dataBytes(staging: string): number {
   const data = join(staging, "data");
+  // A log without rows has none.
+  if (!existsSync(data)) return 0;
   return readdirSync(data).reduce((sum, name) => sum + statSync(join(data, name)).size, 0);
 }
