@@ -181,8 +181,9 @@ async function truncate(
   point: CommitPoint,
   session: DuckDbSession,
 ): Promise<void> {
-  if (target.mode === "scd1") working.clear();
-  else await truncateTable(session, working, target, point);
+  if (target.mode === "scd1") return working.clear();
+  await followSchema(session, working, target, null);
+  await truncateTable(session, working, target, point);
 }
 
 function changesOf(target: TargetTable): typeof applyKeyedChanges {

@@ -102,6 +102,11 @@ export async function openDelta(
     physicalName: (metadata["delta.columnMapping.physicalName"] as string | undefined) ?? name,
   }));
   const files = [...state.files.values()];
+  const logical = state.metaData.partitionColumns as string[];
+  checkPartitions(
+    files,
+    columns.filter(({ name }) => logical.includes(name)).map(({ physicalName }) => physicalName),
+  );
   return {
     version: last,
     columns,
@@ -113,6 +118,15 @@ export async function openDelta(
       for (const file of files) if (ofFile(file.path)) yield readFileBatch(path, file, columns);
     },
   };
+}
+
+/** "partitionValues must contain a value for each partition column" (Delta protocol, "Add File"): else readers see NULL. */
+function checkPartitions(files: Add[], partition: string[]): void {
+  const wanted = [...partition].sort().join();
+  for (const { path, partitionValues } of files) {
+    const told = Object.keys(partitionValues).sort().join();
+    if (told !== wanted) throw new Error(`${path} has values of the partition columns [${told}], not of [${wanted}]`);
+  }
 }
 
 /** Of one file or several; unfinished ones don't count. */

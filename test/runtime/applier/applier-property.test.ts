@@ -77,7 +77,7 @@ describe("the destination", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 20), interruptAfterTimeLimit: 50_000 },
+      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 20), interruptAfterTimeLimit: 100_000 },
     );
   });
 });

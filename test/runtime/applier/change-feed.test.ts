@@ -127,7 +127,7 @@ describe("the feed of random histories", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 2), interruptAfterTimeLimit: 50_000 },
+      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 2), interruptAfterTimeLimit: 100_000 },
     );
   });
 });

@@ -93,7 +93,7 @@ describe("a table of each mode", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 5), interruptAfterTimeLimit: 50_000 },
+      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 5), interruptAfterTimeLimit: 100_000 },
     );
   });
 });

@@ -171,6 +171,29 @@ describe("partitions", () => {
     expect(adds.map(({ partitionValues }) => partitionValues)).toEqual([{ c1: "c" }]);
   });
 
+  it.each(["scd2", "softDelete", "append"] as const)(
+    "are kept by a TRUNCATE that a batch begins with: %s",
+    async (mode) => {
+      const schema = tableSchema("1", "items", { id: "long*", kind: "string" });
+      const table = options("items", { partitionBy: ["kind"], mode });
+      await log.snapshot(schema, [
+        { id: "1", kind: "'a'" },
+        { id: "2", kind: "'b'" },
+      ]);
+      await apply(table);
+      log.event("truncate", schema);
+      await log.commit();
+      await apply(table);
+      const { adds } = await newest("items");
+      const kinds = adds.flatMap(({ path, partitionValues }) => (path.includes("/") ? [partitionValues.c2] : []));
+      expect(kinds.sort()).toEqual(mode === "append" ? [null] : ["a", "b"]);
+      expect(adds).toHaveLength(kinds.length);
+      expect((await texts("items")).map((text) => text.split("|").slice(0, 2).join())).toEqual(
+        mode === "append" ? ["1,a", "2,b", "null,null"] : ["1,a", "2,b"],
+      );
+    },
+  );
+
   it("follow the name of their column, and a wider type", async () => {
     const schema = tableSchema("1", "items", { id: "long*", size: "integer" });
     const table = options("items", { partitionBy: ["size"] });

@@ -90,7 +90,7 @@ describe("a table whose schema changes", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 10), interruptAfterTimeLimit: 50_000 },
+      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 10), interruptAfterTimeLimit: 100_000 },
     );
   });
 });
