@@ -87,7 +87,15 @@ export const scenario: ScenarioOperation[] = [
   { name: "x-refresh", kind: "refresh", before: (w) => fs.rmSync(`${w}/readfail`) },
   { name: "x-destroy-fail", kind: "destroy", before: (w) => fs.rmSync(`${w}/unstick`) },
   { name: "x-destroy", kind: "destroy", before: (w) => fs.writeFileSync(`${w}/unstick`, "") },
-  { name: "t-create-target", kind: "up", selection: { target: [a] } },
+  {
+    name: "t-create-target",
+    kind: "up",
+    selection: { target: [a] },
+    // A world of its own: ids are counted in it.
+    before: (w) => {
+      for (const file of fs.readdirSync(w)) fs.rmSync(`${w}/${file}`, { recursive: true });
+    },
+  },
   { name: "t-preview-untargeted-need", kind: "preview", selection: { target: [c] } },
   { name: "t-untargeted-need", kind: "up", selection: { target: [c] } },
   { name: "t-create-glob", kind: "up", selection: { target: ["urn:pulumi:*::dyn::**::comp*"] } },
