@@ -72,6 +72,16 @@ const awaitTables = () =>
     interval: 100,
   });
 
+/** Its process wrote its last into staging. */
+const awaitFinished = () =>
+  vi.waitFor(
+    async () => {
+      const inspection = await localDeployment({ mainPath }).inspect(join(log.folder, "state", "shop", "applier"));
+      expect(inspection.kind).toBe("finished");
+    },
+    { timeout: 20_000, interval: 100 },
+  );
+
 describe("a delete", () => {
   it("drops the tables that were made, and nothing else; a further one is none", async () => {
     await stage();
@@ -149,6 +159,7 @@ describe("a delete", () => {
   it("leaves tables where nothing tells any more whose they are", async () => {
     await stage();
     const { id, outs } = await made();
+    await awaitFinished();
     await awaitTables();
     rmSync(join(log.folder, "staging"), { recursive: true });
     await run().delete(id, outs);

@@ -42,7 +42,7 @@ describe("stager", () => {
     memory.objects.set(logKey(3), Buffer.from(JSON.stringify({ version: 3, sequence: 3 })));
     await expect(readCommit(memory, 3)).rejects.toMatchObject({
       message: expect.stringContaining("has version 3, where this program knows 2 at most"),
-      remedy: expect.stringContaining("Update this process"),
+      remedy: expect.stringContaining("Run this process in the version of the program that wrote it"),
     });
   });
 
