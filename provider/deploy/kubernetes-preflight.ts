@@ -17,14 +17,16 @@ export async function preflightCluster(
   if (spec === null) return;
   const rendered = processObjects(spec, options);
   const { secret, configuration, workload } = rendered;
-  const claim = await stagingOf(cluster, spec, options);
   const keys = Object.keys(configuration.secrets);
-  const all = [
-    ...(claim === null ? [] : [claim]),
+  const others = [
     ...(secret?.isOurs === true ? [secretObject(spec, options, Object.fromEntries(keys.map((key) => [key, ""])))] : []),
     ...rendered.objects,
   ];
-  await requireRights(cluster, all);
+  // First of all, as looking needs rights itself; a gateway's claim is asked for by its kind.
+  const claimKind = spec.config.role === "gateway" ? [{ apiVersion: "v1", kind: "PersistentVolumeClaim" }] : [];
+  await requireRights(cluster, [...claimKind, ...others]);
+  const claim = await stagingOf(cluster, spec, options);
+  const all = [...(claim === null ? [] : [claim]), ...others];
   if (secret !== null && !secret.isOurs) await requireSecret(cluster, secret.name, keys);
   if (spec.config.role === "applier" && typeof options.destinationClaim === "string") {
     await requireClaim(cluster, options.destinationClaim);
@@ -90,7 +92,10 @@ async function requireNamespace(cluster: Cluster): Promise<void> {
 }
 
 /** Asks the server whether this user may do what an update does. */
-async function requireRights(cluster: Cluster, objects: readonly ClusterObject[]): Promise<void> {
+async function requireRights(
+  cluster: Cluster,
+  objects: readonly Pick<ClusterObject, "apiVersion" | "kind">[],
+): Promise<void> {
   const wanted = new Map<string, { group: string; resource: string; verb: string }>();
   const want = (group: string, resource: string, ...verbs: string[]) => {
     for (const verb of verbs) wanted.set(`${verb} ${group}/${resource}`, { group, resource, verb });

@@ -144,11 +144,10 @@ async function findRefusal(
   const failure = conditionOf(workload, "ReplicaFailure");
   if (failure !== undefined) return failure.message ?? failure.reason ?? "";
   const events = (await ifAllowed(warningsOf(cluster, name))).filter(isNew(seen));
-  // Once may be an object that the server didn't know yet.
-  const refusal = events.find(
-    ({ reason, count = 1, metadata }) => reason === "FailedCreate" && count - (seen.get(metadata.uid) ?? 0) > 1,
-  );
-  return refusal?.message ?? null;
+  // Once may be an object that the server didn't know yet. A Job's pods have names of their own, each with its own event.
+  const refusals = events.filter(({ reason }) => reason === "FailedCreate");
+  const times = refusals.reduce((sum, { count = 1, metadata }) => sum + count - (seen.get(metadata.uid) ?? 0), 0);
+  return times > 1 ? (refusals.at(-1)?.message ?? null) : null;
 }
 
 /** What events say of a pod that doesn't start: of itself, and of the claims that it waits for. */

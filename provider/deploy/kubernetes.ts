@@ -313,7 +313,7 @@ async function dropTables(cluster: Cluster, options: KubernetesOptions, spec: Pr
     const specification = specificationOf({ objects });
     await waitUntilHealthy(cluster, run, { kind: workload.kind, specification, seen, memoryLimit: undefined });
     const [pod] = await cluster.list("v1", "Pod", { labels: selectorOf(deploymentIdOf(directory), "applier") });
-    if (pod !== undefined) process.stdout.write(await cluster.log(pod.metadata.name, "applier"));
+    if (pod !== undefined) process.stdout.write(await cluster.log(pod.metadata.name, "applier").catch(unread));
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error;
     throw new SluiceError("destination", `the Delta tables could not all be dropped: ${error.message}`, {
@@ -324,6 +324,10 @@ async function dropTables(cluster: Cluster, options: KubernetesOptions, spec: Pr
     await removeProcess(cluster, directory, stopTimeoutMs);
   }
 }
+
+/** The tables are dropped all the same: its log only tells which. */
+const unread = (error: unknown) =>
+  `warning: the tables are dropped, but which, can't be told: ${describeError(error)}\n`;
 
 const tetherSchema = z.object({ host: z.string(), ...processIdentitySchema.shape });
 

@@ -410,6 +410,23 @@ describe("a pod that isn't ready", () => {
     );
   });
 
+  it("of a Job, as a quota forbids it, is told at once: each try has an event of its own", async () => {
+    cluster.onApplied = (kind, { metadata }) => {
+      if (kind !== "Job") return;
+      for (const end of ["a", "b"]) {
+        cluster.put("events", end, {
+          type: "Warning",
+          reason: "FailedCreate",
+          count: 1,
+          message: `pods "${metadata.name}-${end}" is forbidden: exceeded quota`,
+          involvedObject: { name: metadata.name },
+        });
+      }
+    };
+    const run = { ...applier({ kind: "once" }), startTimeoutMs: 30_000 };
+    expect((await rejection(target().apply(run))).message).toContain("can't have a pod: pods");
+  });
+
   it("as its Job failed is told by its pod", async () => {
     const status = {
       phase: "Failed",
@@ -483,6 +500,8 @@ describe("a preview", () => {
     expect(await problem()).toMatch(
       /may not, in the namespace shop: delete configmaps; create, patch statefulsets\.apps/,
     );
+    cluster.denied.add("get persistentvolumeclaims");
+    expect(await problem()).toMatch(/may not, in the namespace shop: get persistentvolumeclaims; /);
     cluster.denied.clear();
     for (const one of ["list events", "get namespaces", "list storageclasses"]) cluster.denied.add(one);
     expect(await problem()).toBe("");
