@@ -88,7 +88,12 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
       remedy: "Leave staging out: the deployment's own claim holds it.",
     });
   }
-  if (config.role === "applier" && config.destination.kind === "local" && !hasDestination) {
+  if (config.role === "applier" && config.destination.kind !== "local") {
+    return new SluiceError("unsupported", "the image has no client of Databricks warehouses", {
+      remedy: 'Run this pipeline as a process: deployment: { kind: "local" }.',
+    });
+  }
+  if (config.role === "applier" && !hasDestination) {
     return new SluiceError("config", `the destination ${workFolder(config)} would be lost with its pod`, {
       remedy:
         'Set deployment.destinationClaim to the name of a PersistentVolumeClaim, or { size: "100Gi" } to have one made.',

@@ -1,5 +1,5 @@
 // Contract: `sluice manifests` prints what the Kubernetes target applies, of the same inputs: golden files hold every object
-// (written anew by `npx vitest run --update test/provider/commands/manifests.test.ts`, and then read by a person). Printed
+// (written anew by `npx vitest run test/provider/commands/manifests.test.ts -u`, and then read by a person). Printed
 // manifests hold no secret (invariant 6); what is wrong with the inputs is told before anything is printed, each at its place.
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -113,6 +113,15 @@ describe("a manifest", () => {
     expect(refused({ ...inputs("smallest"), deployment })).toContain("deployment.destinationClaim");
     const twice = { ...inputs("smallest").source, password: { file: "/a/x" }, sslRootCertFile: "/b/x" };
     expect(refused({ ...inputs("smallest"), source: twice })).toContain("the key x");
+    const workspace = {
+      host: "https://x.cloud.databricks.com",
+      token: { env: "T" },
+      stagedPath: "/Volumes/main/s/v/f",
+    };
+    const destination = { kind: "databricks", mode: "warehouse", warehouseId: "1", catalog: "main", schema: "s" };
+    expect(refused({ ...inputs("smallest"), destination: { ...destination, ...workspace } })).toMatch(
+      /no client of Databricks warehouses[\s\S]*as a process/,
+    );
   });
 
   it("isn't read from what isn't there, or isn't an object", async () => {

@@ -525,6 +525,10 @@ describe("a preview", () => {
     expect(await problem({}, gateway({ staging }))).toContain("isn't reached from a cluster's pods yet");
     const source = { host: "127.0.0.1", database: "shop", user: "u" };
     expect(await problem({}, gateway({ source }))).toContain("is the pod itself");
+    const { config, ...rest } = applier({ kind: "once" });
+    const destination = { kind: "databricks", mode: "warehouse" };
+    const warehouse = { ...rest, config: { ...config, destination } as unknown as ProcessSpec["config"] };
+    expect(await problem({}, warehouse)).toContain("the image has no client of Databricks warehouses");
   });
 
   it("tells a variable without its value before anything is applied", async () => {
