@@ -1,4 +1,5 @@
 export { Connection, type ConnectionArgs } from "./connection";
+export type { ManagedDestinationArgs, PipelineDestinationArgs } from "./destination";
 export {
   type BatchArgs,
   Gateway,
@@ -20,7 +21,7 @@ export {
 export type { ChangeCost, Copies } from "./lifecycle/change-cost";
 export type { Flavour } from "./postgres/flavour";
 export type { UncappedSlotWal } from "./postgres/preflight";
-export { PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
+export { type ManagedIngestionArgs, PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";
 export { Publication, type PublicationArgs, type PublishedTableArgs, type PublishedTableOutput } from "./publication";
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type {

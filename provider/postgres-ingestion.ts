@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
+import { SluiceError } from "../runtime/errors";
 import { Connection, type ConnectionArgs } from "./connection";
+import { type ManagedDestinationArgs, type PipelineDestinationArgs, writerOf } from "./destination";
 import {
   type BatchArgs,
   Gateway,
@@ -40,8 +42,11 @@ export interface PostgresIngestionArgs {
   publication?: Pick<PublicationArgs, "operations" | "viaPartitionRoot" | "generatedColumns" | "adopt" | "onDelete">;
   /** Mode, columns, name or key of tables that aren't copied as they are. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
-  /** Where the tables are written: `{ kind: "local", path }`, with an absolute path. */
-  destination: pulumi.Input<DestinationArgs>;
+  /**
+   * Where the tables are written: `{ kind: "local", path }`, with an absolute path; or `{ kind: "databricks", mode }`, by a
+   * SQL warehouse (`warehouse`) or a declarative pipeline (`pipeline`).
+   */
+  destination: pulumi.Input<DestinationArgs> | PipelineDestinationArgs;
   /**
    * Takes over publication, slot and staging of a stack that is no more, where they are: `publicationName`, `slotName` and
    * `stateDir` as they were. See `adopt` of each. Default false.
@@ -102,6 +107,28 @@ export interface PostgresIngestionArgs {
   };
 }
 
+/** The same where the vendor's own pipelines read the slot and write the tables: nothing of ours runs. */
+export interface ManagedIngestionArgs
+  extends Pick<
+    PostgresIngestionArgs,
+    | "source"
+    | "tables"
+    | "schemas"
+    | "publication"
+    | "publicationName"
+    | "tableOptions"
+    | "slot"
+    | "slotName"
+    | "failover"
+    | "adopt"
+    | "strategy"
+    | "forceDelete"
+    | "preflight"
+    | "connection"
+  > {
+  destination: ManagedDestinationArgs;
+}
+
 /** Of tables that leave, the pipeline tells; which those of a schema are isn't known here. */
 function tableNames(
   tables: PostgresIngestionArgs["tables"],
@@ -123,141 +150,197 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   readonly standbyConnection: Connection | undefined;
   readonly publication: Publication;
   readonly slot: ReplicationSlot;
-  readonly gateway: Gateway;
-  readonly pipeline: IngestionPipeline;
+  /** Ours; to ask for it throws where the vendor's own pipelines read the slot (`mode: "managed"`). */
+  readonly gateway!: Gateway;
+  /** Our applier; to ask for it throws where pipelines of Databricks write the tables (`mode`: `pipeline`, `managed`). */
+  readonly pipeline!: IngestionPipeline;
 
   readonly publicationName: pulumi.Output<string>;
   readonly slotName: pulumi.Output<string>;
   /** File with the gateway's status document. */
-  readonly gatewayStatusPath: pulumi.Output<string>;
+  readonly gatewayStatusPath!: pulumi.Output<string>;
   /** File with the applier's status document. */
-  readonly applierStatusPath: pulumi.Output<string>;
+  readonly applierStatusPath!: pulumi.Output<string>;
   readonly destinationPath: pulumi.Output<string>;
 
-  constructor(name: string, args: PostgresIngestionArgs, options?: pulumi.ComponentResourceOptions) {
+  constructor(
+    name: string,
+    args: PostgresIngestionArgs | ManagedIngestionArgs,
+    options?: pulumi.ComponentResourceOptions,
+  ) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const { adopt, preflight, stateDir, strategy, forceDelete, deployment } = args;
+    const writer = writerOf(args.destination);
     const child = { parent: this };
-    const setting = settingsOf(args.source);
-    const shared = {
-      database: setting("database"),
-      user: setting("user"),
-      password: setting("password"),
-      sslMode: setting("sslMode"),
-      sslRootCertFile: setting("sslRootCertFile"),
-      sslRootCert: setting("sslRootCert"),
-      sslServerName: setting("sslServerName"),
-      sslCertFile: setting("sslCertFile"),
-      sslCert: setting("sslCert"),
-      sslKey: setting("sslKey"),
-      connectTimeoutMs: setting("connectTimeoutMs"),
-      preflight,
-      ...args.connection,
-    };
-    const primary = { host: setting("host"), port: setting("port"), failoverHosts: setting("failoverHosts") };
-    this.connection = new Connection(name, { ...shared, ...primary, standby: setting("standby") }, child);
-    const { source } = this.connection;
-    const standby = args.standby === undefined ? undefined : pulumi.output(args.standby);
-    this.standbyConnection =
-      standby === undefined
-        ? undefined
-        : new Connection(
-            `${name}-standby`,
-            { ...shared, host: standby.host, port: standby.apply(({ port }) => port as number), standby: "allow" },
-            child,
-          );
-    const read = this.standbyConnection?.source ?? source;
-    const beforeImages = pulumi
-      .output(args.tableOptions)
-      .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
-    const { tables, schemas, allTables, captureDdl } = args;
-    this.publication = new Publication(
-      name,
-      {
-        source,
-        tables,
-        schemas,
-        allTables,
-        publicationName: args.publicationName,
-        fullIdentity: beforeImages,
-        captureDdl,
-        adopt,
-        strategy,
-        forceDelete,
-        preflight,
-        ...args.publication,
-      },
-      child,
-    );
-    const { publicationName, pipelineId } = this.publication;
-    this.slot = new ReplicationSlot(
-      name,
-      {
-        source: read,
-        publicationName,
-        pipelineId,
-        slotName: args.slotName,
-        failover: args.failover,
-        adopt,
-        strategy,
-        forceDelete,
-        preflight,
-        ...args.slot,
-      },
-      child,
-    );
-    const { slotName, incarnation } = this.slot;
-    this.gateway = new Gateway(
-      name,
-      {
-        source: read,
-        publicationName,
-        slotName,
-        slotIncarnation: incarnation,
-        stateDir,
-        deployment,
-        preflight,
-        beforeImages,
-        adopt,
-        strategy,
-        forceDelete,
-        ...args.gateway,
-      },
-      child,
-    );
-    const { deploymentId, stagingPath, incarnation: stagingIncarnation } = this.gateway;
-    this.pipeline = new IngestionPipeline(
-      name,
-      {
-        deploymentId,
-        stagingPath,
-        stagingIncarnation,
-        staging: args.gateway?.staging,
-        destination: args.destination,
-        tables: tableNames(tables, schemas, allTables),
-        tableOptions: args.tableOptions,
-        stateDir,
-        forceDelete,
-        deployment,
-        preflight,
-        ...args.applier,
-      },
-      child,
-    );
-
-    this.publicationName = publicationName;
-    this.slotName = slotName;
-    this.gatewayStatusPath = this.gateway.statusPath;
-    this.applierStatusPath = this.pipeline.statusPath;
-    this.destinationPath = this.pipeline.destinationPath;
-    this.registerOutputs({
-      publicationName,
-      slotName,
-      gatewayStatusPath: this.gatewayStatusPath,
-      applierStatusPath: this.applierStatusPath,
-      destinationPath: this.destinationPath,
-    });
+    const side = declareSource(name, args, child);
+    this.connection = side.connection;
+    this.standbyConnection = side.standbyConnection;
+    this.publication = side.publication;
+    this.slot = side.slot;
+    this.publicationName = side.publication.publicationName;
+    this.slotName = side.slot.slotName;
+    switch (writer.by) {
+      case "applier": {
+        const own = args as PostgresIngestionArgs;
+        this.gateway = declareGateway(name, own, side, child);
+        this.pipeline = declareApplier(name, own, writer.destination, this.gateway, child);
+        this.gatewayStatusPath = this.gateway.statusPath;
+        this.applierStatusPath = this.pipeline.statusPath;
+        this.destinationPath = this.pipeline.destinationPath;
+        this.registerOutputs({
+          publicationName: this.publicationName,
+          slotName: this.slotName,
+          gatewayStatusPath: this.gatewayStatusPath,
+          applierStatusPath: this.applierStatusPath,
+          destinationPath: this.destinationPath,
+        });
+        return;
+      }
+      case "pipeline":
+      case "managed":
+        throw new SluiceError("unsupported", `destination.mode "${writer.by}" isn't there yet`, {
+          remedy: 'Use mode: "warehouse".',
+        });
+    }
   }
+}
+
+type SourceArgs = Pick<PostgresIngestionArgs, "source"> &
+  Omit<Partial<PostgresIngestionArgs>, "source" | "destination">;
+
+/** What there is in any mode: the objects of the source. */
+interface SourceSide {
+  connection: Connection;
+  standbyConnection: Connection | undefined;
+  publication: Publication;
+  slot: ReplicationSlot;
+  /** the server that WAL and rows are read from */
+  read: pulumi.Output<Source>;
+  beforeImages: pulumi.Output<Table[]>;
+}
+
+function declareSource(name: string, args: SourceArgs, child: pulumi.CustomResourceOptions): SourceSide {
+  const { adopt, preflight, strategy, forceDelete, captureDdl, tables, schemas, allTables } = args;
+  const setting = settingsOf(args.source);
+  const shared = {
+    database: setting("database"),
+    user: setting("user"),
+    password: setting("password"),
+    sslMode: setting("sslMode"),
+    sslRootCertFile: setting("sslRootCertFile"),
+    sslRootCert: setting("sslRootCert"),
+    sslServerName: setting("sslServerName"),
+    sslCertFile: setting("sslCertFile"),
+    sslCert: setting("sslCert"),
+    sslKey: setting("sslKey"),
+    connectTimeoutMs: setting("connectTimeoutMs"),
+    preflight,
+    ...args.connection,
+  };
+  const primary = { host: setting("host"), port: setting("port"), failoverHosts: setting("failoverHosts") };
+  const connection = new Connection(name, { ...shared, ...primary, standby: setting("standby") }, child);
+  const standby = args.standby === undefined ? undefined : pulumi.output(args.standby);
+  const standbyConnection =
+    standby === undefined
+      ? undefined
+      : new Connection(
+          `${name}-standby`,
+          { ...shared, host: standby.host, port: standby.apply(({ port }) => port as number), standby: "allow" },
+          child,
+        );
+  const read = standbyConnection?.source ?? connection.source;
+  const beforeImages = pulumi
+    .output(args.tableOptions)
+    .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
+  const publication = new Publication(
+    name,
+    {
+      source: connection.source,
+      tables,
+      schemas,
+      allTables,
+      publicationName: args.publicationName,
+      fullIdentity: beforeImages,
+      captureDdl,
+      adopt,
+      strategy,
+      forceDelete,
+      preflight,
+      ...args.publication,
+    },
+    child,
+  );
+  const { publicationName, pipelineId } = publication;
+  const slot = new ReplicationSlot(
+    name,
+    {
+      source: read,
+      publicationName,
+      pipelineId,
+      slotName: args.slotName,
+      failover: args.failover,
+      adopt,
+      strategy,
+      forceDelete,
+      preflight,
+      ...args.slot,
+    },
+    child,
+  );
+  return { connection, standbyConnection, publication, slot, read, beforeImages };
+}
+
+function declareGateway(
+  name: string,
+  args: PostgresIngestionArgs,
+  { publication, slot, read, beforeImages }: SourceSide,
+  child: pulumi.CustomResourceOptions,
+): Gateway {
+  const { adopt, preflight, stateDir, strategy, forceDelete, deployment } = args;
+  return new Gateway(
+    name,
+    {
+      source: read,
+      publicationName: publication.publicationName,
+      slotName: slot.slotName,
+      slotIncarnation: slot.incarnation,
+      stateDir,
+      deployment,
+      preflight,
+      beforeImages,
+      adopt,
+      strategy,
+      forceDelete,
+      ...args.gateway,
+    },
+    child,
+  );
+}
+
+function declareApplier(
+  name: string,
+  args: PostgresIngestionArgs,
+  destination: pulumi.Input<DestinationArgs>,
+  { deploymentId, stagingPath, incarnation }: Gateway,
+  child: pulumi.CustomResourceOptions,
+): IngestionPipeline {
+  return new IngestionPipeline(
+    name,
+    {
+      deploymentId,
+      stagingPath,
+      stagingIncarnation: incarnation,
+      staging: args.gateway?.staging,
+      destination,
+      tables: tableNames(args.tables, args.schemas, args.allTables),
+      tableOptions: args.tableOptions,
+      stateDir: args.stateDir,
+      forceDelete: args.forceDelete,
+      deployment: args.deployment,
+      preflight: args.preflight,
+      ...args.applier,
+    },
+    child,
+  );
 }
 
 /** Each by itself where they are given so: else a secret among them would make secrets of all. */
