@@ -1,22 +1,56 @@
 import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { byName } from "../postgres/publication-definition";
+import { parseMark } from "../postgres/publication-mark";
 import { publishedElsewhere } from "../postgres/publication-statements";
 import { type PreviousIdentity, sameIdentity, setIdentity } from "../postgres/replica-identity";
 import { inspectTables, type TableName } from "../postgres/table-inspection";
 import type { PublicationPlan } from "./publication-plan";
 
 /**
- * Sets identities where they don't suffice, and puts back those of before where they would do by now.
+ * Until the transaction ends nobody else of ours changes identities or publications in this database: two publications of
+ * one table that are dropped at once would each leave its identity to the other.
+ */
+export async function lockIdentities(client: Client): Promise<void> {
+  await client.query("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sluice identities', 0))");
+}
+
+/**
+ * What other publications of ours remember of the members' identities: the one that is left last puts them back.
+ * @param known those that are remembered already
+ */
+export async function readOthersIdentities(
+  client: Client,
+  publication: string,
+  known: readonly TableName[],
+  members: readonly TableName[],
+): Promise<PreviousIdentity[]> {
+  const { rows } = await client.query<{ comment: string }>(
+    `SELECT d.description AS comment FROM pg_catalog.pg_publication p
+       JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_publication'::regclass
+      WHERE p.pubname <> $1 AND d.description LIKE 'sluice:% was %' ORDER BY p.oid`,
+    [publication],
+  );
+  const unknown = new Set(members.map(quoteTable));
+  for (const table of known) unknown.delete(quoteTable(table));
+  const marked = rows.flatMap(({ comment }) => parseMark(comment)?.identities ?? []);
+  return marked.filter((table) => unknown.delete(quoteTable(table)));
+}
+
+/**
+ * Sets identities where they don't suffice, and puts back those of before where they would do by now and no other
+ * publication has the table.
  * @param remembered identities that we changed, with what they were: the first one remembered is the user's own
  * @returns the same, as it is now
  */
 export async function setIdentities(
   client: Client,
+  publication: string,
   plan: PublicationPlan,
   remembered: readonly PreviousIdentity[],
 ): Promise<PreviousIdentity[]> {
   const known = byName(remembered);
+  const elsewhere = await publishedElsewhere(client, remembered, publication);
   for (const member of plan.members) {
     const name = quoteTable(member);
     const before = known.get(name);
@@ -26,7 +60,7 @@ export async function setIdentities(
       const previous = before?.previous ?? member.identity;
       if (sameIdentity(previous, decision.identity)) known.delete(name);
       else known.set(name, { schema: member.schema, name: member.name, previous });
-    } else if (decision.kind === "right" && before !== undefined && member.owned) {
+    } else if (decision.kind === "right" && before !== undefined && member.owned && !elsewhere.has(name)) {
       if (plan.decide(member, before.previous).kind !== "right") continue;
       await setIdentity(client, member, before.previous);
       known.delete(name);

@@ -21,7 +21,7 @@ import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
 import { pick } from "./connection";
-import { restoreIdentities, setIdentities } from "./identity-restoration";
+import { lockIdentities, readOthersIdentities, restoreIdentities, setIdentities } from "./identity-restoration";
 import { nestedSource, sourceFailure } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
@@ -88,7 +88,12 @@ async function alter(
   newOf: string | null = null,
 ): Promise<PreviousIdentity[]> {
   const pipelineId = inputs.pipelineId as string;
-  const set = await setIdentities(client, plan, withMarked(remembered, found.comment));
+  await lockIdentities(client);
+  const known = withMarked(remembered, found.comment);
+  const set = await setIdentities(client, found.name, plan, [
+    ...known,
+    ...(await readOthersIdentities(client, found.name, known, plan.members)),
+  ]);
   const alteration = alterationOf(found, plan.definition, plan.filters);
   await runStatements(client, alterPublicationSql(found.name, alteration, plan.version));
   const isCaptured = inputs.captureDdl === true;
@@ -281,6 +286,7 @@ export const publication: Lifecycle = {
         // Before the mark goes, which tells leftovers from slots that are to stay: without it there's no telling.
         if (found !== null && !foreign && !isKept) await removeSlotsOf(client, props, keptSlotsOf(found.comment));
         await inTransaction(client, async () => {
+          await lockIdentities(client);
           await setDdlCapture(client, name, mark, false);
           if (isKept) {
             if (found !== null && !foreign) await markPublication(client, name, null);

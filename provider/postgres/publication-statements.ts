@@ -132,8 +132,12 @@ export async function dropPublication(client: Client, name: string): Promise<voi
   await client.query(`DROP PUBLICATION IF EXISTS ${quoteIdentifier(name)}`);
 }
 
-/** Which of the tables some publication (of anyone) publishes. */
-export async function publishedElsewhere(client: Client, tables: readonly TableName[]): Promise<Set<string>> {
+/** Which of the tables some publication (of anyone, but for `except`) publishes. */
+export async function publishedElsewhere(
+  client: Client,
+  tables: readonly TableName[],
+  except = "",
+): Promise<Set<string>> {
   const version = await readServerVersion(client);
   const { rows } = await client.query<TableName>(
     `SELECT DISTINCT n.nspname AS schema, c.relname AS name
@@ -142,8 +146,9 @@ export async function publishedElsewhere(client: Client, tables: readonly TableN
        JOIN pg_catalog.pg_class c ON c.oid = t.relid
        JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
        JOIN unnest($1::text[], $2::text[]) AS wanted (schema, name)
-         ON wanted.schema = n.nspname AND wanted.name = c.relname`,
-    [tables.map((table) => table.schema), tables.map((table) => table.name)],
+         ON wanted.schema = n.nspname AND wanted.name = c.relname
+      WHERE o.pubname <> $3`,
+    [tables.map((table) => table.schema), tables.map((table) => table.name), except],
   );
   return new Set(rows.map(quoteTable));
 }

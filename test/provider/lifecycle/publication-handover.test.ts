@@ -1,8 +1,10 @@
 // Contract: at a replacement beside each other (blue/green) the new publication takes over what the tables' replica
 // identities were; the old one's delete leaves them as they are, and the new one's restores the originals. So it is after
-// any number of replacements, with tables that leave or come meanwhile, and after an update that was interrupted.
+// any number of replacements, with tables that leave or come meanwhile, and after an update that was interrupted; and where
+// several pipelines publish a table: the publication that goes last restores its identity.
+// Invariant 5: after delete nothing of ours remains.
 import type pg from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { publication } from "../../../provider/lifecycle/publication";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
@@ -79,6 +81,12 @@ async function createBeside(old: Made, wanted: Properties): Promise<Made> {
   return create(wanted);
 }
 
+/** Of a process that has seen nothing of the others. */
+async function freshProvider(): Promise<{ publication: typeof publication }> {
+  vi.resetModules();
+  return import("../../../provider/lifecycle/publication.js");
+}
+
 const remove = (made: Made) => publication.delete(made.id, made.outs);
 
 it("the old one's delete leaves the identities, the new one's restores the originals", async () => {
@@ -138,5 +146,38 @@ it("where the new one can't be made the old one restores them at its delete", as
   await expect(create(wanted)).rejects.toThrow(/second/);
   expect(await identities()).toEqual(needed);
   await remove(old);
+  expect(await identities()).toEqual(original);
+});
+
+it("two that are deleted at once restore the originals: neither leaves them to the other", async () => {
+  for (let turn = 0; turn < 8; turn++) {
+    const old = await create(news(`old_${turn}`));
+    const next = await createBeside(old, news(`next_${turn}`));
+    await Promise.all([remove(old), remove(next)]);
+    expect(await identities()).toEqual(original);
+  }
+});
+
+it("of two pipelines with the same tables the one that goes last restores the originals, also by another process", async () => {
+  const { publication: elsewhere } = await freshProvider();
+  const first = await create(news("first"));
+  const inputs = await checked({}, news("second", ["s.keyed", "s.toasted", "s.keyless"]));
+  const second = await elsewhere.create(inputs);
+  await remove(first);
+  expect(await identities()).toEqual({ ...needed, nothing: "n" });
+  await elsewhere.delete(second.id, second.outs);
+  expect(await identities()).toEqual(original);
+});
+
+it("one leaves an identity that it doesn't need any more to another that publishes the table", async () => {
+  const full = (name: string) => [{ table: name, replicaIdentity: "full" }];
+  const first = await create(news("first", full("s.keyed")));
+  const second = await create(news("second", full("s.keyed")));
+  const inputs = await checked(second.inputs, news("second", ["s.keyed"]));
+  const { outs } = await publication.update(second.id, second.outs, inputs);
+  expect((await identities()).keyed).toBe("f");
+  await remove(first);
+  expect((await identities()).keyed).toBe("f");
+  await publication.delete(second.id, outs);
   expect(await identities()).toEqual(original);
 });
