@@ -1,13 +1,16 @@
 import type { Client } from "pg";
 import { bytesText } from "../../runtime/byte-text";
 import { SluiceError } from "../../runtime/errors";
-import { quoteIdentifier } from "../../runtime/postgres/identifier";
+import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { toSourceError } from "../../runtime/postgres/source-error";
+import { lockIdentities, restoreIdentities } from "../lifecycle/identity-restoration";
 import { inTransaction } from "../postgres/admin-session";
 import { setDdlCapture } from "../postgres/ddl-capture-statements";
-import { ownershipMark } from "../postgres/publication-mark";
+import { ownershipMark, parseMark } from "../postgres/publication-mark";
 import { dropPublication, readPublication } from "../postgres/publication-statements";
+import { type PreviousIdentity, sameIdentity } from "../postgres/replica-identity";
 import { dropSlotSql, readSlotFacts, removeSlot } from "../postgres/slot-statements";
+import { inspectTables } from "../postgres/table-inspection";
 import { print, printJson } from "./command";
 import type { Owned, OwnedPublication, OwnedSlot } from "./slots";
 
@@ -49,7 +52,7 @@ async function dropIdle(client: Client, name: string): Promise<void> {
   }
 }
 
-/** Of the client's database. Event triggers of it that are ours go with it; replica identities stay. */
+/** Of the client's database. Event triggers of it that are ours go with it; its mark tells what replica identities were. */
 export async function dropPublicationOnDemand(
   client: Client,
   publication: OwnedPublication,
@@ -70,16 +73,38 @@ export async function dropPublicationOnDemand(
     });
   }
   if (!options.isConfirmed) return tellOnly(what, name, "publication", options);
-  await inTransaction(client, async () => {
+  const identities = await inTransaction(client, async () => {
+    await lockIdentities(client);
+    const comment = (await readPublication(client, { name }))?.comment ?? null;
     if (id !== null) await setDdlCapture(client, name, ownershipMark(id), false);
     await dropPublication(client, name);
+    const changed = parseMark(comment)?.identities ?? [];
+    await restoreIdentities(client, changed, []);
+    return changed;
   });
+  const left = await tablesWithAnother(client, identities);
   if ((await readPublication(client, { name })) !== null) {
     throw new SluiceError("internal", `${what} is still there`, { remedy: `Run DROP PUBLICATION ${quoted}.` });
   }
-  if (options.asJson) printJson({ dropped: name, kind: "publication" });
-  else print(`${what} is dropped; replica identities of its tables stay as they are`);
+  if (options.asJson) printJson({ dropped: name, kind: "publication", identitiesLeft: left });
+  else print(`${what} is dropped${identityText(identities.length - left.length, left)}`);
   return 0;
+}
+
+/** The tables, quoted, whose replica identity isn't the remembered one: they are published elsewhere, or another's. */
+async function tablesWithAnother(client: Client, remembered: readonly PreviousIdentity[]): Promise<string[]> {
+  const facts = await inspectTables(client, remembered);
+  return remembered
+    .filter((table, index) => {
+      const identity = facts[index]?.identity;
+      return identity !== undefined && !sameIdentity(identity, table.previous);
+    })
+    .map(quoteTable);
+}
+
+function identityText(restored: number, left: readonly string[]): string {
+  const back = restored === 0 ? "" : `; replica identities of ${restored} table(s) are as they were before it`;
+  return left.length === 0 ? back : `${back}; those of ${left.join(", ")}, published elsewhere or another's, stay`;
 }
 
 /** @throws SluiceError with the SQL for what is foreign, which isn't dropped by force either */

@@ -48,9 +48,9 @@ const sluice = (...argv: string[]) => {
 };
 
 /** A publication and a slot as a stack makes them. */
-async function pair(database = "postgres") {
+async function pair(database = "postgres", tables = ["public.t"]) {
   const source = server.source(database);
-  const made = await publication.create((await publication.check({}, { source, tables: ["public.t"] })).inputs);
+  const made = await publication.create((await publication.check({}, { source, tables })).inputs);
   const { publicationName, pipelineId } = made.outs as { publicationName: string; pipelineId: string };
   const { inputs } = await replicationSlot.check({}, { source, publicationName, pipelineId });
   const slot = await replicationSlot.create(inputs);
@@ -152,6 +152,27 @@ describe("a drop on demand", () => {
       code: 78,
       stderr: expect.stringMatching(/there is no slot/),
     });
+  });
+
+  it("of a publication puts back the replica identities that its mark tells, unless another publishes the table", async () => {
+    await client.query("CREATE TABLE one (n int); CREATE TABLE shared (n int)");
+    await client.query("CREATE PUBLICATION others FOR TABLE shared");
+    const identities = async () =>
+      (
+        await client.query<{ is: string }>(
+          "SELECT string_agg(relreplident::text, '' ORDER BY relname) AS is FROM pg_class WHERE relname IN ('one', 'shared')",
+        )
+      ).rows[0].is;
+    const orphan = await pair("postgres", ["public.one", "public.shared"]);
+    expect(await identities()).toBe("ff");
+    await sluice("--drop", orphan.slotName, "--yes");
+    const { stdout, code } = await sluice("--drop", orphan.publicationName, "--yes");
+    expect(stdout).toContain(
+      'identities of 1 table(s) are as they were before it; those of "public"."shared", published elsewhere',
+    );
+    expect(code).toBe(0);
+    expect(await identities()).toBe("df");
+    await client.query("DROP TABLE one, shared; DROP PUBLICATION others");
   });
 
   it("is refused for what is claimed, unmarked or foreign; the first two go by force, the last never", async () => {
