@@ -1,39 +1,25 @@
-import { type Metric, renderMetrics } from "../operate/metrics";
+import { renderMetrics, singleMetric, tableMetrics } from "../operate/metrics";
 import { parseLsn } from "../postgres/lsn";
-import type { ApplierStatus, ApplierTableStatus } from "../status";
+import type { ApplierStatus } from "../status";
 
 /** The applier's status as Prometheus text. */
 export function applierMetrics(status: ApplierStatus): string {
-  const perTable = (
-    name: string,
-    help: string,
-    type: Metric["type"],
-    value: (table: ApplierTableStatus) => number,
-  ): Metric => ({
-    name,
-    help,
-    type,
-    samples: status.tables.map((table) => ({
-      labels: { schema: table.schema, table: table.name },
-      value: value(table),
-    })),
-  });
-  const single = (name: string, help: string, type: Metric["type"], value: number): Metric => ({
-    name,
-    help,
-    type,
-    samples: [{ value }],
-  });
+  const perTable = tableMetrics(status.tables);
   return renderMetrics([
-    single("sluice_applier_up", "1 while staged commits are applied", "gauge", status.state.kind === "running" ? 1 : 0),
-    single("sluice_applier_staged_sequence", "newest staged commit seen", "counter", status.stagedSequence),
-    single(
+    singleMetric(
+      "sluice_applier_up",
+      "1 while staged commits are applied",
+      "gauge",
+      status.state.kind === "running" ? 1 : 0,
+    ),
+    singleMetric("sluice_applier_staged_sequence", "newest staged commit seen", "counter", status.stagedSequence),
+    singleMetric(
       "sluice_applier_applied_sequence",
       "staged commit that every table holds",
       "counter",
       status.appliedSequence,
     ),
-    single(
+    singleMetric(
       "sluice_applier_applied_lsn_bytes",
       "WAL position that every table holds",
       "gauge",
@@ -78,9 +64,14 @@ export function applierMetrics(status: ApplierStatus): string {
     perTable("sluice_maintenance_failed", "1 while the table's last run of maintenance has failed", "gauge", (table) =>
       table.maintenance.error === null ? 0 : 1,
     ),
-    single("sluice_staging_purged_records_total", "staged commits removed", "counter", status.purge.records),
-    single("sluice_staging_tail_sequence", "oldest staged commit that is left", "counter", status.purge.tail ?? 0),
-    single("sluice_staging_bytes", "size of staged files", "gauge", status.purge.bytes ?? 0),
+    singleMetric("sluice_staging_purged_records_total", "staged commits removed", "counter", status.purge.records),
+    singleMetric(
+      "sluice_staging_tail_sequence",
+      "oldest staged commit that is left",
+      "counter",
+      status.purge.tail ?? 0,
+    ),
+    singleMetric("sluice_staging_bytes", "size of staged files", "gauge", status.purge.bytes ?? 0),
     perTable("sluice_destination_failed", "1 while the table can't be applied", "gauge", (table) =>
       table.state.kind === "failed" || table.state.kind === "quarantined" ? 1 : 0,
     ),

@@ -1,81 +1,60 @@
-import { type Metric, renderMetrics } from "../operate/metrics";
+import { renderMetrics, singleMetric, tableMetrics } from "../operate/metrics";
 import { parseLsn } from "../postgres/lsn";
-import type { AlertKind, GatewayStatus, GatewayTableStatus } from "../status";
+import type { AlertKind, GatewayStatus } from "../status";
 
 const walStatuses = ["reserved", "extended", "unreserved", "lost"] as const;
 const alertKinds: AlertKind[] = ["slot-loss", "lag", "retained-wal", "holding-transaction"];
 
 /** The gateway's status as Prometheus text. */
 export function gatewayMetrics(status: GatewayStatus): string {
-  const perTable = (
-    name: string,
-    help: string,
-    type: Metric["type"],
-    value: (table: GatewayTableStatus) => number,
-  ): Metric => ({
-    name,
-    help,
-    type,
-    samples: status.tables.map((table) => ({
-      labels: { schema: table.schema, table: table.name },
-      value: value(table),
-    })),
-  });
-  const single = (name: string, help: string, type: Metric["type"], value: number): Metric => ({
-    name,
-    help,
-    type,
-    samples: [{ value }],
-  });
-  const known = (name: string, help: string, value: number | null): Metric => ({
-    name,
-    help,
-    type: "gauge",
-    samples: value === null ? [] : [{ value }],
-  });
+  const perTable = tableMetrics(status.tables);
   return renderMetrics([
-    single("sluice_gateway_up", "1 while the stream runs", "gauge", status.state.kind === "running" ? 1 : 0),
-    single(
+    singleMetric("sluice_gateway_up", "1 while the stream runs", "gauge", status.state.kind === "running" ? 1 : 0),
+    singleMetric(
       "sluice_gateway_staged_lsn_bytes",
       "WAL position that is staged",
       "gauge",
       Number(parseLsn(status.stagedLsn)),
     ),
-    single(
+    singleMetric(
       "sluice_gateway_acknowledged_lsn_bytes",
       "WAL position that is acknowledged",
       "gauge",
       Number(parseLsn(status.acknowledgedLsn)),
     ),
-    single("sluice_gateway_staged_sequence", "newest staged commit", "counter", status.stagedSequence),
-    single("sluice_gateway_transactions_total", "source transactions received", "counter", status.transactions),
-    single("sluice_gateway_changes_total", "row changes spooled", "counter", status.changes),
-    single("sluice_gateway_reconnects_total", "connections lost and made again", "counter", status.reconnects),
-    single(
+    singleMetric("sluice_gateway_staged_sequence", "newest staged commit", "counter", status.stagedSequence),
+    singleMetric("sluice_gateway_transactions_total", "source transactions received", "counter", status.transactions),
+    singleMetric("sluice_gateway_changes_total", "row changes spooled", "counter", status.changes),
+    singleMetric("sluice_gateway_reconnects_total", "connections lost and made again", "counter", status.reconnects),
+    singleMetric(
       "sluice_slot_retained_bytes",
       "WAL that the server keeps for the slot",
       "gauge",
       status.slot?.retainedBytes ?? 0,
     ),
-    known("sluice_lag_bytes", "WAL of the server that is not acknowledged", status.lag.bytes),
-    known(
+    singleMetric("sluice_lag_bytes", "WAL of the server that is not acknowledged", "gauge", status.lag.bytes),
+    singleMetric(
       "sluice_lag_seconds",
       "time since nothing of the server was missing",
+      "gauge",
       status.lag.ms === null ? null : status.lag.ms / 1000,
     ),
-    known(
+    singleMetric(
       "sluice_standby_replay_delay_seconds",
       "age of what the standby that is read from has replayed; absent on a primary",
+      "gauge",
       status.standby?.replayDelayMs == null ? null : status.standby.replayDelayMs / 1000,
     ),
-    known(
+    singleMetric(
       "sluice_slot_safe_wal_bytes",
       "WAL that may be written before the slot can be lost; absent without a limit",
+      "gauge",
       status.slot?.safeWalBytes ?? null,
     ),
-    known(
+    singleMetric(
       "sluice_slot_loss_seconds",
       "projected time until the slot is lost; absent while it doesn't come nearer",
+      "gauge",
       status.slot?.lossMs == null ? null : status.slot.lossMs / 1000,
     ),
     {
@@ -87,13 +66,14 @@ export function gatewayMetrics(status: GatewayStatus): string {
         value: status.slot?.walStatus === value ? 1 : 0,
       })),
     },
-    single("sluice_slot_active", "1 while the slot is read", "gauge", status.slot?.active === true ? 1 : 0),
-    known(
+    singleMetric("sluice_slot_active", "1 while the slot is read", "gauge", status.slot?.active === true ? 1 : 0),
+    singleMetric(
       "sluice_holding_transaction_seconds",
       "age of the oldest transaction that holds the slot",
+      "gauge",
       (status.holdingTransactions[0]?.ageMs ?? 0) / 1000,
     ),
-    single("sluice_heartbeats_total", "heartbeats written to the source's WAL", "counter", status.heartbeats),
+    singleMetric("sluice_heartbeats_total", "heartbeats written to the source's WAL", "counter", status.heartbeats),
     {
       name: "sluice_alert",
       help: "1 for a warning, 2 for a critical state",

@@ -23,3 +23,18 @@ function renderLabels(labels: Record<string, string> | undefined): string {
   );
   return `{${pairs.join(",")}}`;
 }
+
+/** One value without labels; none where it isn't known. */
+export function singleMetric(name: string, help: string, type: Metric["type"], value: number | null): Metric {
+  return { name, help, type, samples: value === null ? [] : [{ value }] };
+}
+
+/** A value for each table, by the labels `schema` and `table`. */
+export function tableMetrics<T extends { schema: string; name: string }>(tables: readonly T[]) {
+  return (name: string, help: string, type: Metric["type"], value: (table: T) => number): Metric => ({
+    name,
+    help,
+    type,
+    samples: tables.map((table) => ({ labels: { schema: table.schema, table: table.name }, value: value(table) })),
+  });
+}
