@@ -48,6 +48,8 @@ const plurals: Record<string, string> = {
 };
 const clusterWide = new Set(["Namespace", "StorageClass", "SelfSubjectAccessReview"]);
 
+const workloads = new Set(["StatefulSet", "Deployment", "CronJob", "Job"]);
+
 export const resourceOf = (kind: string) => plurals[kind];
 
 export interface ObjectId {
@@ -75,7 +77,7 @@ export interface Cluster {
   /** a JSON merge patch (RFC 7386) */
   patch(id: ObjectId, patch: object): Promise<void>;
   create(apiVersion: string, kind: string, body: object): Promise<LiveObject>;
-  /** `Foreground`: what it owns goes first. Nothing when it is gone already */
+  /** What a workload owns goes first; all else goes at once. Nothing when it is gone already */
   delete(id: ObjectId): Promise<void>;
   /** what a pod's container has written, its last lines */
   log(pod: string, container: string): Promise<string>;
@@ -209,7 +211,8 @@ export async function openCluster(options: KubernetesOptions): Promise<Cluster> 
     create: (apiVersion, kind, body) =>
       ask(`making a ${kind}`, "POST", pathOf(apiVersion, kind), "application/json", { apiVersion, kind, ...body }),
     async delete({ apiVersion, kind, name }) {
-      const body = { apiVersion: "v1", kind: "DeleteOptions", propagationPolicy: "Foreground" };
+      const propagationPolicy = workloads.has(kind) ? "Foreground" : "Background";
+      const body = { apiVersion: "v1", kind: "DeleteOptions", propagationPolicy };
       const path = pathOf(apiVersion, kind, name);
       await ask(`removing the ${kind} ${name}`, "DELETE", path, "application/json", body).catch(notFound);
     },

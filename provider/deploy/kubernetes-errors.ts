@@ -57,9 +57,14 @@ function meaningOf(code: number, address: string): { kind: ErrorKind; remedy: st
       return { kind: "missing-object", remedy: "Make what the message names, or correct its name in deployment." };
     case 409:
       return { kind: "conflict", remedy: "Somebody is at work on the same object: run the same again." };
+    // Also what the server knows no reason for: a storage that fails, and fields that its schemas don't have.
+    case 500:
+      return {
+        kind: "unreachable",
+        remedy: `If the answer names a field, the cluster, or its ServiceMonitor, is older than this field: update it (Kubernetes 1.27 or later). Else look at the cluster's own state (kubectl get --raw /readyz) at ${address}.`,
+      };
     case 408:
     case 429:
-    case 500:
     case 502:
     case 503:
     case 504:

@@ -175,17 +175,6 @@ async function readSecrets(cluster: Cluster, directory: string): Promise<Record<
   return Object.fromEntries(own.map(([key, content]) => [key, digestOf(content)]));
 }
 
-/** Objects of a process, whatever was applied when: by its labels, and its folder. */
-export async function listOurs(
-  cluster: Cluster,
-  directory: string,
-  kinds: readonly (readonly [string, string])[],
-): Promise<LiveObject[]> {
-  const labels = selectorOf(deploymentIdOf(directory), basename(directory));
-  const found = await Promise.all(kinds.map(([apiVersion, kind]) => cluster.list(apiVersion, kind, { labels })));
-  return found.flat().filter((live) => isOurs(live, directory));
-}
-
 /** For an error's text: how a person looks at what it names. */
 export const kubectl = (cluster: Cluster, verb: string, kind: string, name: string) =>
   `kubectl -n ${cluster.namespace} ${verb} ${resourceOf(kind)} ${name}`;

@@ -80,7 +80,9 @@ export async function waitUntilHealthy(
     const pods = await cluster.list("v1", "Pod", { labels: selectorOf(deploymentIdOf(directory), config.role) });
     const own = pods.filter(
       ({ metadata }) =>
-        metadata.annotations?.[annotations.specification] === specification && metadata.deletionTimestamp === undefined,
+        metadata.annotations?.[annotations.specification] === specification &&
+        metadata.deletionTimestamp === undefined &&
+        isOfNow(workload, kind, metadata.labels),
     );
     const newest = own.at(-1);
     const verdict: Verdict =
@@ -118,6 +120,39 @@ export async function waitUntilHealthy(
       );
     }
     await pause(lookMs);
+  }
+}
+
+/**
+ * Whether a pod is of the workload as it is now. Its annotation doesn't tell, where somebody has changed the template by hand
+ * and that was set back: a StatefulSet's controller names the revision, and a Deployment's makes a pod when the last of
+ * another template is gone.
+ */
+function isOfNow(
+  { metadata, status = {} }: LiveObject,
+  kind: WorkloadKind,
+  labels: Record<string, string> = {},
+): boolean {
+  const {
+    observedGeneration,
+    updateRevision,
+    updatedReplicas = 0,
+  } = status as {
+    observedGeneration?: number;
+    updateRevision?: string;
+    updatedReplicas?: number;
+  };
+  // None: its controller has made nothing yet.
+  if (observedGeneration === undefined) return true;
+  if (observedGeneration < (metadata.generation ?? 0)) return false;
+  switch (kind) {
+    case "StatefulSet":
+      return updateRevision === undefined || labels["controller-revision-hash"] === updateRevision;
+    case "Deployment":
+      return updatedReplicas > 0;
+    case "Job":
+    case "CronJob":
+      return true;
   }
 }
 

@@ -7,7 +7,7 @@ import { identifyProcess, isAlive, processIdentitySchema } from "../../runtime/p
 import type { Applied, Deployment, ProcessSpec } from "./deployment";
 import { type ApplyOptions, type Cluster, type LiveObject, type ObjectId, openCluster } from "./kubernetes-cluster";
 import { FieldConflict } from "./kubernetes-errors";
-import { findWorkloads, inspectWorkload, kubectl, listOurs, readPodStatus } from "./kubernetes-inspect";
+import { findWorkloads, inspectWorkload, kubectl, readPodStatus } from "./kubernetes-inspect";
 import { annotations, deploymentIdOf, managedBy, workloadName } from "./kubernetes-names";
 import {
   type ClusterObject,
@@ -165,9 +165,28 @@ async function prune(cluster: Cluster, directory: string, wanted: readonly Clust
   const kept = new Set(wanted.map(({ kind }) => kind));
   for (const [apiVersion, kind] of ownKinds) {
     if (kept.has(kind)) continue;
-    const id = { apiVersion, kind, name: workloadName(directory) };
-    const found = await findAllowed(cluster, id);
-    if (found !== null && isOurs(found, directory)) await cluster.delete(id);
+    await removeObject(cluster, directory, { apiVersion, kind, name: workloadName(directory) });
+  }
+}
+
+/** How long an object that owns no pods may take to go: others may hold it by a finalizer. */
+const objectTimeoutMs = 30_000;
+
+/** Until it is gone: one on its way out takes what is applied to it along. */
+async function removeObject(cluster: Cluster, directory: string, id: ObjectId): Promise<void> {
+  const found = await findAllowed(cluster, id);
+  if (found === null || !isOurs(found, directory)) return;
+  await cluster.delete(id);
+  const deadline = Date.now() + objectTimeoutMs;
+  for (;;) {
+    const left = await findAllowed(cluster, id);
+    if (left === null || left.metadata.uid !== found.metadata.uid) return;
+    if (Date.now() > deadline) {
+      throw new SluiceError("process", `the ${id.kind} ${id.name} isn't gone after ${objectTimeoutMs} ms`, {
+        remedy: `${kubectl(cluster, "describe", id.kind, id.name)} tells which finalizer holds it; then run the same again.`,
+      });
+    }
+    await pause(300);
   }
 }
 
@@ -281,15 +300,8 @@ async function removeProcess(cluster: Cluster, directory: string, stopTimeoutMs:
     if (isOurs(workload, directory)) await endWorkload(cluster, workload, stopTimeoutMs);
   }
   for (const [apiVersion, kind] of ownKinds) {
-    const id = { apiVersion, kind, name: workloadName(directory) };
-    const found = await findAllowed(cluster, id);
-    if (found !== null && isOurs(found, directory)) await cluster.delete(id);
+    await removeObject(cluster, directory, { apiVersion, kind, name: workloadName(directory) });
   }
-  const left = await listOurs(cluster, directory, [["v1", "ConfigMap"]]);
-  if (left.length === 0) return;
-  throw new SluiceError("process", `the ConfigMap ${left[0].metadata.name} could not be removed`, {
-    remedy: `Run ${kubectl(cluster, "delete", "ConfigMap", left[0].metadata.name)}, then the same again.`,
-  });
 }
 
 /** How long a drop may take; what it hadn't dropped then is left to the next delete. */

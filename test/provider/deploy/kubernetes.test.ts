@@ -2,7 +2,7 @@
 // is told from its conditions, exit codes and events; another's objects are refused, another's fields set back or refused; an
 // apply that fails leaves what it found; drift is told object by object; remove leaves nothing but the destination. What a
 // cluster lacks or forbids is told at the preview. Invariants 5 and 6 (no secret in errors, configuration or ConfigMap). The
-// API server here answers from memory (test/support/cluster-stand-in.ts); test/lanes/kubernetes.lane.ts has a real one.
+// API server here answers from memory (test/support/cluster-stand-in.ts); test/lanes/kubernetes-*.lane.ts have a real one.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -408,6 +408,23 @@ describe("a pod that isn't ready", () => {
     expect((await rejection(target().apply({ ...gateway(), startTimeoutMs: 30_000 }))).message).toContain(
       "can't have a pod: exceeded quota: pods",
     );
+  });
+
+  it("of a template that others have changed isn't taken for that of now: its revision tells", async () => {
+    cluster.onApplied = (kind, object) => {
+      if (kind !== "StatefulSet") return;
+      object.status = { observedGeneration: 1, updateRevision: "now" };
+      const { template } = object.spec as { template: { metadata: { labels: object } } };
+      const labels = { ...template.metadata.labels, "controller-revision-hash": "before" };
+      const metadata = { ...template.metadata, labels };
+      cluster.put("pods", `${object.metadata.name}-0`, {
+        ...template,
+        metadata,
+        owner: object.metadata.uid,
+        status: ready,
+      });
+    };
+    expect((await rejection(target().apply(gateway()))).message).toContain("its pod isn't made yet");
   });
 
   it("of a Job, as a quota forbids it, is told at once: each try has an event of its own", async () => {
