@@ -1,8 +1,9 @@
 import type { ImageInspectInfo } from "dockerode";
 import { SluiceError } from "../../runtime/errors";
 import { version } from "../../runtime/version";
-import { ask, type Engine, find } from "./docker-engine";
+import { ask, type Engine, engineError, find } from "./docker-engine";
 import { type DockerOptions, labelPrefix } from "./docker-options";
+import { registryLogin, registryOf } from "./registry-login";
 
 export const defaultImage = `pulumi-sluice:${version}`;
 
@@ -88,14 +89,25 @@ async function pull(engine: Engine, name: string, options: DockerOptions): Promi
   // What is in no registry under this name needs no look there.
   if (options.image === undefined) throw noImage(name);
   const doing = `pulling the image ${name}`;
-  const stream = await ask(engine, doing, () => engine.docker.pull(name));
-  console.log(doing);
-  await ask(
-    engine,
-    doing,
-    () =>
-      new Promise<void>((resolve, reject) =>
-        engine.docker.modem.followProgress(stream, (error: Error | null) => (error ? reject(error) : resolve())),
-      ),
-  );
+  const login = await registryLogin(name);
+  try {
+    const stream = await engine.docker.pull(name, login === undefined ? {} : { authconfig: login });
+    console.log(doing);
+    await new Promise<void>((resolve, reject) =>
+      engine.docker.modem.followProgress(stream, (error: Error | null) => (error ? reject(error) : resolve())),
+    );
+  } catch (error) {
+    throw pullFailure(engineError(error, doing, engine), name, login !== undefined);
+  }
+}
+
+/** Pure. A registry says the same of an image that it lacks and of one that this user may not see. */
+function pullFailure(failure: SluiceError, name: string, isLoggedIn: boolean): SluiceError {
+  if (failure.kind === "unreachable" || failure.kind === "permission" || failure.kind === "tls") return failure;
+  const registry = registryOf(name);
+  const who = isLoggedIn
+    ? `the login to ${registry} that docker login has stored on this machine was sent`
+    : `nobody is logged in to ${registry} on this machine`;
+  const remedy = `Correct deployment.image, if there is no such image. It may need a login (${who}): run docker login as the user that runs Pulumi.`;
+  return new SluiceError("missing-object", failure.message, { remedy, cause: failure });
 }
