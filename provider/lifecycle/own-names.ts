@@ -9,6 +9,8 @@ type Kind =
   | "publication"
   /** made in this run */
   | "new publication"
+  /** id of a pipeline that has its publication in the stack's state */
+  | "pipeline"
   | "server"
   | "port"
   | "staging"

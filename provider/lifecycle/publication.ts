@@ -145,6 +145,7 @@ export const publication: Lifecycle = {
     const { inputs, failures } = result;
     const existing = olds.pipelineId !== undefined;
     if (typeof olds.publicationName === "string") rememberOwn("publication", olds.publicationName);
+    if (existing && !containsUnknown(olds.pipelineId)) rememberOwn("pipeline", String(olds.pipelineId));
     const keys = Object.keys(shape).filter((key) => key !== "origin");
     const isUnchanged = () =>
       existing && inputs.publicationName !== undefined && same(pick(olds, keys), pick(inputs, keys));

@@ -2,11 +2,11 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
-import { withAdmin, withCheck } from "../postgres/admin-session";
-import { findSlotShortage, isInRecovery, readDatabaseOid } from "../postgres/preflight";
+import { withAdmin } from "../postgres/admin-session";
+import { isInRecovery, readDatabaseOid } from "../postgres/preflight";
 import { noteSlot, readKeptSlots } from "../postgres/publication-mark";
 import { readPublication } from "../postgres/publication-statements";
-import { alterSlotFailover, findFailoverProblems, readFailoverFacts } from "../postgres/slot-failover";
+import { alterSlotFailover } from "../postgres/slot-failover";
 import {
   createSlot,
   dropSlotSql,
@@ -15,16 +15,14 @@ import {
   removeSlot,
   type SlotFacts,
 } from "../postgres/slot-statements";
-import { readSourceFacts } from "../postgres/source-facts";
-import { readPublishedSizes, type TableSize } from "../postgres/table-size";
+import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { isReplacing } from "./comparison";
 import { pick } from "./connection";
 import { nestedSource, sourceFailure } from "./input-check";
-import type { CheckFailure, Lifecycle, Properties } from "./lifecycle";
+import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
-import { slotNameOf, successorSlotName } from "./names";
-import { isOwn, printOnce, rememberOwn } from "./own-names";
+import { isOwn, rememberOwn } from "./own-names";
 import {
   checkReplicationSlot,
   diffReplicationSlot,
@@ -32,38 +30,11 @@ import {
   shape,
   slotChanges,
 } from "./replication-slot-inputs";
+import { checkFailover, checkNewSlot, tellOrder } from "./replication-slot-preflight";
 import { readExistingSlot } from "./replication-slot-reading";
-import { nameTaken, otherKind, type SlotOwner, slotAdoptionProblem, unknownSlot } from "./slot-ownership";
+import { mayBeReplaced, newSlotName, ownerOf, serverOf, serverSlot, standing } from "./replication-slot-standing";
+import { nameTaken, otherKind, slotAdoptionProblem, unknownSlot } from "./slot-ownership";
 import { containsUnknown } from "./unknown-value";
-
-/** The name of a new slot: another than that of the slot beside which it is made. */
-function freshName(inputs: Properties, databaseOid: number): string {
-  const { pipelineId, incarnation, source, strategy } = inputs as {
-    pipelineId: string;
-    incarnation: string;
-    source: SourceConfig;
-    strategy?: string;
-  };
-  const hasOther = strategy !== "stop-first" && isOwn("slot family", `${serverOf(source)}/${pipelineId}`);
-  return hasOther ? successorSlotName(databaseOid, pipelineId, incarnation) : slotNameOf(databaseOid, pipelineId);
-}
-
-function tellOrder(olds: Properties, inputs: Properties): void {
-  const { deleteBeforeReplace } = diffReplicationSlot(olds, inputs);
-  const why = inputs.strategy === "stop-first" ? 'strategy is "stop-first"' : "slotName is given";
-  // The name of one that was made without a preflight is an output only.
-  const subject = olds.slotName === undefined ? "ReplicationSlot" : `ReplicationSlot ${olds.slotName}`;
-  printOnce(
-    deleteBeforeReplace
-      ? `${subject}: dropped before the new one is made, as ${why}; nothing is captured meanwhile`
-      : `${subject}: stays until the gateway of the new one has caught up, then it is dropped`,
-  );
-}
-
-const ownerOf = ({ pipelineId, source }: Properties): SlotOwner => ({
-  pipelineId: pipelineId as string,
-  database: (source as SourceConfig).database,
-});
 
 /** Each attempt to replace a slot makes another name: what earlier ones left goes. */
 async function removeLeftovers(client: Client, inputs: Properties, keptSlots: readonly string[]): Promise<void> {
@@ -71,15 +42,6 @@ async function removeLeftovers(client: Client, inputs: Properties, keptSlots: re
     if (isOwn("slot", slot.name) || unknownSlot(slot.name, slot, ownerOf(inputs), keptSlots) !== "leftover") continue;
     await removeSlot(client, slot.name, inputs.deleteTimeoutMs as number);
   }
-}
-
-/** What a create has to do with a slot of its name. */
-function standing(inputs: Properties, name: string, slot: SlotFacts, keptSlots: readonly string[]) {
-  if (inputs.adopt === true) return "adopted";
-  if (isOwn("slot", name)) return "foreign";
-  const found = unknownSlot(name, slot, ownerOf(inputs), keptSlots);
-  // A create that was to keep it has marked it before its result was lost.
-  return found === "kept" && isKeptAtDelete(inputs) ? "adopted" : found;
 }
 
 /** Incarnations of the slots that this process made: a name may be another slot's by the time its former one is deleted. */
@@ -95,64 +57,10 @@ async function isPublished(client: Client, name: string, timeoutMs: number): Pro
   }
 }
 
-async function checkFailover(source: SourceConfig): Promise<CheckFailure[]> {
-  try {
-    const problems = findFailoverProblems(await withCheck(source, "checking failover", readFailoverFacts));
-    const failures: CheckFailure[] = [];
-    for (const { severity, message, remedy } of problems) {
-      if (severity === "error") failures.push({ property: "failover", reason: `${message}\n  remedy: ${remedy}` });
-      else printOnce(`warning: ${serverOf(source)}: ${message}. ${remedy}`);
-    }
-    return failures;
-  } catch (error) {
-    return [sourceFailure(error, nestedSource)];
-  }
-}
-
 /** What the server says, where that differs: an update then repairs it. */
 function failoverFound(props: Properties, slot: SlotFacts): Properties {
   if (slot.failover === null || slot.failover === (props.failover === true)) return {};
   return { failover: slot.failover };
-}
-
-const serverOf = (source: SourceConfig) => `${source.host}:${source.port}`;
-const serverSlot = (source: SourceConfig, name: unknown) => `${serverOf(source)}/${name}`;
-
-/** What a check finds of the slot that is to be made, and of the tables that are copied for it. */
-function inspectNewSlot(inputs: Properties) {
-  return withCheck(inputs.source as SourceConfig, "checking the slot's name", async (client) => {
-    const facts = await readSourceFacts(client);
-    const name = (inputs.slotName as string | undefined) ?? freshName(inputs, facts.databaseOid);
-    const slot = await readSlotFacts(client, name);
-    const { publicationName, pipelineId } = inputs as { publicationName: string; pipelineId: string };
-    const isKnown = !containsUnknown(publicationName);
-    const keptSlots = isKnown ? await readKeptSlots(client, publicationName, pipelineId) : [];
-    const sizes = isKnown ? await readPublishedSizes(client, publicationName) : [];
-    return { name, slot, keptSlots, sizes, shortage: findSlotShortage(facts) };
-  });
-}
-
-/** Of one that is new beside what is there: what a first update makes is told by its publication. */
-function tellNewCost(inputs: Properties, sizes: readonly TableSize[]): void {
-  const { source, pipelineId, publicationName } = inputs as Record<string, unknown>;
-  const isTold =
-    isOwn("slot family", `${serverOf(source as SourceConfig)}/${pipelineId}`) ||
-    isOwn("new publication", String(publicationName));
-  tellCost(
-    "ReplicationSlot",
-    inputs.slotName,
-    null,
-    inputs,
-    [],
-    isTold || sizes.length === 0 ? undefined : copiesOf(sizes),
-  );
-}
-
-function tellAdoption(name: string, inputs: Properties, slot: SlotFacts): void {
-  tellCost("ReplicationSlot", name, {}, inputs, [{ input: "adopt", effect: "none" }]);
-  printOnce(
-    `ReplicationSlot ${name}: is taken over at ${slot.confirmedFlushLsn}; the gateway copies the tables that its staging doesn't have (Gateway: adopt)`,
-  );
 }
 
 export const replicationSlot: Lifecycle = {
@@ -167,40 +75,28 @@ export const replicationSlot: Lifecycle = {
       rememberOwn("slot family", `${serverOf(old)}/${olds.pipelineId}`);
     }
     const changes = existing ? slotChanges(olds, inputs) : [];
-    tellCost("ReplicationSlot", inputs.slotName ?? olds.slotName, existing ? olds : null, inputs, changes);
-    const asksFailover = inputs.failover === true && olds.failover !== true;
-    if (failures.length === 0 && asksFailover && inputs.preflight === "preview" && !containsUnknown(inputs.source)) {
+    const isReplaced = existing && isReplacing(changes);
+    const subject = inputs.slotName ?? olds.slotName;
+    const tell = (sizes: readonly TableSize[] = []) => {
+      const copies = sizes.length === 0 ? undefined : copiesOf(sizes);
+      tellCost("ReplicationSlot", subject, existing ? olds : null, inputs, changes, copies);
+      if (isReplaced && failures.length === 0) tellOrder(olds, inputs);
+    };
+    const isAsked = failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.source);
+    if (isAsked && inputs.failover === true && olds.failover !== true) {
       failures.push(...(await checkFailover(inputs.source as SourceConfig)));
     }
     const known = pick(inputs, ["source", "pipelineId", "slotName"]);
-    if (existing && isReplacing(changes) && failures.length === 0) tellOrder(olds, inputs);
-    const settled = existing && inputs.slotName !== undefined;
-    if (failures.length > 0 || settled || inputs.preflight !== "preview" || containsUnknown(known)) return result;
+    if (failures.length > 0 || (existing && !isReplaced) || !isAsked || containsUnknown(known)) {
+      tell();
+      return result;
+    }
     const source = inputs.source as SourceConfig;
     try {
-      const { name, slot, keptSlots, sizes, shortage } = await inspectNewSlot(inputs);
-      inputs.slotName ??= name;
-      const unknown = existing || slot === null || isOwn("slot", serverSlot(source, name)) ? null : slot;
-      const found = unknown === null ? "none" : standing(inputs, name, unknown, keptSlots);
-      if (unknown !== null && found === "adopted") {
-        const problem = slotAdoptionProblem(name, unknown, source.database);
-        if (problem === null) tellAdoption(name, inputs, unknown);
-        else failures.push({ property: "adopt", reason: problem.describe() });
-      } else if (unknown !== null && (found === "foreign" || found === "kept")) {
-        failures.push({ property: "slotName", reason: nameTaken(name, unknown).describe() });
-      } else if (!existing) tellNewCost(inputs, sizes);
-      const isBeside = existing && !diffReplicationSlot(olds, inputs).deleteBeforeReplace;
-      if (isBeside || (!existing && slot === null && !isOwn("slot place", serverOf(source)))) {
-        const or = isBeside ? ' Or set strategy: "stop-first", by which the old slot is dropped first.' : "";
-        failures.push(
-          ...shortage.map(({ message, remedy }) => ({
-            property: "source",
-            reason: `${message}\n  remedy: ${remedy}${or}`,
-          })),
-        );
-      }
+      failures.push(...(await checkNewSlot(existing ? olds : null, inputs, tell)));
       if (existing) rememberOwn("slot place", serverOf(source));
     } catch (error) {
+      tell();
       failures.push(sourceFailure(error, nestedSource));
     }
     return result;
@@ -213,13 +109,13 @@ export const replicationSlot: Lifecycle = {
     const { publicationName, pipelineId } = inputs as { publicationName: string; pipelineId: string };
     const { name, databaseOid, adopted } = await withAdmin(source, "preparing the replication slot", async (client) => {
       const oid = await readDatabaseOid(client);
-      const wanted = (inputs.slotName as string | undefined) ?? freshName(inputs, oid);
       const keptSlots = await readKeptSlots(client, publicationName, pipelineId);
+      const { name: wanted } = await newSlotName(client, inputs, oid, keptSlots);
       const found = await readSlotFacts(client, wanted);
       const isAdopted = found !== null && standing(inputs, wanted, found, keptSlots) === "adopted";
       await removeLeftovers(client, inputs, isAdopted ? [...keptSlots, wanted] : keptSlots);
       const slot = await readSlotFacts(client, wanted);
-      if (slot !== null && !isAdopted) throw nameTaken(wanted, slot);
+      if (slot !== null && !isAdopted) throw nameTaken(wanted, slot, mayBeReplaced(inputs));
       const problem = slot === null ? null : slotAdoptionProblem(wanted, slot, source.database);
       if (problem !== null) throw problem;
       if (!(await isPublished(client, publicationName, inputs.createTimeoutMs as number))) {

@@ -30,13 +30,17 @@ export function otherKind({ plugin, database }: SlotFacts, wanted: string): stri
   return plugin === null ? "is physical" : `is of plug-in ${plugin} in database ${database}`;
 }
 
-export function nameTaken(name: string, slot: SlotFacts): SluiceError {
+/** @param mayBeReplaced an engine may have been told to replace it (`pulumi up --replace`), of which it tells nothing */
+export function nameTaken(name: string, slot: SlotFacts, mayBeReplaced = false): SluiceError {
   const held = slot.activePid === null ? "and is idle" : `and is read by ${readerOf(slot)}`;
+  const replaced = mayBeReplaced
+    ? "If pulumi up --replace is to make another in its place: give slotName another value instead, which replaces it too. Else: choose"
+    : "Choose";
   return new SluiceError(
     "name-taken",
     `a replication slot ${name} exists (database ${slot.database ?? "none"}) ${held}; it isn't this stack's`,
     {
-      remedy: `Choose another slotName; or take it over with adopt: true; or, if nothing needs it, run ${dropSlotSql(name)}.`,
+      remedy: `${replaced} another slotName; or take it over with adopt: true; or, if nothing needs it, run ${dropSlotSql(name)}.`,
     },
   );
 }

@@ -24,23 +24,35 @@ export function openIngestion(
   });
 }
 
+interface KnownResource {
+  urn: string;
+  type: string;
+  id?: string;
+}
+
 interface StateFile {
   /** the test engine's, as `pulumi stack export` writes it */
-  deployment?: { resources?: { type: string; id?: string }[] };
+  deployment?: { resources?: KnownResource[] };
   /** the CLI's, in a file backend */
-  checkpoint?: { latest?: { resources?: { type: string; id?: string }[] } };
+  checkpoint?: { latest?: { resources?: KnownResource[] } };
 }
 
 /** Ids of the resources of one kind in a stack's state, whoever deployed it. */
-export function knownIds(folder: string, name: string, kind: string): string[] {
+export const knownIds = (folder: string, name: string, kind: string): string[] =>
+  known(folder, name, kind).map(({ id }) => id ?? "");
+
+/** Their URNs, by which an operation is told to replace them. */
+export const knownUrns = (folder: string, name: string, kind: string): string[] =>
+  known(folder, name, kind).map(({ urn }) => urn);
+
+function known(folder: string, name: string, kind: string): KnownResource[] {
   const own = join(folder, `${name}.json`);
   const text = readQuietly(
     existsSync(own) ? own : join(`${own}.backend`, ".pulumi", "stacks", "sluice-test", `${name}.json`),
   );
   const { deployment, checkpoint } = (text === "" ? {} : JSON.parse(text)) as StateFile;
   const resources = deployment?.resources ?? checkpoint?.latest?.resources ?? [];
-  const type = `pulumi-nodejs:dynamic/sluice:${kind}`;
-  return resources.filter((resource) => resource.type === type).map(({ id }) => id ?? "");
+  return resources.filter(({ type }) => type === `pulumi-nodejs:dynamic/sluice:${kind}`);
 }
 
 /** The text of all errors of an operation; a failed check reads as the test engine writes it, not as the CLI does. */

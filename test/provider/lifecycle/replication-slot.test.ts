@@ -6,6 +6,7 @@ import pg from "pg";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { newPipelineId } from "../../../provider/lifecycle/names";
+import { rememberOwn } from "../../../provider/lifecycle/own-names";
 import { replicationSlot } from "../../../provider/lifecycle/replication-slot";
 import { checkReplicationSlot, diffReplicationSlot } from "../../../provider/lifecycle/replication-slot-inputs";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
@@ -185,6 +186,57 @@ describe("create", () => {
     await writer.query("ROLLBACK");
     expect(await slots()).toEqual([]);
     await created();
+  });
+});
+
+// An engine shows no olds then, and deletes the old slot at the end. What it has in its state is told by the publication.
+describe("a slot that an engine is told to replace (pulumi up --replace)", () => {
+  async function recorded(pipelineId: string, isRead: boolean) {
+    const { rows } = await client.query("SELECT oid FROM pg_database WHERE datname = current_database()");
+    const name = `dbx_${rows[0].oid}_${pipelineId}`;
+    await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [name]);
+    if (isRead) await consume(name);
+    return name;
+  }
+  const ownPipeline = (pipelineId = newPipelineId()) => {
+    rememberOwn("pipeline", pipelineId);
+    return pipelineId;
+  };
+
+  it.each(["preview", "up"])("takes another name beside the one that is read (preflight: %s)", async (preflight) => {
+    for (const pipelineId of [ownPipeline(), ownPipeline(`given_${preflight}`)]) {
+      const name = await recorded(pipelineId, true);
+      const { id, outs } = await created({ pipelineId, preflight });
+      expect(id).toBe(`${name}_${String(outs.incarnation).slice(0, 6)}`);
+      expect(await slots()).toEqual([name, id]);
+      await replicationSlot.delete(name, { ...outs, slotName: name, incarnation: "former" });
+      expect(await slots()).toEqual([id]);
+      await replicationSlot.delete(id, outs);
+    }
+  });
+
+  it("is made anew under its name where nobody reads it, and goes on when the old one is deleted", async () => {
+    const pipelineId = ownPipeline();
+    const name = await recorded(pipelineId, false);
+    const { id, outs } = await created({ pipelineId });
+    expect(id).toBe(name);
+    await replicationSlot.delete(name, { ...outs, incarnation: "former" });
+    expect(await slots()).toEqual([name]);
+  });
+
+  it("is refused with the way that goes where its name is given, or another stack's may be meant", async () => {
+    const pipelineId = ownPipeline();
+    await client.query("SELECT pg_create_logical_replication_slot('given', 'pgoutput')");
+    await consume("given");
+    const given = await replicationSlot.check({}, news({ pipelineId, slotName: "given" }));
+    expect(given.failures).toMatchObject([
+      { property: "slotName", reason: expect.stringContaining("give slotName another value instead") },
+    ]);
+    const unknown = newPipelineId();
+    const name = await recorded(unknown, true);
+    const { failures } = await replicationSlot.check({}, news({ pipelineId: unknown }));
+    expect(failures).toMatchObject([{ property: "slotName", reason: expect.stringContaining(`${name} exists`) }]);
+    expect(failures[0].reason).not.toContain("--replace");
   });
 });
 
