@@ -1,4 +1,4 @@
-// Contract: each example is previewed as it stands; several pipelines on one database have slots, publications and folders
+// Contract: each example is previewed as it stands, and can be copied; several pipelines on one database have slots, publications and folders
 // of their own, and are destroyed without a trace; the template is a program once its names are filled in; the workflows
 // and the operator's Stack are YAML that names what is there.
 // Invariant 5 (after delete no slot, publication or process remains).
@@ -50,6 +50,15 @@ function open(projectDir: string, config: Record<string, string>, env: Record<st
   });
 }
 
+/** What `npm install` would bring. */
+function linkPackages(project: string): void {
+  mkdirSync(join(project, "node_modules"));
+  symlinkSync(root, join(project, "node_modules", "pulumi-sluice"));
+  for (const name of ["@pulumi", "@types", "typescript"]) {
+    symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
+  }
+}
+
 function changes(result: OperationResult): string[] {
   expect(errorsOf(result)).toBe("");
   expect(result.failed).toBe(false);
@@ -94,9 +103,18 @@ describe("the example", () => {
     expect(changes(await stack.preview())).toEqual(created("orders"));
   });
 
-  it("of pull requests is previewed", async () => {
+  it("of pull requests is previewed where it is copied to, with its types checked", async () => {
     const config = { ...reached(), tables: '["acme.orders"]', ...places() };
-    expect(changes(await (await open(join(examples, "gitops"), config)).preview())).toEqual(created("orders"));
+    const project = join(folder, "copied");
+    cpSync(join(examples, "gitops"), project, { recursive: true });
+    linkPackages(project);
+    const stack = await open(project, config, { PULUMI_NODEJS_TRANSPILE_ONLY: "false" });
+    expect(changes(await stack.preview())).toEqual(created("orders"));
+  });
+
+  it.each(readdirSync(examples))("%s has the compiler's settings of the template, so that it can be copied", (name) => {
+    const settings = (path: string) => readFileSync(join(root, path, "tsconfig.json"), "utf8");
+    expect(settings(join("examples", name))).toBe(settings("template"));
   });
 
   it("of adoption takes over a publication, and leaves it as it was", async () => {
@@ -162,11 +180,7 @@ it("the template is a program, with its types checked", async () => {
       text.replaceAll(/\$\{PROJECT\}/g, "new-project").replaceAll(/\$\{DESCRIPTION\}/g, "A new one"),
     );
   }
-  mkdirSync(join(project, "node_modules"));
-  symlinkSync(root, join(project, "node_modules", "pulumi-sluice"));
-  for (const name of ["@pulumi", "@types", "typescript"]) {
-    symlinkSync(join(root, "node_modules", name), join(project, "node_modules", name));
-  }
+  linkPackages(project);
   const file = yaml.load(readFileSync(join(project, "Pulumi.yaml"), "utf8")) as { template: { config: object } };
   const config = { ...reached(), tables: '["acme.orders"]', ...places() };
   expect(Object.keys(file.template.config).sort()).toEqual(Object.keys(config).sort());
