@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
 import type { DestinationArgs } from "./ingestion-pipeline";
+import type { ManagedDestinationArgs } from "./managed-pipelines";
 
 /**
  * Streaming tables of a Databricks workspace, written by a declarative pipeline that is made for these tables out of our
@@ -11,13 +12,6 @@ export interface PipelineDestinationArgs {
   mode: "pipeline";
   catalog: pulumi.Input<string>;
   schema: pulumi.Input<string>;
-}
-
-/** Streaming tables of a Databricks workspace, written by the vendor's own gateway and ingestion pipeline. */
-export interface ManagedDestinationArgs {
-  kind: "databricks";
-  mode: "managed";
-  catalog: pulumi.Input<string>;
 }
 
 /** Who writes the tables: our applier, a declarative pipeline behind our gateway, or the vendor's pipelines for everything. */

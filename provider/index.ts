@@ -1,5 +1,5 @@
 export { Connection, type ConnectionArgs } from "./connection";
-export type { ManagedDestinationArgs, PipelineDestinationArgs } from "./destination";
+export type { PipelineDestinationArgs } from "./destination";
 export {
   type BatchArgs,
   Gateway,
@@ -19,6 +19,14 @@ export {
   type TriggerArgs,
 } from "./ingestion-pipeline";
 export type { ChangeCost, Copies } from "./lifecycle/change-cost";
+export {
+  type ManagedConnectionArgs,
+  type ManagedDestinationArgs,
+  type ManagedGatewayArgs,
+  type ManagedIngestionPipelineArgs,
+  ManagedPipelines,
+  type ManagedPipelinesArgs,
+} from "./managed-pipelines";
 export type { Flavour } from "./postgres/flavour";
 export type { UncappedSlotWal } from "./postgres/preflight";
 export { type ManagedIngestionArgs, PostgresIngestion, type PostgresIngestionArgs } from "./postgres-ingestion";

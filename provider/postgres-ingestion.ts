@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
 import { Connection, type ConnectionArgs } from "./connection";
-import { type ManagedDestinationArgs, type PipelineDestinationArgs, writerOf } from "./destination";
+import { type PipelineDestinationArgs, type Writer, writerOf } from "./destination";
 import {
   type BatchArgs,
   Gateway,
@@ -18,6 +18,8 @@ import {
   type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";
+import { type ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
+import { programError } from "./program-error";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
@@ -154,6 +156,8 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   readonly gateway!: Gateway;
   /** Our applier; to ask for it throws where pipelines of Databricks write the tables (`mode`: `pipeline`, `managed`). */
   readonly pipeline!: IngestionPipeline;
+  /** The vendor's pipelines, with `mode: "managed"`; else undefined. */
+  readonly managed: ManagedPipelines | undefined;
 
   readonly publicationName: pulumi.Output<string>;
   readonly slotName: pulumi.Output<string>;
@@ -169,7 +173,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     options?: pulumi.ComponentResourceOptions,
   ) {
     super("sluice:index:PostgresIngestion", name, {}, options);
-    const writer = writerOf(args.destination);
+    const writer = knownWriter(this, args);
     const child = { parent: this };
     const side = declareSource(name, args, child);
     this.connection = side.connection;
@@ -195,13 +199,75 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         });
         return;
       }
-      case "pipeline":
-      case "managed":
-        throw new SluiceError("unsupported", `destination.mode "${writer.by}" isn't there yet`, {
-          remedy: 'Use mode: "warehouse".',
+      case "managed": {
+        const managed = new ManagedPipelines(
+          name,
+          { ...managedArgs(args, side), destination: writer.destination },
+          child,
+        );
+        this.managed = managed;
+        this.destinationPath = managed.destinationPath;
+        const why = "Databricks' own pipelines read the slot and write the tables: see managed";
+        for (const absent of ["gateway", "pipeline", "gatewayStatusPath", "applierStatusPath"])
+          leaveOut(this, absent, why);
+        this.registerOutputs({
+          publicationName: this.publicationName,
+          slotName: this.slotName,
+          destinationPath: this.destinationPath,
         });
+        return;
+      }
+      case "pipeline":
+        throw programError(
+          this,
+          new SluiceError("unsupported", 'destination.mode "pipeline" isn\'t there yet', {
+            remedy: 'Use mode: "warehouse" or "managed".',
+          }),
+        );
     }
   }
+}
+
+/** @throws what ends the program: a mode that there isn't, or inputs that it has no use for */
+function knownWriter(component: pulumi.Resource, args: PostgresIngestionArgs | ManagedIngestionArgs): Writer {
+  try {
+    const writer = writerOf(args.destination);
+    if (writer.by === "managed") refuseOthers(args);
+    return writer;
+  } catch (error) {
+    throw programError(component, error);
+  }
+}
+
+/** Inputs of what is ours, for programs whose types nobody checks. */
+const ownInputs = ["standby", "allTables", "captureDdl", "stateDir", "deployment", "gateway", "applier"] as const;
+
+function refuseOthers(args: PostgresIngestionArgs | ManagedIngestionArgs): void {
+  const given = ownInputs.filter((input) => (args as Partial<PostgresIngestionArgs>)[input] !== undefined);
+  if (given.length === 0) return;
+  throw new SluiceError("config", `mode "managed" has no ${given.join(", ")}: nothing of ours runs`, {
+    remedy: 'Leave it out, or use mode: "warehouse" or "pipeline".',
+  });
+}
+
+const managedArgs = (args: SourceArgs, { publication, slot }: SourceSide) => ({
+  source: args.source,
+  publication,
+  slot,
+  tables: args.tables,
+  schemas: args.schemas,
+  tableOptions: args.tableOptions,
+});
+
+/** A property that there isn't in this mode says so, rather than being undefined. */
+function leaveOut(component: PostgresIngestion, property: string, why: string): void {
+  const get = () => {
+    throw programError(
+      component,
+      new SluiceError("config", `there is no ${property}: ${why}`, { remedy: `Leave ${property} out of the program.` }),
+    );
+  };
+  Object.defineProperty(component, property, { get, enumerable: false });
 }
 
 type SourceArgs = Pick<PostgresIngestionArgs, "source"> &

@@ -32,6 +32,8 @@ export interface StackOptions {
   onLine?: (line: string) => void;
   /** Folder of a policy pack that previews and updates go by; for the CLI only. */
   policyPack?: string;
+  /** Scripts that stand for plug-ins of packages, as `{ databricks: "/path/to.js" }`; for the test engine only. */
+  plugins?: Readonly<Record<string, string>>;
   /** Show secret outputs instead of `[secret]`; false by default. */
   showSecrets?: boolean;
 }
@@ -138,7 +140,13 @@ async function withOperation(
   const update = new Update(operation);
   const server = await startMonitorServer(update);
   const onLine = (line: string) => report.diagnose("info", line);
-  operation.registry = new ProviderRegistry({ project, address: server.address, env, onLine });
+  operation.registry = new ProviderRegistry({
+    project,
+    address: server.address,
+    env,
+    onLine,
+    plugins: options.plugins,
+  });
   try {
     await body(operation, update, server.address);
   } finally {

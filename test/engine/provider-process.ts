@@ -12,24 +12,29 @@ export interface ProviderProcessOptions {
   address: string;
   env: Record<string, string | undefined>;
   onLine: (line: string) => void;
+  /** Scripts of plug-ins by their packages, for resources that aren't dynamic; each is started as the SDK's own is. */
+  plugins?: Readonly<Record<string, string>>;
 }
 
-/** The SDK's dynamic provider, running in the program's folder. */
+/** A provider, running in the program's folder. */
 export interface ProviderProcess {
   client: IProviderClient;
   exited: Promise<number | string>;
   stop(): Promise<void>;
 }
 
-/** Starts the process and waits for the port it prints first. */
-export async function startProviderProcess(options: ProviderProcessOptions): Promise<ProviderProcess> {
+/** Starts the process, by default the SDK's dynamic provider, and waits for the port it prints first. */
+export async function startProviderProcess(
+  options: ProviderProcessOptions,
+  script = sdkEntry("cmd/dynamic-provider"),
+): Promise<ProviderProcess> {
   let announce: (port: string) => void;
   const announced = new Promise<string>((resolve) => {
     announce = resolve;
   });
   let started = false;
   const child = new TetheredProcess({
-    script: sdkEntry("cmd/dynamic-provider"),
+    script,
     args: [options.address],
     cwd: options.project.programDir,
     env: {

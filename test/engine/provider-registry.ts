@@ -36,12 +36,13 @@ export class ProviderRegistry {
   async #start(reference: string): Promise<ProviderClient> {
     const { urn } = parseProviderReference(reference);
     const packageName = packageOf(parseUrn(urn).type);
-    if (packageName !== "pulumi-nodejs") {
+    const script = this.#options.plugins?.[packageName];
+    if (packageName !== "pulumi-nodejs" && script === undefined) {
       throw new Error(`the test engine has no plug-in for package ${packageName}: use the pulumi CLI`);
     }
     const config = this.#config.get(reference);
     if (!config) throw new Error(`the state has no provider ${reference}`);
-    const client = new ProviderClient(await startProviderProcess(this.#options));
+    const client = new ProviderClient(await startProviderProcess(this.#options, script));
     await client.configure(config);
     return client;
   }

@@ -8,7 +8,7 @@ import { join, resolve } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openStack } from "../engine/deployer";
-import type { OperationResult } from "../engine/engine";
+import { type OperationResult, Stack } from "../engine/engine";
 import { yaml } from "../engine/protocol";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
@@ -39,15 +39,19 @@ afterAll(async () => {
 const places = () => ({ stateDir: join(folder, "state"), destination: join(folder, "lake") });
 const reached = () => ({ host: server.host, port: String(server.port), database: server.database, user: server.user });
 
-function open(projectDir: string, config: Record<string, string>, env: Record<string, string> = {}) {
+const open = (projectDir: string, config: Record<string, string>, env: Record<string, string> = {}) =>
+  openStack(stackOptions(projectDir, config, env));
+
+function stackOptions(projectDir: string, config: Record<string, string>, env: Record<string, string> = {}) {
   const { name } = yaml.load(readFileSync(join(projectDir, "Pulumi.yaml"), "utf8")) as { name: string };
-  return openStack({
+  return {
     projectDir,
     stack: "test",
     stateFile: join(folder, `${name}.json`),
     config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`${name}:${key}`, value])),
     env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true", SLUICE_PASSWORD: server.password, ...env },
-  });
+    plugins: { databricks: join(root, "dist/test/support/databricks-provider.js") },
+  };
 }
 
 /** What `npm install` would bring. */
@@ -101,6 +105,28 @@ describe("the example", () => {
     const config = { ...reached(), tables: '["acme.orders"]', namespace: "lakehouse", image: "registry/sluice:1" };
     const stack = await open(join(examples, "kubernetes"), { ...config, secret: "shop", preflight: "up" });
     expect(changes(await stack.preview())).toEqual(created("orders"));
+  });
+
+  it("of a SQL warehouse is previewed where its workspace can't be reached", async () => {
+    const config = {
+      ...{ ...reached(), tables: '["acme.orders"]', preflight: "up", stateDir: join(folder, "state") },
+      ...{ workspace: "https://adb-1.azuredatabricks.net", clientId: "11111111-2222-3333-4444-555555555555" },
+      ...{ volume: "main.sluice.staging", warehouseId: "1234567890abcdef", catalog: "main", schema: "shop" },
+    };
+    expect(changes(await (await open(join(examples, "databricks-warehouse"), config)).preview())).toEqual(
+      created("orders"),
+    );
+  });
+
+  it("of Databricks' own pipelines is previewed, by a stand-in of the plug-in", async () => {
+    const config = { ...reached(), host: "db.example.invalid", tables: '["acme.orders"]', preflight: "up" };
+    const project = { ...config, catalog: "main", schema: "shop", policyId: "0123456789ABCDEF" };
+    const stack = new Stack(stackOptions(join(examples, "databricks-managed"), project));
+    const { steps, ...result } = await stack.preview();
+    expect(errorsOf({ steps, ...result })).toBe("");
+    const made = steps.filter(({ op }) => op === "create").map(({ type }) => type.split(":").at(-1));
+    expect(made).toEqual(expect.arrayContaining(["Publication", "ReplicationSlot", "Pipeline", "Job"]));
+    expect(made.filter((type) => type === "Pipeline")).toHaveLength(2);
   });
 
   it("of pull requests is previewed where it is copied to, with its types checked", async () => {

@@ -1,0 +1,133 @@
+// Contract: Databricks' own pipelines, fed by our publication and slot, are made after these and deleted before them; what the
+// server fills in by itself changes nothing at the next preview; the tables' pipeline is neither deleted nor replaced while
+// it is protected; a table more is an update of the ingestion pipeline alone.
+// Invariants 5 (after delete no slot or publication remains), 6 (no secret leaves its place).
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import type pg from "pg";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type OperationResult, Stack } from "../engine/engine";
+import type { WorkspaceFile } from "../support/databricks-provider";
+import { startPostgres, type TestPostgres } from "../support/postgres-server";
+import { errorsOf, filesHolding, publicationNames, slotNames } from "./ingestion-stack";
+
+let server: TestPostgres;
+let client: pg.Client;
+let folder: string;
+
+beforeAll(async () => {
+  server = await startPostgres({ settings: { max_slot_wal_keep_size: "1GB" } });
+  client = await server.client();
+  await client.query(`CREATE SCHEMA "Sales"; CREATE TABLE "Sales"."Orders" (id int PRIMARY KEY, state text);
+    CREATE TABLE "Sales".item (id int PRIMARY KEY)`);
+  folder = mkdtempSync(join(tmpdir(), "sluice-managed-"));
+});
+
+afterAll(async () => {
+  await client?.end();
+  await server?.stop();
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+});
+
+const dist = resolve(__dirname, "../../dist/test");
+
+/** The test engine, whatever is on PATH: the plug-in is in no registry of packages. */
+function open(destination: object = {}, tables = ["Sales.Orders"]) {
+  const args = {
+    source: server.source(),
+    tables,
+    destination: {
+      kind: "databricks",
+      mode: "managed",
+      catalog: "Main",
+      schema: "Sales",
+      connection: { host: "db.example.com" },
+      schedule: { quartzCron: "0 0/15 * * * ?" },
+      ...destination,
+    },
+  };
+  return new Stack({
+    projectDir: join(__dirname, "managed-program"),
+    stack: "managed",
+    stateFile: join(folder, "managed.json"),
+    config: { "sluice-managed:args": JSON.stringify(args) },
+    env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true", DATABRICKS_STAND_IN: join(folder, "workspace.json") },
+    plugins: { databricks: join(dist, "support/databricks-provider.js") },
+  });
+}
+
+const workspace = () => JSON.parse(readFileSync(join(folder, "workspace.json"), "utf8")) as WorkspaceFile;
+
+function steps(result: OperationResult): string[] {
+  expect(errorsOf(result)).toBe("");
+  expect(result.failed).toBe(false);
+  return result.steps
+    .filter(({ op, type }) => !["same", "refresh"].includes(op) && /^(databricks:|pulumi-nodejs:)/.test(type))
+    .map(({ op, type, name }) => `${op} ${type.split(":").at(-1)} ${name}`);
+}
+
+it("is made after publication and slot, and no secret is readable", async () => {
+  const stack = open();
+  const wanted = [
+    "create Connection ingestion",
+    "create Publication ingestion",
+    "create ReplicationSlot ingestion",
+    "create Connection ingestion",
+    "create Pipeline ingestion-gateway",
+    "create Pipeline ingestion-ingestion",
+    "create Job ingestion-schedule",
+  ];
+  expect(steps(await stack.preview()).sort()).toEqual([...wanted].sort());
+  expect(await slotNames(client)).toEqual([]);
+  const made = steps(await stack.up());
+  expect([...made].sort()).toEqual([...wanted].sort());
+  const at = (step: string) => made.indexOf(step);
+  expect(at("create ReplicationSlot ingestion")).toBeLessThan(at("create Pipeline ingestion-gateway"));
+  expect(at("create Pipeline ingestion-gateway")).toBeLessThan(at("create Pipeline ingestion-ingestion"));
+
+  const [slotName] = await slotNames(client);
+  const [publicationName] = await publicationNames(client);
+  const pipelines = Object.values(workspace().resources).filter(({ type }) => type.endsWith(":Pipeline"));
+  const { ingestionDefinition } = pipelines[1].inputs as { ingestionDefinition: Record<string, unknown> };
+  expect(ingestionDefinition.sourceConfigurations).toEqual([
+    { catalog: { sourceCatalog: server.database, postgres: { slotConfig: { slotName, publicationName } } } },
+  ]);
+  // Databricks has the password; the state only encrypted.
+  expect(filesHolding(folder, server.password)).toEqual([join(folder, "workspace.json")]);
+}, 120_000);
+
+it("is the same at the next preview, and after a refresh, whatever the server has filled in", async () => {
+  expect(steps(await open().preview())).toEqual([]);
+  expect(steps(await open().refresh())).toEqual([]);
+  expect(steps(await open({ catalog: "MAIN", schema: "sales" }).preview())).toEqual([]);
+}, 120_000);
+
+it("takes a table more by an update of the ingestion pipeline, after the publication has it", async () => {
+  const made = steps(await open({}, ["Sales.item", "Sales.Orders"]).up());
+  expect(made).toEqual(["update Publication ingestion", "update Pipeline ingestion-ingestion"]);
+  expect(steps(await open({}, ["Sales.Orders", "Sales.item"]).preview())).toEqual([]);
+}, 120_000);
+
+it("is neither replaced nor deleted while its tables are protected", async () => {
+  const tables = ["Sales.Orders", "Sales.item"];
+  const before = workspace();
+  expect(errorsOf(await open({ staging: { schema: "elsewhere" } }, tables).preview())).toMatch(
+    /unable to replace resource ".*ingestion-gateway", as it is protected/,
+  );
+  const destroyed = await open({}, tables).destroy();
+  expect(errorsOf(destroyed)).toMatch(/protect/);
+  expect(workspace()).toEqual(before);
+  expect(await slotNames(client)).toHaveLength(1);
+}, 120_000);
+
+it("is deleted before the slot, once it isn't protected, and nothing remains", async () => {
+  const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"]);
+  expect(steps(await stack.up())).toEqual([]);
+  const gone = steps(await stack.destroy());
+  const at = (step: string) => gone.indexOf(step);
+  expect(at("delete Pipeline ingestion-ingestion")).toBeLessThan(at("delete Pipeline ingestion-gateway"));
+  expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete ReplicationSlot ingestion"));
+  expect(at("delete ReplicationSlot ingestion")).toBeLessThan(at("delete Publication ingestion"));
+  expect([await slotNames(client), await publicationNames(client), workspace().resources]).toEqual([[], [], {}]);
+}, 120_000);
