@@ -93,6 +93,7 @@ export interface ManagedPipelinesArgs {
   schemas?: pulumi.Input<pulumi.Input<string>[]>;
   /** Mode (`scd1`, `scd2`), `destination`, `include`, `exclude`, `key` and `clusterBy`; anything else is refused. */
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
+  /** Where the tables go, and by which pipelines. */
   destination: ManagedDestinationArgs;
 }
 
