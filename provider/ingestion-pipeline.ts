@@ -166,7 +166,7 @@ export interface IngestionPipelineArgs extends ProcessArgs {
    */
   onRemove?: pulumi.Input<"keep" | "drop">;
   /**
-   * What a delete does with the Delta tables that this pipeline made of its present staging, in its present destination:
+   * What a delete does with the Delta tables that this pipeline made of its staging, or of one before it, in its present destination:
    * `keep`, the default, or `drop`. Tables of others stay, and ones with other files among theirs, with a warning each. An
    * update or a replacement drops none.
    */

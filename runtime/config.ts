@@ -274,6 +274,9 @@ export function warehouseProblem(settings: Record<string, unknown>): { property:
   return workspaceProblem(settings);
 }
 
+/** So many former staging logs of a pipeline are remembered. */
+export const formerLogsMax = 100;
+
 export const applierConfigSchema = z.strictObject({
   ...common,
   role: z.literal("applier"),
@@ -311,6 +314,8 @@ export const applierConfigSchema = z.strictObject({
   onRemove: onRemoveSchema.default("keep"),
   /** tables that aren't as the defaults have them; default [] */
   tables: tableOptionsListSchema,
+  /** staging logs that this pipeline had before this one: `sluice drop-tables` drops what was made of them too */
+  formerLogs: z.array(z.string().min(1)).max(formerLogsMax).optional(),
   /** DuckDB's memory limit; default 1 GiB */
   memoryBytesMax: z
     .int()

@@ -64,6 +64,8 @@ export type StagingFound =
 
 /** A gateway has begun its log there: what it staged can be gone on with. */
 export interface StagingLogFound {
+  /** The log's identity, which the tables have that were made of it; null where nothing readable says it. */
+  readId(): Promise<string | null>;
   /** Makes it this owner's with all that is in it; returns what puts its former owner back. */
   adopt(owner: StagingOwner): Promise<() => Promise<void>>;
 }

@@ -64,13 +64,26 @@ function inspectFolder(path: string): StagingFound {
     return (error as NodeJS.ErrnoException).code === "ENOENT" ? { kind: "free" } : { kind: "foreign" };
   }
   const log: StagingLogFound | undefined = existsSync(join(path, "log.json"))
-    ? { adopt: async (owner) => adoptFolder(path, owner) }
+    ? {
+        readId: async () => logIdIn(readFileSync(join(path, "log.json"), "utf8")),
+        adopt: async (owner) => adoptFolder(path, owner),
+      }
     : undefined;
   try {
     const owner = stagingOwnerSchema.parse(JSON.parse(readFileSync(join(path, ownerFile), "utf8")));
     return { kind: "owned", owner, log };
   } catch {
     return { kind: "foreign", log };
+  }
+}
+
+/** Pure: the identity that a staging log's own file says; null where it says none. */
+export function logIdIn(document: string): string | null {
+  try {
+    const { logId } = JSON.parse(document) as { logId?: unknown };
+    return typeof logId === "string" && logId !== "" ? logId : null;
+  } catch {
+    return null;
   }
 }
 

@@ -4,7 +4,7 @@ import { WorkspaceClient } from "../../runtime/databricks/workspace-client";
 import type { WorkspaceSettings } from "../../runtime/databricks-config";
 import { describeError, SluiceError } from "../../runtime/errors";
 import type { StagingFound, StagingOwner, StagingPlace } from "./deployment";
-import { isSameOwner, ownerFile, stagingOwnerSchema, stagingTaken } from "./staging-folder";
+import { isSameOwner, logIdIn, ownerFile, stagingOwnerSchema, stagingTaken } from "./staging-folder";
 
 /** How often a long removal says how far it is. */
 const tellMs = 10_000;
@@ -43,7 +43,11 @@ async function inspect(files: FilesApi, path: string, workspace: WorkspaceSettin
   if (entries === null || entries.length === 0) return { kind: "free" };
   const hasLog = entries.some(({ name }) => name === "log.json");
   const log = hasLog
-    ? { adopt: (owner: StagingOwner) => withFiles(workspace, (own) => adopt(own, path, owner, workspace)) }
+    ? {
+        readId: () =>
+          withFiles(workspace, async (own) => logIdIn((await own.read(`${path}/log.json`))?.toString("utf8") ?? "")),
+        adopt: (owner: StagingOwner) => withFiles(workspace, (own) => adopt(own, path, owner, workspace)),
+      }
     : undefined;
   const owner = await readOwner(files, path);
   return owner === null ? { kind: "foreign", log } : { kind: "owned", owner, log };

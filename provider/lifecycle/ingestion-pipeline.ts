@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { z } from "zod";
-import { applierConfigSchema, warehouseDestinationSchema } from "../../runtime/config";
+import { applierConfigSchema, formerLogsMax, warehouseDestinationSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
 import { processFiles } from "../deploy/process-files";
-import { deploymentFolder, removeIfEmpty } from "../deploy/staging-folder";
+import { deploymentFolder, isSameOwner, removeIfEmpty } from "../deploy/staging-folder";
 import type { DropTables } from "../deploy/table-drop";
 import { type DeploymentOf, findDropObstacle, stagingPlaceOf } from "../deploy/target";
 import { tellCost } from "./change-cost";
@@ -14,7 +14,13 @@ import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle
 import { absolutePathSchema } from "./local-place";
 import { printOnce } from "./own-names";
 import { processProperties, soundProcess, tellVersion } from "./process-drift";
-import { completePipelineStaging, stagingConfig, stagingInputSchema, stagingVariables } from "./staging-input";
+import {
+  completePipelineStaging,
+  stagingConfig,
+  stagingInputSchema,
+  stagingPlace,
+  stagingVariables,
+} from "./staging-input";
 import {
   applyOrRestore,
   checkPlace,
@@ -266,9 +272,11 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
     },
 
     async update(_id, olds, news) {
+      // Read before anything can take the former staging away.
+      const formerLogs = await formerLogsOf(deploymentOf(olds.deployment), olds, news);
       const applied = await applyOrRestore(placed(news), placed(olds));
       if (folderOf(olds) !== folderOf(news)) removeFolderHere(deploymentOf(olds.deployment), olds);
-      return { outs: outputs(news, applied) };
+      return { outs: { ...outputs(news, applied), ...(formerLogs.length === 0 ? {} : { formerLogs }) } };
     },
 
     /** Stops the process. The tables stay, or by `onDelete` those that it made go, unless it is replaced. */
@@ -284,10 +292,41 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
         return;
       }
       const deployment = deploymentOf(props.deployment);
-      await (drop ?? deployment.dropTables)(applierSpec(props));
+      const spec = applierSpec(props);
+      const { formerLogs } = props as { formerLogs?: string[] };
+      // A property of the drop alone: no process has it.
+      const config = { ...spec.config, ...(formerLogs === undefined ? {} : { formerLogs }) };
+      await (drop ?? deployment.dropTables)({ ...spec, config } as ProcessSpec);
       removeFolderHere(deployment, props);
     },
   };
+}
+
+/**
+ * Identities of the staging logs of which this pipeline's tables were made so far, newest last. A table has its former one
+ * until the new one has filled it.
+ */
+async function formerLogsOf(deployment: Deployment, olds: Properties, news: Properties): Promise<string[]> {
+  // Tables at a former place stay.
+  if (!same(olds.destination, news.destination)) return [];
+  const known = (olds.formerLogs as string[] | undefined) ?? [];
+  const place = ["stagingPath", "stagingIncarnation"];
+  if (same(pick(olds, place), pick(news, place))) return known;
+  const logId = await readLogId(deployment, olds);
+  return logId === null || known.includes(logId) ? known : [...known, logId].slice(-formerLogsMax);
+}
+
+/** Null where it can't be told: then its tables stay at a delete. */
+async function readLogId(deployment: Deployment, props: Properties): Promise<string | null> {
+  const { stagingPath, deploymentId, stagingIncarnation: incarnation } = props as Record<string, string>;
+  try {
+    const found = await stagingPlace(props, deployment).inspect(stagingPath, deploymentId);
+    // One that another gateway has by now isn't the log that this pipeline has read.
+    const isOwn = found.kind === "owned" && isSameOwner(found.owner, { deploymentId, incarnation });
+    return isOwn && found.log !== undefined ? await found.log.readId() : null;
+  } catch {
+    return null;
+  }
 }
 
 async function remove(deployment: Deployment, props: Properties): Promise<void> {

@@ -18,7 +18,7 @@ import { ownerOf, tableOwner } from "./table-home";
 export type TableFate = { path: string } & ({ kind: "dropped" } | { kind: "kept"; reason: string });
 
 /**
- * Drops the Delta tables that an applier, which has ended, made of its staging log, and with them what it has in
+ * Drops the Delta tables that an applier, which has ended, made of its staging log or a former one, and with them what it has in
  * `.sluice`; all others stay. One that was cut off is finished by the next.
  * @throws SluiceError `destination` when something of it can't be removed
  */
@@ -28,10 +28,12 @@ export async function dropPipelineTables(config: ApplierConfig, tell: (fate: Tab
   const log = await readLog(config);
   const session = await openSession(config, destinationPath);
   const schemas = new Set(log?.schemas);
+  const logIds = new Set(config.formerLogs);
+  if (log !== null) logIds.add(log.logId);
   try {
     await removeDropped(destinationPath);
     for (const path of await tableFolders(destinationPath)) {
-      const fate = await dropIfOurs(path, log?.logId ?? null, { destinationPath, session });
+      const fate = await dropIfOurs(path, logIds, { destinationPath, session });
       if (fate.kind === "dropped") schemas.add(dirname(path));
       tell(fate);
     }
@@ -87,18 +89,18 @@ async function folders(path: string): Promise<string[]> {
 
 async function dropIfOurs(
   path: string,
-  logId: string | null,
+  logIds: ReadonlySet<string>,
   destination: { destinationPath: string; session: DuckDbSession },
 ): Promise<TableFate> {
   const kept = (reason: string): TableFate => ({ kind: "kept", path, reason });
   try {
     const owner = ownerOf(await DeltaTable.open(path, destination.session));
     if (owner === null) return kept("it was not made by Sluice");
-    if (logId === null) return kept("the staging log is gone that tells whose it is");
-    if (owner.logId !== logId) return kept("it was made of another staging log");
+    if (logIds.size === 0) return kept("the staging log is gone that tells whose it is");
+    if (!logIds.has(owner.logId)) return kept("it was made of another staging log");
     const other = await findOther(path);
     if (other !== null) return kept(`it has something else in it: ${other}`);
-    const outcome = await dropFolder(path, tableOwner(logId, owner.tableId ?? basename(path)), destination);
+    const outcome = await dropFolder(path, tableOwner(owner.logId, owner.tableId ?? basename(path)), destination);
     if (outcome.kind === "kept") return kept(outcome.reason);
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error;

@@ -156,6 +156,55 @@ describe("a delete", () => {
     await awaitTables();
   });
 
+  it("drops what was made of the former staging log too, of which the state knows, and nobody else's", async () => {
+    await stage();
+    writeFileSync(
+      join(log.folder, "staging", "owner.json"),
+      JSON.stringify({ deploymentId: "shop", incarnation: "1" }),
+    );
+    const [next, other] = [await StagedLog.open(), await StagedLog.open()];
+    try {
+      await other.snapshot(tableSchema("300", "theirs", { id: "long*" }), [{ id: "3" }]);
+      const destination = { kind: "local", path: log.destination } as const;
+      await runApplier(other.config({ destination }), { signal: new AbortController().signal, version: "0.0.0" });
+      await next.snapshot(orders, [{ id: "1" }]);
+      const { id, outs } = await made();
+      await awaitTables();
+      const switching = run();
+      const over = { stagingPath: join(next.folder, "staging"), stagingIncarnation: "2" };
+      const { inputs } = await switching.check(outs, news(over));
+      const { outs: switched } = await switching.update(id, outs, inputs);
+      expect(switched.formerLogs).toEqual([log.logId]);
+      // A further update goes on knowing it; the gateway takes the former staging away.
+      const { outs: kept } = await run().update(id, switched, { ...inputs, runsKeptMax: 7 });
+      rmSync(join(log.folder, "staging"), { recursive: true });
+      await awaitFinished();
+      said.length = 0;
+      await run().delete(id, (await run().read(id, kept)).props as Properties);
+      expect(said.sort()).toEqual([
+        "Delta table LAKE/public/items is dropped",
+        "Delta table LAKE/public/orders is dropped",
+        "warning: Delta table LAKE/public/theirs stays: it was made of another staging log",
+      ]);
+      expect(lake()).toEqual([".sluice", "public"]);
+    } finally {
+      next.close();
+      other.close();
+    }
+  });
+
+  it("doesn't take the log of a gateway that has the former staging by now for its own", async () => {
+    await stage();
+    const owner = { deploymentId: "shop", incarnation: "another" };
+    writeFileSync(join(log.folder, "staging", "owner.json"), JSON.stringify(owner));
+    const { id, outs } = await made();
+    const over = { ...outs, stagingPath: join(log.folder, "next"), stagingIncarnation: "2" };
+    mkdirSync(over.stagingPath);
+    const { outs: switched } = await run().update(id, outs, over);
+    expect(switched.formerLogs).toBeUndefined();
+    await run().delete(id, { ...switched, onDelete: "keep" });
+  });
+
   it("leaves tables where nothing tells any more whose they are", async () => {
     await stage();
     const { id, outs } = await made();
