@@ -6,7 +6,7 @@ import { pruneSecrets, writePrivate } from "./private-files";
 import { processFiles, readText } from "./process-files";
 
 /** All that a process gets of our environment, besides its secrets. */
-const passedVariables = ["PATH", "HOME", "LANG", "TZ"];
+const passedVariables = ["PATH", "HOME", "LANG", "TZ", "NODE_EXTRA_CA_CERTS"];
 
 export function environmentOf({ secretVariables }: ProcessSpec): Record<string, string> {
   const names = [...passedVariables, ...secretVariables];

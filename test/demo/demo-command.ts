@@ -13,6 +13,8 @@ export interface RunCommand {
   lake: string | null;
   /** where gateway and applier run */
   target: "local" | "docker";
+  /** what has the tables: a folder of this machine, or Spark, which stands for a warehouse and its workspace */
+  destination: "local" | "spark";
 }
 
 export type DemoCommand =
@@ -32,10 +34,13 @@ project's root while a workload changes them, proves every row, adds a table, an
   --scale N          times the usual 609,025 rows (default 1; 0.01 to 100)
   --lake FOLDER      put the Delta tables there, and leave them
   --target docker    gateway and applier in containers of the image that npm run image makes
+  --destination spark  stage by the Files API of a workspace's stand-in, and let Spark merge and tell the tables, as a SQL
+                     warehouse would; needs Java 17 and PyPI and Maven Central once (1 GB below node_modules/.cache)
   --json             end with one JSON line
   --help             this text
 
-It exits with 0 when everything holds, 1 when something doesn't, 64 when it is called wrongly.
+It exits with 0 when everything holds, 1 when something doesn't, 64 when it is called wrongly, 69 when what it needs isn't
+to be had here.
 `;
 
 export function readDemoCommand(args: string[]): DemoCommand {
@@ -47,7 +52,7 @@ export function readDemoCommand(args: string[]): DemoCommand {
   }
   if (values.help) return { kind: "help" };
   if (values.destroy !== undefined) {
-    const others = ["keep", "scale", "lake", "json", "target"].filter((name) => name in values);
+    const others = ["keep", "scale", "lake", "json", "target", "destination"].filter((name) => name in values);
     if (others.length > 0) return { kind: "error", message: `--destroy takes no --${others[0]}` };
     if (values.destroy === "") return { kind: "error", message: "--destroy needs a folder" };
     return { kind: "destroy", folder: resolve(values.destroy) };
@@ -62,7 +67,16 @@ export function readDemoCommand(args: string[]): DemoCommand {
   if (target !== "local" && target !== "docker") {
     return { kind: "error", message: `--target is local or docker, not ${JSON.stringify(target)}` };
   }
-  return { kind: "run", target, keep: values.keep ?? false, json: values.json ?? false, scale, lake };
+  const destination = values.destination ?? "local";
+  if (destination !== "local" && destination !== "spark") {
+    return { kind: "error", message: `--destination is local or spark, not ${JSON.stringify(destination)}` };
+  }
+  // Spark ends with the demo, in a network of its own, where no container is.
+  const other = ["keep", "lake", "target"].find((name) => name in values);
+  if (destination === "spark" && other !== undefined) {
+    return { kind: "error", message: `--destination spark takes no --${other}` };
+  }
+  return { kind: "run", target, destination, keep: values.keep ?? false, json: values.json ?? false, scale, lake };
 }
 
 function parse(args: string[]) {
@@ -77,6 +91,7 @@ function parse(args: string[]) {
       lake: { type: "string" },
       json: { type: "boolean" },
       target: { type: "string" },
+      destination: { type: "string" },
       help: { type: "boolean", short: "h" },
     },
   }).values;

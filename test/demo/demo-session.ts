@@ -18,6 +18,8 @@ const sessionSchema = z.strictObject({
   lake: z.string(),
   tables: z.array(z.string()),
   target: z.enum(["local", "docker"]),
+  /** inputs of the stack that has its tables in a warehouse */
+  warehouse: z.strictObject({ staging: z.unknown(), destination: z.unknown() }).optional(),
 });
 /** What it takes to find a demo again; the password is in a file beside it. */
 export type DemoSession = z.infer<typeof sessionSchema>;
@@ -47,13 +49,14 @@ export function readSession(folder: string): DemoSession {
   return session;
 }
 
-/** The quickstart stack at the project's root, with these tables of the schema `public`. */
+/** The quickstart stack at the project's root, or that of a warehouse, with these tables of the schema `public`. */
 export function openDemoStack(
   session: DemoSession,
   tables: readonly string[],
   onLine: (line: string) => void,
 ): Promise<Deployer> {
-  const config = {
+  const { warehouse } = session;
+  const common = {
     host: session.host,
     port: String(session.port),
     database: session.database,
@@ -61,17 +64,24 @@ export function openDemoStack(
     passwordEnv: session.passwordEnv,
     tables: JSON.stringify(tables.map((table) => `public.${table}`)),
     stateDir: stateDir(session),
-    destination: session.lake,
-    // The source listens on loopback, which a container has in the machine's own network only.
-    deployment: JSON.stringify(session.target === "docker" ? { kind: "docker", network: "host" } : { kind: "local" }),
   };
+  // The source listens on loopback, which a container has in the machine's own network only.
+  const deployment = session.target === "docker" ? { kind: "docker", network: "host" } : { kind: "local" };
+  const [program, config] =
+    warehouse === undefined
+      ? ["sluice-quickstart", { ...common, destination: session.lake, deployment: JSON.stringify(deployment) }]
+      : ["sluice-demo-warehouse", { ...common, ...mapText(warehouse) }];
   return openStack({
-    projectDir,
+    projectDir: warehouse === undefined ? projectDir : join(projectDir, "test", "demo", "warehouse-stack"),
     stack: "demo",
     stateFile: join(session.folder, "stack.json"),
-    config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`sluice-quickstart:${key}`, value])),
+    config: Object.fromEntries(Object.entries(config).map(([key, value]) => [`${program}:${key}`, value])),
     // Node's notices about itself are none of the stack's.
     env: { NODE_NO_WARNINGS: "1" },
     onLine,
   });
+}
+
+function mapText(values: Record<string, unknown>): Record<string, string> {
+  return Object.fromEntries(Object.entries(values).map(([key, value]) => [key, JSON.stringify(value)]));
 }

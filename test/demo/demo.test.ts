@@ -13,12 +13,13 @@ import { openScreen } from "./screen";
 import { changesOf } from "./stack-operations";
 
 describe("flags", () => {
-  const run = { kind: "run", keep: false, json: false, scale: 1, lake: null, target: "local" };
+  const run = { kind: "run", keep: false, json: false, scale: 1, lake: null, target: "local", destination: "local" };
 
   it.each<[string, object]>([
     ["", run],
     ["--keep --json --scale 2.5", { ...run, keep: true, json: true, scale: 2.5 }],
     ["--target docker", { ...run, target: "docker" }],
+    ["--destination spark --json", { ...run, destination: "spark", json: true }],
     ["--lake lake", { ...run, lake: resolve("lake") }],
     ["--destroy demo", { kind: "destroy", folder: resolve("demo") }],
     ["--help --keep", { kind: "help" }],
@@ -34,6 +35,9 @@ describe("flags", () => {
     ["--scale 0", /--scale/],
     ["--scale", /--scale/],
     ["--target kubernetes", /--target is local or docker, not "kubernetes"/],
+    ["--destination hive", /--destination is local or spark, not "hive"/],
+    ["--destination spark --keep", /--destination spark takes no --keep/],
+    ["--destroy demo --destination spark", /--destroy takes no --destination/],
     ["--keep=yes", /--keep/],
     ["--destroy", /--destroy/],
     ["--destroy demo --keep", /--destroy takes no --keep/],

@@ -1,12 +1,12 @@
-import { existsSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
-import { openDelta } from "../support/delta-reader";
 import type { Equality } from "../support/equality";
 import { awaitCaughtUp, awaitStack, isStreaming, type StackStatus, type StatusPaths } from "../support/stack-status";
 import { extraTable, tpchTables } from "../support/tpch";
 import { startWorkload, type Workload } from "../support/workload";
 import type { RunCommand } from "./demo-command";
+import { type DemoLake, folderLake } from "./demo-lake";
 import { type DemoSession, makeDemoFolder, openDemoStack, stateDir, writeSession } from "./demo-session";
 import {
   connectDemo,
@@ -30,6 +30,8 @@ import {
   processesOf,
 } from "./runtime-processes";
 import type { Screen } from "./screen";
+import { openSparkLake } from "./spark-lake";
+import type { SparkTools } from "./spark-network";
 import { changesOf, operate } from "./stack-operations";
 
 export interface DemoResult {
@@ -39,11 +41,16 @@ export interface DemoResult {
   processes: number;
   /** with --target docker */
   containers?: number;
+  /** with --destination spark: bytes that the Files API was sent */
+  uploadedBytes?: number;
+  mergeStatements?: number;
   seconds: number;
 }
 
 /** How long the workload goes on when every table streams. */
 const streamingMs = 5_000;
+/** A batch of Spark takes seconds for each table. */
+const sparkMs = 300_000;
 
 /** One run. `run` throws when something doesn't hold; `cleanUp` leaves nothing, however far it came. */
 export class Demo {
@@ -51,6 +58,7 @@ export class Demo {
   private readonly folder = makeDemoFolder();
   private source: DemoSource | null = null;
   private client: Client | null = null;
+  private lake: DemoLake | null = null;
   private workload: Workload | null = null;
   private session!: DemoSession;
   private before!: SourceTraces;
@@ -65,10 +73,13 @@ export class Demo {
     private readonly command: RunCommand,
     private readonly screen: Screen,
     private readonly signal: AbortSignal,
+    /** for --destination spark */
+    private readonly tools: SparkTools | null = null,
   ) {}
 
   async run(): Promise<void> {
     const steps = [
+      ...(this.tools === null ? [] : [() => this.startSpark(this.tools as SparkTools)]),
       () => this.startSource(),
       () => this.preview(),
       () => this.up(),
@@ -84,19 +95,26 @@ export class Demo {
     }
   }
 
+  private async startSpark({ python, jars }: SparkTools): Promise<void> {
+    this.screen.step("Spark starts, with a stand-in of a workspace's Files API");
+    this.lake = await openSparkLake(this.folder, python, jars);
+  }
+
   private async startSource(): Promise<void> {
     const { screen, command } = this;
     screen.step("PostgreSQL starts, and is loaded");
     this.source = await startDemoSource(command.keep);
     const { version, password, stop: _, ...address } = this.source;
-    const lake = command.lake ?? join(this.folder, "lake");
+    const folder = command.lake ?? join(this.folder, "lake");
+    this.lake ??= folderLake(folder);
     this.session = {
       version: 1,
       folder: this.folder,
       ...address,
-      lake,
+      lake: folder,
       tables: [...tpchTables],
       target: command.target,
+      ...(this.lake.inputs === undefined ? {} : { warehouse: this.lake.inputs }),
     };
     writeSession(this.session, password);
     const rows = await loadDemo(this.source, command.scale);
@@ -106,8 +124,8 @@ export class Demo {
       `PostgreSQL ${version} at ${address.host}:${address.port}, ${rows.toLocaleString("en")} rows in six tables`,
     );
     for (const table of [...tpchTables, extraTable]) {
-      const path = join(lake, "public", table);
-      if (existsSync(path)) throw new Error(`${path} exists already: choose another folder for --lake`);
+      const path = this.lake.taken(table);
+      if (path !== null) throw new Error(`${path} exists already: choose another folder for --lake`);
     }
   }
 
@@ -145,7 +163,7 @@ export class Demo {
       const view = { ...status, workload: workload.counts() };
       screen.block(progressLines(view), progressSummary(view));
     };
-    const timeoutMs = 60_000 + 60_000 * this.command.scale;
+    const timeoutMs = 60_000 * (1 + this.command.scale) + (this.tools === null ? 0 : sparkMs);
     const options = { timeoutMs, onLook, signal: this.signal };
     await awaitStack("every table streams", this.paths, (status) => isStreaming(status, tables), options);
     const untilMs = Date.now() + streamingMs;
@@ -168,7 +186,7 @@ export class Demo {
 
   private async prove(tables: string[]): Promise<void> {
     this.screen.step("every value of every row is compared");
-    this.proofs = await proveEqual(this.client as Client, this.session.lake, tables, this.screen);
+    this.proofs = await proveEqual(this.client as Client, this.lake as DemoLake, tables, this.screen);
     const wrong = [...this.proofs.values()].filter(({ equal }) => !equal);
     if (wrong.length > 0) throw new Error(`not equal: ${wrong.map(({ table }) => table).join(", ")}`);
   }
@@ -219,9 +237,10 @@ export class Demo {
         : [`replica identities are ${JSON.stringify(after.identities)}`]),
     );
     for (const [table, { rows }] of this.proofs) {
-      const { rowCount } = await openDelta(join(this.session.lake, "public", table));
+      const rowCount = await (await (this.lake as DemoLake).open(table)).countRows();
       if (rowCount !== rows) problems.push(`${table} has ${rowCount} rows, and had ${rows}`);
     }
+    problems.push(...(this.lake as DemoLake).leftovers().map((left) => `${left} is left`));
     if (problems.length > 0) throw new Error(`destroyed, but: ${problems.join("; ")}`);
     screen.line(`replica identities as before; all ${this.proofs.size} Delta tables kept`);
   }
@@ -254,6 +273,7 @@ export class Demo {
         equal: this.proofs.get(name)?.equal ?? false,
       })),
       ...this.left,
+      ...this.lake?.counts(),
       seconds: Math.round((Date.now() - this.startedMs) / 100) / 10,
     };
   }
@@ -271,6 +291,7 @@ export class Demo {
     if (this.command.target === "docker") await endContainers(stateDir({ folder: this.folder }));
     await this.client?.end().catch(() => {});
     await this.source?.stop();
+    await this.lake?.close();
     rmSync(this.folder, { recursive: true, force: true });
   }
 

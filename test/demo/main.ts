@@ -2,6 +2,7 @@ import { Demo } from "./demo";
 import { demoUsage, type RunCommand, readDemoCommand } from "./demo-command";
 import { destroyKept } from "./kept-demo";
 import { openScreen, type Screen } from "./screen";
+import { givenTools, installTools, MissingTool, runInOwnNetwork, type SparkTools } from "./spark-network";
 
 async function main(): Promise<number> {
   const command = readDemoCommand(process.argv.slice(2));
@@ -20,13 +21,29 @@ async function main(): Promise<number> {
       await destroyKept(command.folder, screen);
       return 0;
     case "run":
-      return run(command, screen);
+      if (command.destination === "local") return run(command, screen, null);
+      return runWithSpark(command, screen);
   }
 }
 
-async function run(command: RunCommand, screen: Screen): Promise<number> {
+/** Spark is installed first, where there is a network, and then it all runs without one. */
+async function runWithSpark(command: RunCommand, screen: Screen): Promise<number> {
+  const tools = givenTools();
+  if (tools !== null) return run(command, screen, tools);
+  try {
+    screen.step("Spark is installed where it isn't yet");
+    return await runInOwnNetwork(installTools(), process.argv.slice(2));
+  } catch (error) {
+    if (!(error instanceof MissingTool)) throw error;
+    process.stderr.write(`demo: ${error.message}\n`);
+    if (command.json) process.stdout.write(`${JSON.stringify({ error: error.message })}\n`);
+    return 69;
+  }
+}
+
+async function run(command: RunCommand, screen: Screen, tools: SparkTools | null): Promise<number> {
   const interrupted = interruption();
-  const demo = new Demo(command, screen, interrupted.signal);
+  const demo = new Demo(command, screen, interrupted.signal, tools);
   let failure: string | null = null;
   try {
     await demo.run();

@@ -16,9 +16,16 @@ export class SparkServer {
     readonly port: number,
   ) {}
 
-  /** `python`: of a virtual environment with pyspark; `folder`: keeps the jars, and Spark's own files. */
-  static async start(python: string, folder: string, port = 10_199): Promise<SparkServer> {
-    mkdirSync(folder, { recursive: true });
+  /**
+   * `python`: of a virtual environment with pyspark; `folder`: keeps the jars. Tables are in folders `<schema>.db` of
+   * `tables`, by default a folder of `folder`, as are Spark's own files.
+   */
+  static async start(
+    python: string,
+    folder: string,
+    { port = 10_199, tables = join(folder, "warehouse"), work = folder } = {},
+  ): Promise<SparkServer> {
+    for (const each of [folder, work]) mkdirSync(each, { recursive: true });
     const lanes = resolve(__dirname, "..", "..", "..", "test", "lanes");
     const settings: Record<string, string> = {
       "spark.jars.packages": "io.delta:delta-spark_4.2_2.13:4.4.0",
@@ -35,7 +42,7 @@ export class SparkServer {
       "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
       "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
       "spark.sql.session.timeZone": "UTC",
-      "spark.sql.warehouse.dir": join(folder, "warehouse"),
+      "spark.sql.warehouse.dir": tables,
       "spark.sql.shuffle.partitions": "2",
       "spark.sql.codegen.wholeStage": "false",
       "spark.sql.adaptive.enabled": "false",
@@ -54,7 +61,7 @@ export class SparkServer {
         ...["--hiveconf", "hive.server2.thrift.http.path=cliservice"],
       ],
       {
-        cwd: folder,
+        cwd: work,
         env: { ...process.env, SPARK_LOCAL_IP: "127.0.0.1", PYSPARK_PYTHON: python, PYSPARK_DRIVER_PYTHON: python },
         stdio: ["ignore", "pipe", "pipe"],
       },
