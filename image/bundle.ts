@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { build } from "esbuild";
+import { build, type Metafile, type OutputFile } from "esbuild";
 
 export interface Bundle {
   /** of the one file, as text */
@@ -12,28 +12,35 @@ export interface Bundle {
 /** Where DuckDB's binding lies: beside the bundle, with its library, which it finds by its own path. */
 const bindingFile = "./duckdb.node";
 
+/** The client of warehouses, a file of its own: who writes to a folder doesn't load it. */
+export const warehouseClientFile = "databricks-sql.js";
+
+const common = {
+  bundle: true,
+  platform: "node",
+  format: "cjs",
+  target: "node22",
+  write: false,
+  metafile: true,
+  legalComments: "none",
+  minifySyntax: true,
+  minifyWhitespace: true,
+  // Names in stack traces are those of the sources.
+  keepNames: true,
+  logLevel: "silent",
+} as const;
+
 /**
- * The runtime as one file that needs Node and two native files beside it: DuckDB's binding, and `index.wasm` of
- * roaring-wasm. The same sources and packages make the same bytes, wherever they lie.
+ * The runtime as one file that needs Node, two native files beside it (DuckDB's binding, and `index.wasm` of roaring-wasm)
+ * and, for warehouses only, their client. The same sources and packages make the same bytes, wherever they lie.
  */
 export async function bundleRuntime(root: string): Promise<Bundle> {
   const result = await build({
+    ...common,
     absWorkingDir: root,
     entryPoints: ["runtime/main.ts"],
-    bundle: true,
-    platform: "node",
-    format: "cjs",
-    target: "node22",
-    write: false,
-    metafile: true,
-    legalComments: "none",
-    minifySyntax: true,
-    minifyWhitespace: true,
-    // Names in stack traces are those of the sources.
-    keepNames: true,
-    logLevel: "silent",
     // pg tries it, and does without.
-    external: ["pg-native", "@databricks/sql", bindingFile],
+    external: ["pg-native", bindingFile],
     plugins: [
       {
         name: "duckdb-binding",
@@ -45,13 +52,39 @@ export async function bundleRuntime(root: string): Promise<Bundle> {
           }));
         },
       },
+      {
+        name: "warehouse-client",
+        setup(builder) {
+          const path = `./${warehouseClientFile}`;
+          builder.onResolve({ filter: /^@databricks\/sql$/ }, () => ({ path, external: true }));
+        },
+      },
     ],
   });
-  const code = result.outputFiles[0].text.replace(/^#!.*\n/, "");
-  const inputs = Object.keys(result.metafile.inputs).filter((path) => path.includes("node_modules/"));
+  const bundle = bundleOf(root, result);
+  return { ...bundle, packages: [...bundle.packages, "node_modules/@duckdb/node-bindings"].sort() };
+}
+
+/** The client of warehouses. What it does with native packages, it does without them too: LZ4, and another way to a warehouse. */
+export async function bundleWarehouseClient(root: string): Promise<Bundle> {
+  const result = await build({
+    ...common,
+    absWorkingDir: root,
+    stdin: {
+      contents: 'export { DBSQLClient } from "@databricks/sql";',
+      sourcefile: "warehouse-client.ts",
+      loader: "ts",
+      resolveDir: root,
+    },
+    external: ["lz4-napi", "@databricks/databricks-sql-kernel-*"],
+  });
+  return bundleOf(root, result);
+}
+
+function bundleOf(root: string, { outputFiles, metafile }: { outputFiles: OutputFile[]; metafile: Metafile }): Bundle {
+  const inputs = Object.keys(metafile.inputs).filter((path) => path.includes("node_modules/"));
   const packages = new Set(inputs.map((path) => packageFolder(root, path)));
-  packages.add("node_modules/@duckdb/node-bindings");
-  return { code, packages: [...packages].sort() };
+  return { code: outputFiles[0].text.replace(/^#!.*\n/, ""), packages: [...packages].sort() };
 }
 
 /** `node_modules/pg/lib/client.js` → `node_modules/pg`, also of a package below another. */

@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, utime
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { billOfMaterials, type LockedPackage } from "./bill-of-materials";
-import { bundleRuntime, readManifest } from "./bundle";
+import { bundleRuntime, bundleWarehouseClient, readManifest, warehouseClientFile } from "./bundle";
 
 /** Architectures as image names and Node name them. */
 export const architectures = { amd64: "x64", arm64: "arm64" } as const;
@@ -26,13 +26,17 @@ export async function makeContext(root: string, folder: string, architecture: Ar
   mkdirSync(target, { recursive: true });
 
   const { code, packages } = await bundleRuntime(root);
+  const client = await bundleWarehouseClient(root);
   const bindings = `node_modules/@duckdb/node-bindings-linux-${architectures[architecture]}`;
   const bill = billOfMaterials({
     version,
-    packages: Object.fromEntries([...packages, bindings].map((name) => [name, lockedPackage(lock, name)])),
+    packages: Object.fromEntries(
+      [...new Set([...packages, ...client.packages, bindings])].map((name) => [name, lockedPackage(lock, name)]),
+    ),
   });
   const files: Record<string, string | Buffer> = {
     "main.js": `#!/usr/local/bin/node\n${code}`,
+    [warehouseClientFile]: client.code,
     "package.json": `${JSON.stringify({ name: "pulumi-sluice", version, type: "commonjs" })}\n`,
     "sbom.cdx.json": bill,
     LICENSE: readFileSync(join(root, "LICENSE")),

@@ -22,7 +22,16 @@ describe.runIf(process.platform === "linux")("the image's context", () => {
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
   it("is a few files, with no folder of packages", () => {
-    const names = ["LICENSE", "duckdb.node", "index.wasm", "libduckdb.so", "main.js", "package.json", "sbom.cdx.json"];
+    const names = [
+      "LICENSE",
+      "databricks-sql.js",
+      "duckdb.node",
+      "index.wasm",
+      "libduckdb.so",
+      "main.js",
+      "package.json",
+      "sbom.cdx.json",
+    ];
     expect(readdirSync(join(folder, "first", "sluice")).sort()).toEqual(names);
     expect(readdirSync(join(folder, "first")).sort()).toEqual(["Dockerfile", "collect.sh", "sluice"]);
     expect(readFileSync(file("main.js"), "utf8")).not.toContain(root);
@@ -39,6 +48,16 @@ describe.runIf(process.platform === "linux")("the image's context", () => {
     writeFileSync(join(folder, "config.json"), JSON.stringify({ ...config, ...places, trigger: { kind: "once" } }));
     run(file("main.js"), "applier", "--config", join(folder, "config.json"));
     expect(JSON.parse(readFileSync(join(folder, "status.json"), "utf8"))).toMatchObject({ state: { kind: "stopped" } });
+  });
+
+  it("has the client of warehouses beside it, which looks for one", () => {
+    expect(readFileSync(file("main.js"), "utf8")).toContain('import("./databricks-sql.js")');
+    const address = JSON.stringify({ host: "127.0.0.1", port: 9, path: "/sql/1.0/warehouses/w", token: "a token" });
+    const script = `import(${JSON.stringify(file("databricks-sql.js"))})
+      .then(({ DBSQLClient }) => new DBSQLClient({ logger: { log: () => {} } }).connect(${address}))
+      .then((client) => client.openSession())
+      .catch(({ code }) => { console.log(code); process.exit(); });`;
+    expect(run("-e", script)).toBe("ECONNREFUSED\n");
   });
 
   it("is the same when it is made again, times of files too", async () => {
