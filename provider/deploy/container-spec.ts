@@ -56,9 +56,13 @@ export function containerConfiguration(
   const isBrought = usesVolumes(options);
   const source = "source" in config ? { source: withFiles(config.source, directory, isBrought) } : {};
   const staging = config.staging === undefined ? {} : { staging: withFiles(config.staging, directory, isBrought) };
+  const destination =
+    config.role === "applier" && config.destination.kind !== "local"
+      ? { destination: withFiles(config.destination, directory, isBrought) }
+      : {};
   const isPublished = options.network !== "host" && (config.http?.port ?? 0) > 0;
   const http = isPublished ? { http: { ...config.http, host: "0.0.0.0" } } : {};
-  return renderConfiguration({ ...config, ...source, ...staging, ...http } as RuntimeConfigInput);
+  return renderConfiguration({ ...config, ...source, ...staging, ...destination, ...http } as RuntimeConfigInput);
 }
 
 function withFiles(value: unknown, directory: string, isBrought: boolean): unknown {
@@ -90,6 +94,7 @@ export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "d
   };
   if ("source" in config) collect(config.source);
   collect(config.staging);
+  if (config.role === "applier") collect(config.destination);
   return [...paths].sort();
 }
 
@@ -120,7 +125,8 @@ export function volumesOf(
   options: DockerOptions,
 ): { name: string; path: string; isOurs: boolean }[] {
   const own = [directory, ...stagingFoldersOf(config)].map((path) => ({ name: volumeName(path), path, isOurs: true }));
-  if (config.role !== "applier") return own;
+  // An applier's folder of its own is the process's where its tables aren't here.
+  if (config.role !== "applier" || config.destination.kind !== "local") return own;
   const path = workFolder(config);
   return [...own, { name: destinationVolume(path, options), path, isOurs: options.destinationVolume === undefined }];
 }

@@ -76,6 +76,12 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
   return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
 }
 
+/** Why pods don't write to a warehouse. */
+export const podsWithoutWarehouse = {
+  reason: "a cluster's pods stage in a claim, which a warehouse can't read",
+  remedy: 'Run this pipeline as a process or in a container: deployment: { kind: "local" }, or "docker".',
+};
+
 /** Pure: what can't run in a pod, whatever the cluster; null when all can. */
 export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestination: boolean): SluiceError | null {
   if (config.role === "gateway" && isLoopback(config.source.host)) {
@@ -89,9 +95,8 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
     });
   }
   if (config.role === "applier" && config.destination.kind !== "local") {
-    return new SluiceError("unsupported", "the image has no client of Databricks warehouses", {
-      remedy: 'Run this pipeline as a process: deployment: { kind: "local" }.',
-    });
+    const { reason, remedy } = podsWithoutWarehouse;
+    return new SluiceError("unsupported", reason, { remedy });
   }
   if (config.role === "applier" && !hasDestination) {
     return new SluiceError("config", `the destination ${workFolder(config)} would be lost with its pod`, {

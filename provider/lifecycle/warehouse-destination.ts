@@ -1,4 +1,5 @@
 import type { WarehouseDestinationInput } from "../../runtime/config";
+import { podsWithoutWarehouse } from "../deploy/kubernetes-source";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
@@ -24,12 +25,8 @@ export function warehouseObstacles(inputs: Properties): CheckFailure[] {
   const refuse = (property: string, reason: string, remedy: string) =>
     failures.push({ property, reason: `${reason}\n  remedy: ${remedy}` });
   const { deployment, onDelete, stagingPath } = inputs;
-  if (deployment !== undefined && !containsUnknown(deployment) && (deployment as { kind?: string }).kind !== "local") {
-    refuse(
-      "deployment",
-      "the image has no client of Databricks warehouses",
-      'Run this pipeline as a process: deployment: { kind: "local" }.',
-    );
+  if (!containsUnknown(deployment) && (deployment as { kind?: string } | undefined)?.kind === "kubernetes") {
+    refuse("deployment", podsWithoutWarehouse.reason, podsWithoutWarehouse.remedy);
   }
   if (onDelete === "drop") {
     refuse("onDelete", "a delete drops no tables of a warehouse yet", "Leave onDelete out, and drop them there.");

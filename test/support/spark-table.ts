@@ -80,7 +80,7 @@ export async function openSparkTable(
   }
   const readings = columns.map(({ name: column, type }) => reading(type, quoted(column)));
   const query = `SELECT ${readings.map(({ sql }, at) => `${sql} AS c${at}`).join(", ")} FROM ${table}`;
-  const [{ version }] = await rowsOf(address, `SELECT max(version) AS version FROM (DESCRIBE HISTORY ${table})`);
+  const [{ version }] = await rowsOf(address, `DESCRIBE HISTORY ${table} LIMIT 1`);
   return {
     version: Number(version),
     columns,

@@ -85,7 +85,7 @@ async function loadDriver(): Promise<Driver> {
     return await import("@databricks/sql");
   } catch (cause) {
     throw new SluiceError("config", "the client of Databricks warehouses, @databricks/sql, isn't installed here", {
-      remedy: "Run the applier from the npm package, as a process; the image has no such client.",
+      remedy: "Install pulumi-sluice with its dependencies, or run the applier in the project's image.",
       cause,
     });
   }

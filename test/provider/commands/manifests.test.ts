@@ -120,7 +120,7 @@ describe("a manifest", () => {
     };
     const destination = { kind: "databricks", mode: "warehouse", warehouseId: "1", catalog: "main", schema: "s" };
     expect(refused({ ...inputs("smallest"), destination: { ...destination, ...workspace } })).toMatch(
-      /no client of Databricks warehouses[\s\S]*as a process/,
+      /which a warehouse can't read[\s\S]*as a process/,
     );
   });
 

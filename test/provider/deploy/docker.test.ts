@@ -14,7 +14,9 @@ import {
   containerOptions,
   exitText,
   filesRead,
+  foldersWritten,
   labels,
+  volumesOf,
 } from "../../../provider/deploy/container-spec";
 import type { ProcessSpec } from "../../../provider/deploy/deployment";
 import { dockerDeployment } from "../../../provider/deploy/docker";
@@ -92,6 +94,28 @@ describe("a container", () => {
     expect(containerOptions(spec, options, place).HostConfig?.Mounts?.at(-1)).toMatchObject({
       ...{ Source: "/etc/ca.pem", Target: "/etc/ca.pem", ReadOnly: true },
     });
+  });
+
+  it("gives a warehouse's secrets to an applier in the same ways, and needs no folder for its tables", () => {
+    const destination = {
+      kind: "databricks" as const,
+      mode: "warehouse" as const,
+      ...{ host: "https://adb-1.azuredatabricks.net", warehouseId: "w", token: { env: "SHOP_TOKEN" } },
+      ...{ catalog: "main", schema: "lake", configFile: "/etc/databrickscfg" },
+    };
+    const spec: ProcessSpec = {
+      ...gateway(),
+      config: {
+        version: 1,
+        role: "applier",
+        ...{ id: "a", statusPath: join(directory, "status.json"), stagingPath: "/staging", destination },
+      },
+    };
+    const config = JSON.parse(containerConfiguration(spec, options)) as { destination: object };
+    expect(config.destination).toMatchObject({ token: { file: `${directory}/env-SHOP_TOKEN.secret` } });
+    expect(filesRead(spec)).toEqual(["/etc/databrickscfg"]);
+    expect(foldersWritten(spec)).toEqual([directory, "/staging"]);
+    expect(volumesOf(spec, options).map(({ path }) => path)).toEqual([directory, "/staging"]);
   });
 
   it("publishes a given port on loopback, unless it has the machine's network", () => {

@@ -31,8 +31,9 @@ const properties = (destination: object, more: object = {}) => [
 ];
 
 describe("a warehouse as destination", () => {
-  it("is accepted with staging in a volume", () => {
+  it("is accepted with staging in a volume, in a container too", () => {
     expect(properties(warehouse)).toEqual([]);
+    expect(properties(warehouse, { deployment: { kind: "docker" } })).toEqual([]);
     expect(locationOf(warehouse)).toBe("main.lake");
     expect(destinationVariables(warehouse)).toEqual(["TOKEN_OF_A_TEST"]);
   });
@@ -43,7 +44,7 @@ describe("a warehouse as destination", () => {
     ["destination.clientSecret", { ...warehouse, token: undefined, clientId: "id" }, {}],
     ["destination.mode", { ...warehouse, mode: "pipeline" }, {}],
     ["destination.stagedPath", { ...warehouse, stagedPath: undefined }, {}],
-    ["deployment", warehouse, { deployment: { kind: "docker" } }],
+    ["deployment", warehouse, { deployment: { kind: "kubernetes", namespace: "data" } }],
     ["onDelete", warehouse, { onDelete: "drop" }],
   ])("is refused at %s, with what helps", (property, destination, more) => {
     const found = properties(destination, more);
