@@ -40,6 +40,11 @@ export interface WarehouseDestinationArgs {
   stagedPath?: pulumi.Input<string>;
   /** Tables that are written at a time; default 4. */
   parallelMax?: pulumi.Input<number>;
+  /**
+   * Staged changes of one statement, in bytes of their files; default 256 MiB. More for a larger warehouse. A statement that
+   * takes too long halves it for its table, each one that doesn't doubles it again.
+   */
+  batchBytesMax?: pulumi.Input<number>;
   /** A statement that takes longer is cancelled, and its batch tried again; default 30 minutes. */
   statementTimeoutMs?: pulumi.Input<number>;
   /** How long a warehouse that is starting is waited for; default 15 minutes. */

@@ -253,6 +253,14 @@ export const warehouseDestinationSchema = z
     stagedPath: z.string().startsWith("/").optional(),
     /** tables that are written at a time; default 4 */
     parallelMax: z.int().min(1).max(64).default(4),
+    /**
+     * staged changes of one statement, in bytes of their files; default 256 MiB. More for a larger warehouse. A statement
+     * that takes too long halves it for its table, each one that doesn't doubles it again.
+     */
+    batchBytesMax: z
+      .int()
+      .min(64 * 1024)
+      .default(256 * 1024 * 1024),
     /** a statement that takes longer is cancelled, and its batch tried again; default 1,800,000 */
     statementTimeoutMs: z.int().min(1_000).default(1_800_000),
     /** how long a warehouse that is starting is waited for; default 900,000 */

@@ -14,8 +14,6 @@ import { type DestinationTables, openDestination } from "./destination-tables";
 import { TableRuns } from "./table-runs";
 import { applyByTrigger } from "./trigger-loop";
 
-/** Part of the memory limit that a batch's compressed change files may take: they grow when they're read. */
-const batchPart = 16;
 /** How long a request to a volume is tried again: what reads outside of a table's attempts gives up with it. */
 const requestRetryMs = 120_000;
 /** How often the log's beginning is looked for. */
@@ -80,7 +78,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
           await RunHistory.open(runHistoryPath(workFolder(config), config.id), config.runsKeptMax),
           config.trigger.kind === "continuous" ? runSpanMs : null,
         ),
-        batchBytesMax: config.memoryBytesMax / batchPart,
+        batchBytesMax: destination.batchBytesMax,
       });
       log("info", "applying", { staging: config.stagingPath, destination: destination.location });
       await applyByTrigger(tables, config.trigger, { signal: options.signal, setState });

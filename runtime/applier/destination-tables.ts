@@ -7,10 +7,15 @@ import { removeDropped } from "./table-drop";
 import { openWarehouse } from "./warehouse-session";
 import { WarehouseTableApplier } from "./warehouse-table-applier";
 
+/** Part of the memory limit that a batch's compressed change files may take here: they grow when they're read. */
+const batchPart = 16;
+
 /** Tables of the kind that a configuration names, and what is to be closed behind them. */
 export interface DestinationTables extends TableKind {
   /** for messages */
   location: string;
+  /** staged changes of one batch, in bytes of their files */
+  batchBytesMax: number;
   close(): Promise<void>;
 }
 
@@ -27,6 +32,7 @@ export async function openDestination(
       const own = { session, destinationPath: destination.path, engineInfo: `sluice/${version}` };
       return {
         location: destination.path,
+        batchBytesMax: config.memoryBytesMax / batchPart,
         // One engine, which uses all processors for one table.
         parallelMax: 1,
         make: (tableId, known, shared) => new TableApplier(tableId, known, { ...shared, ...own }),
@@ -34,7 +40,7 @@ export async function openDestination(
       };
     }
     case "databricks": {
-      const { catalog, schema, parallelMax } = destination;
+      const { catalog, schema, parallelMax, batchBytesMax } = destination;
       const warehouse = openWarehouse(destination, {
         writer: config.id,
         stagingPath: config.stagingPath,
@@ -44,6 +50,7 @@ export async function openDestination(
       const own = { warehouse, defaultSchema: schema };
       return {
         location: `${catalog}.${schema}`,
+        batchBytesMax,
         parallelMax,
         make: (tableId, known, shared) => new WarehouseTableApplier(tableId, known, { ...shared, ...own }),
         close: () => warehouse.close(),

@@ -280,7 +280,7 @@ export class TableApplier implements AppliedTable {
       stagedPath: (file) => records.store.localPath(file.path),
       releaseStaged: (file) => records.store.releaseLocal(file.path),
       lost: this.state.lost,
-      loseHistory: (error) => this.damage.acceptTypeChange(error),
+      loseHistory: (error) => this.damage.acceptance.acceptTypeChange(error),
     };
   }
 

@@ -1,10 +1,9 @@
 import type { PlanState } from "../destination/apply-plan";
 import { checkFile, type FileDamage, findDamaged, findMissing } from "../destination/damaged-files";
-import type { TypeChangeError } from "../destination/schema-evolution";
 import { SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { forgetHistoryLoss, historyLossAcceptedAtMs } from "../staging/history-loss";
 import { faultOf } from "../staging/storage-fault";
+import { LossAcceptance, resyncCommand } from "./loss-acceptance";
 import type { TableHome } from "./table-home";
 import type { TableState } from "./table-state";
 
@@ -15,10 +14,11 @@ const searchMsMax = 30_000;
 export class TableDamage {
   /** no damaged file was found behind the trouble that goes on */
   private isSearchVain = false;
-  /** the next commit takes what was accepted */
-  private hasUsedAcceptance = false;
+  readonly acceptance: LossAcceptance;
 
-  constructor(private readonly state: TableState) {}
+  constructor(private readonly state: TableState) {
+    this.acceptance = new LossAcceptance(state);
+  }
 
   /** At a start: a file that isn't there, or is cut off, is known as damaged. */
   async lookForMissing(): Promise<void> {
@@ -69,47 +69,17 @@ export class TableDamage {
   /** A new snapshot is there, but what is damaged has more than it. @throws SluiceError `destination` until it may go */
   async requireAcceptance(what: string, loss: string): Promise<void> {
     const { label } = this.state;
-    if (await this.isAccepted()) return;
+    if (await this.acceptance.isGiven()) return;
     throw new SluiceError("destination", `${label}: ${what}; a new snapshot is staged, but doesn't hold its history`, {
-      remedy: `Restore what is damaged. Or run ${resync(label)} --accept-history-loss: ${loss}.`,
+      remedy: `Restore what is damaged. Or run ${resyncCommand(label)} --accept-history-loss: ${loss}.`,
     });
-  }
-
-  private async isAccepted(): Promise<boolean> {
-    const { known, context, tableId } = this.state;
-    const { quarantinedAt } = known;
-    const acceptedAtMs = await historyLossAcceptedAtMs(context.records.store, context.id, tableId);
-    // What was accepted before the damage was known was something else.
-    return quarantinedAt !== undefined && acceptedAtMs !== null && acceptedAtMs >= Date.parse(quarantinedAt);
-  }
-
-  /**
-   * A new snapshot's types don't hold what the table's history has: it begins anew, by its option or somebody's word.
-   * @throws SluiceError `unsupported` until it may
-   */
-  async acceptTypeChange({ message, change }: TypeChangeError): Promise<void> {
-    const { label, targets, known } = this.state;
-    if (targets.options(known).onChange !== "refresh") {
-      if (!(await this.isAccepted())) {
-        throw new SluiceError("unsupported", message, {
-          remedy: `Run ${resync(label)} --accept-history-loss, or give the table onChange: "refresh": it begins anew with the rows of now, and its history is lost. Until then it stays as it is.`,
-        });
-      }
-      this.hasUsedAcceptance = true;
-    }
-    log("warning", "history-lost", { table: label, reason: change });
-  }
-
-  async forgetAcceptance(): Promise<void> {
-    const { context, tableId } = this.state;
-    await forgetHistoryLoss(context.records.store, context.id, tableId);
   }
 
   /** The table is whole: after a batch that healed it, too. */
   async forget(): Promise<void> {
     const { state } = this;
-    if (state.lost.size > 0 || this.hasUsedAcceptance) await this.forgetAcceptance();
-    this.hasUsedAcceptance = false;
+    if (state.lost.size > 0) await this.acceptance.forget();
+    else await this.acceptance.settle();
     const { damagedFile: _whole, ...known } = state.known;
     state.known = known;
     state.lost = new Set();
@@ -117,12 +87,10 @@ export class TableDamage {
   }
 }
 
-const resync = (label: string) => `sluice resync --config FILE --table ${label}`;
-
 function damagedFile(label: string, { reason, rows }: FileDamage, keepsHistory: boolean): SluiceError {
   return new SluiceError("destination", `${label}: ${reason}`, {
     remedy: keepsHistory
-      ? `Restore the file (it has ${rows} rows). Or run ${resync(label)} --accept-history-loss: what the table's history has in damaged files is lost, the rest stays, and the rows of now are copied again.`
-      : `Restore the file, or run ${resync(label)}: a new snapshot replaces all rows.`,
+      ? `Restore the file (it has ${rows} rows). Or run ${resyncCommand(label)} --accept-history-loss: what the table's history has in damaged files is lost, the rest stays, and the rows of now are copied again.`
+      : `Restore the file, or run ${resyncCommand(label)}: a new snapshot replaces all rows.`,
   });
 }

@@ -152,7 +152,7 @@ export class TableReading {
         await this.damage.requireAcceptance(error.message, loss);
       }
       if (!(await setDamagedAside(known.place, destinationPath, session))) throw error;
-      await this.damage.forgetAcceptance();
+      await this.damage.acceptance.forget();
       return findHome(places, owner, context);
     }
   }

@@ -27,8 +27,12 @@ export class WarehouseState {
   home: WarehouseTable | null = null;
   plan: PlanState | null = null;
   failure: TableFailure | null = null;
+  /** another table of ours has its place: it waits for a name that is still to come */
+  waits = false;
   /** staging no longer has what comes after the table's position: only a new snapshot helps */
   lacksPurged = false;
+  /** staged changes of its next batch, in bytes of their files: as many as the warehouse can take in time */
+  batchBytesMax: number;
   readonly targets: TableTargets;
 
   constructor(
@@ -37,6 +41,7 @@ export class WarehouseState {
     readonly context: WarehouseContext,
   ) {
     this.targets = new TableTargets(tableId, context.records.store, context.tables);
+    this.batchBytesMax = context.batchBytesMax;
   }
 
   get label(): string {
@@ -151,13 +156,23 @@ export class WarehouseReading {
     return plan;
   }
 
+  /** What a table waits for that can't go on may be anywhere in the log: a new name, or the snapshot that heals it. */
   private async foldOn(start: PlanState): Promise<PlanState> {
     const { state } = this;
-    const { records, batchBytesMax, saveProgress } = state.context;
+    if (state.waits || state.lacksPurged || state.optionsChange.kind === "refresh") return this.foldFrom(start, true);
+    if (!state.isQuarantined) return this.foldFrom(start, false);
+    const ahead = await this.foldFrom(start, true);
+    // Without a snapshot it goes on in batches of the usual size; what was dropped on the way is dropped.
+    const isHealed = sinceSnapshot(ahead.ready).steps.length > 0 || ahead.removed !== start.removed;
+    return isHealed || ahead.baseSequence !== start.baseSequence ? ahead : this.foldFrom(start, false);
+  }
+
+  private async foldFrom(start: PlanState, looksAhead: boolean): Promise<PlanState> {
+    const { state } = this;
+    const { batchBytesMax } = state;
+    const { records, saveProgress } = state.context;
     let plan = start;
     let isThere = !state.known.removed;
-    // What a table waits for that can't go on may be anywhere in the log: a new name, or the snapshot that heals it.
-    const looksAhead = state.failure !== null || state.lacksPurged || state.optionsChange.kind === "refresh";
     const last = Math.min(records.head, looksAhead ? records.head : plan.scannedSequence + recordsMax);
     while (plan.scannedSequence < last && (looksAhead || plan.ready.changeBytes < batchBytesMax)) {
       plan = await this.foldTo(plan, plan.scannedSequence + 1);

@@ -9,6 +9,7 @@ import { log } from "../operate/log";
 import type { ApplierTableStatus } from "../status";
 import type { AppliedTable } from "./applied-table";
 import { decideApply } from "./apply-decision";
+import { LossAcceptance } from "./loss-acceptance";
 import { needsPurged, toSluiceError } from "./table-errors";
 import { afterFailure, retryDelayMs, runAttemptsMax } from "./table-failure";
 import { isSamePlace, type Place } from "./table-home";
@@ -20,6 +21,9 @@ import { type WarehouseContext, WarehouseReading, WarehouseState } from "./wareh
 
 type Done = Omit<Attempt, "startedAtMs" | "durationMs" | "failure">;
 
+/** What a batch is made of at least, where statements took too long. */
+const batchBytesMin = 64 * 1024;
+
 /** The position is in the table's history, which Delta keeps for 30 days by default: a property has it for longer. */
 const keepPositionMs = 86_400_000;
 
@@ -27,6 +31,7 @@ const keepPositionMs = 86_400_000;
 export class WarehouseTableApplier implements AppliedTable {
   private readonly state: WarehouseState;
   private readonly reading: WarehouseReading;
+  private readonly acceptance: LossAcceptance;
   private running = false;
   private done: Done | null = null;
   private readonly total = { upserted: 0, deleted: 0, dropped: 0, durationMs: 0 };
@@ -39,6 +44,7 @@ export class WarehouseTableApplier implements AppliedTable {
   ) {
     this.state = new WarehouseState(tableId, known, context);
     this.reading = new WarehouseReading(this.state);
+    this.acceptance = new LossAcceptance(this.state);
   }
 
   get doneSequence(): number {
@@ -113,6 +119,8 @@ export class WarehouseTableApplier implements AppliedTable {
     const sinceMs = state.known.quarantinedAt === undefined ? nowMs : Date.parse(state.known.quarantinedAt);
     const failure = afterFailure(state.failure, error, nowMs, sinceMs);
     state.failure = failure;
+    // Half as much may come in time; without it, the same statement would take as long again.
+    if (error.kind === "timeout") state.batchBytesMax = Math.max(batchBytesMin, Math.floor(state.batchBytesMax / 2));
     const { quarantinedAtMs } = failure;
     if (quarantinedAtMs !== null) {
       state.known = { ...state.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
@@ -126,10 +134,10 @@ export class WarehouseTableApplier implements AppliedTable {
   }
 
   private async apply({ ready, baseSequence, keepsHistory }: PlanState): Promise<void> {
-    const { state } = this;
+    const { state, context } = this;
     const source = await state.targets.schema(schemaAfter(ready) as number);
     const home = await this.moved(state.placeOf(source));
-    const isRival = home.exists && !home.isSame && home.logId === this.context.logId;
+    const isRival = home.exists && !home.isSame && home.logId === context.logId;
     const decision = decideApply({
       ready,
       change: state.optionsChange,
@@ -142,6 +150,7 @@ export class WarehouseTableApplier implements AppliedTable {
       keepsHistory,
       isHeld: state.held !== null,
     });
+    state.waits = decision.kind === "waiting";
     if (decision.kind === "waiting") throw placeTaken(state.label, home.name);
     if (decision.kind === "blocked") {
       // A snapshot that was asked for is still to come.
@@ -157,6 +166,8 @@ export class WarehouseTableApplier implements AppliedTable {
       });
     }
     await applyBatch(home, plan, baseSequence, keepsHistory, this.batchContext());
+    await this.acceptance.settle();
+    state.batchBytesMax = Math.min(context.batchBytesMax, state.batchBytesMax * 2);
     state.lacksPurged = false;
     const { awaitsSnapshot: _came, ...known } = state.known;
     state.known = { ...known, schema: source.schema, name: source.name };
@@ -189,6 +200,7 @@ export class WarehouseTableApplier implements AppliedTable {
       await home.move(state.between);
       state.setHome(await WarehouseTable.open(context.warehouse, state.between, owner));
     }
+    state.waits = true;
     throw placeTaken(state.label, there.name);
   }
 
@@ -199,16 +211,7 @@ export class WarehouseTableApplier implements AppliedTable {
       tableId: this.tableId,
       schema: (schemaId) => state.targets.schema(schemaId),
       target: (schemaId) => state.targets.target(schemaId),
-      loseHistory: async (error) => {
-        if (state.targets.options(state.known).onChange === "refresh") {
-          log("warning", "history-lost", { table: state.label, reason: error.change });
-          return;
-        }
-        throw new SluiceError("unsupported", error.message, {
-          remedy:
-            'Give the table onChange: "refresh": it begins anew with the rows of now, and its history is lost. Until then it stays as it is.',
-        });
-      },
+      loseHistory: (error) => this.acceptance.acceptTypeChange(error),
     };
   }
 

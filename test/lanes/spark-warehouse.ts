@@ -13,7 +13,8 @@ import { deltaRowText, ModelTable, type Step } from "../runtime/applier/staged-m
 import { readDeltaRows } from "../support/delta-reader";
 import { SparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
-import { applyToWarehouse, openSession, token, type WarehouseRun } from "./warehouse-under-test";
+import { applyToWarehouse, type WarehouseRun } from "../support/warehouse-applier";
+import { openSession, token } from "./warehouse-under-test";
 
 let failures = 0;
 
@@ -58,7 +59,7 @@ class Lane {
   }
 
   async apply(log: StagedLog, run: WarehouseRun): Promise<void> {
-    await applyToWarehouse(log, this.front, run);
+    await applyToWarehouse(log, () => openSession(this.front), run);
   }
 
   /** Tables of all modes, with keys and without, partitioned or not, whose source does all that it can. */

@@ -2,16 +2,14 @@
 // its guard (invariant 3). Their effects are held by the Spark lane (test/lanes/spark-warehouse.ts).
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { ColumnSchema } from "../../../../runtime/change/table-schema";
 import type { ApplyPlan, ApplyStep } from "../../../../runtime/destination/apply-plan";
 import { applyBatch } from "../../../../runtime/destination/databricks/apply-batch";
-import { SqlFailure } from "../../../../runtime/destination/databricks/sql-failure";
-import type { SqlRow, SqlSession } from "../../../../runtime/destination/databricks/sql-session";
 import { sqlType } from "../../../../runtime/destination/databricks/sql-text";
 import { Warehouse } from "../../../../runtime/destination/databricks/warehouse";
 import { WarehouseTable } from "../../../../runtime/destination/databricks/warehouse-table";
 import { targetColumns, targetTable } from "../../../../runtime/destination/target-table";
 import { defaultTableOptions, type TableMode, type TableOptions } from "../../../../runtime/table-options";
+import { RecordedWarehouse } from "../../../support/recorded-warehouse";
 import { tableSchema } from "../../applier/staged-log";
 
 const schema = tableSchema("77", "orders", { id: "long*", name: "string", amount: "double" });
@@ -32,45 +30,6 @@ const planOf = (...steps: ApplyStep[]): ApplyPlan => ({
   changeBytes: 0,
 });
 
-/** Keeps what is sent; answers as an engine that has a table of the target, or none. */
-class Recorder implements SqlSession {
-  readonly sent: string[] = [];
-  constructor(
-    private readonly traits: { unchanged: string; moves: string },
-    private readonly columns: ColumnSchema[],
-    private table: Record<string, string> | null,
-  ) {}
-
-  async run(statement: string): Promise<SqlRow[]> {
-    if (statement.startsWith("SHOW TBLPROPERTIES")) {
-      if (this.table === null) throw new SqlFailure("missing-object", "no table", "none", { remedy: "" });
-      return Object.entries(this.table).map(([key, value]) => ({ key, value }));
-    }
-    if (statement.startsWith("DESCRIBE TABLE")) {
-      return this.columns.map(({ name, deltaType }) => ({
-        col_name: name,
-        data_type: sqlType(deltaType).toLowerCase(),
-      }));
-    }
-    if (statement.startsWith("DESCRIBE HISTORY")) return [];
-    if (statement.startsWith("SELECT CAST(count(*)")) return [{ n: "0" }];
-    if (statement.startsWith("SELECT CAST(count(_unchanged)")) return [this.traits];
-    this.sent.push(statement);
-    if (statement.startsWith("CREATE OR REPLACE")) {
-      const [, list = ""] = /TBLPROPERTIES \((.*)\)\n/.exec(statement) ?? [];
-      this.table = Object.fromEntries(
-        [...list.matchAll(/'([^']*)' = '((?:[^'\\]|\\.)*)'/g)].map(([, key, value]) => [
-          key,
-          value.replaceAll("\\\\", "\\"),
-        ]),
-      );
-    }
-    return [];
-  }
-
-  async close(): Promise<void> {}
-}
-
 async function statements(
   plan: ApplyPlan,
   options: Partial<TableOptions> & { mode: TableMode },
@@ -82,7 +41,9 @@ async function statements(
 ): Promise<string> {
   const source = given.source ?? schema;
   const target = targetTable(source, { ...defaultTableOptions, ...options });
-  const recorder = new Recorder(given.traits ?? sent, targetColumns(target), null);
+  const types = targetColumns(target).map(({ name, deltaType }) => [name, sqlType(deltaType).toLowerCase()]);
+  const recorder = new RecordedWarehouse(Object.fromEntries(types));
+  recorder.traits = given.traits ?? sent;
   const warehouse = new Warehouse(
     {
       catalog: "main",
