@@ -138,7 +138,9 @@ describe("the example", () => {
     expect(changes(await stack.preview())).toEqual(created("orders"));
   });
 
-  it.each(readdirSync(examples))("%s has the compiler's settings of the template, so that it can be copied", (name) => {
+  // The quickstart is the program of the project's own Pulumi.yaml, and resolves the package by itself.
+  const copied = readdirSync(examples).filter((name) => name !== "quickstart");
+  it.each(copied)("%s has the compiler's settings of the template, so that it can be copied", (name) => {
     const settings = (path: string) => readFileSync(join(root, path, "tsconfig.json"), "utf8");
     expect(settings(join("examples", name))).toBe(settings("template"));
   });
