@@ -8,7 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Docker from "dockerode";
 import type { Client } from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { containerName, labels } from "../../provider/deploy/container-spec";
 import type { ProcessSpec } from "../../provider/deploy/deployment";
 import { dockerDeployment } from "../../provider/deploy/docker";
@@ -179,8 +179,10 @@ describe("a container", () => {
 });
 
 describe("an image of a registry", () => {
-  it("is pulled where the engine lacks it, and its digest is told", async () => {
-    const registry = await ImageRegistry.of(docker, defaultImage);
+  it("is pulled where the engine lacks it, by who is logged in here, and its digest is told", async () => {
+    const registry = await ImageRegistry.of(docker, defaultImage, "f0r-pulls");
+    const logins = mkdtempSync(join(tmpdir(), "sluice-logins-"));
+    vi.stubEnv("DOCKER_CONFIG", logins);
     try {
       const image = `${registry.name}:1`;
       const target = dockerDeployment({ ...plain, image });
@@ -188,12 +190,20 @@ describe("an image of a registry", () => {
         "no image",
       );
       expect(await target.preflight(spec())).toBeNull();
+      const refused = await rejection(target.apply(spec()));
+      expect(refused.remedy).toMatch(/nobody is logged in to 127\.0\.0\.1:\d+ [\s\S]*docker login/);
+      const auths = {
+        [registry.name.replace("/sluice", "")]: { auth: Buffer.from("puller:f0r-pulls").toString("base64") },
+      };
+      writeFileSync(join(logins, "config.json"), JSON.stringify({ auths }));
       expect(await target.apply(spec())).toEqual({ imageDigest: `${registry.name}@${registry.digest}` });
       const { Id } = await docker.getImage(defaultImage).inspect();
       expect((await found()).Image).toBe(Id);
       await target.remove(directory, 3_000);
       await docker.getImage(image).remove();
     } finally {
+      vi.unstubAllEnvs();
+      rmSync(logins, { recursive: true });
       registry.close();
     }
   });

@@ -11,7 +11,10 @@ import { extract } from "tar-stream";
 
 const manifestType = "application/vnd.docker.distribution.manifest.v2+json";
 
-/** A registry on a loopback port that has one image, as `docker save` has it (Docker Registry HTTP API V2, pulls only). */
+/**
+ * A registry on a loopback port that has one image, as `docker save` has it (Docker Registry HTTP API V2, pulls only), for the
+ * user `puller` with this password.
+ */
 export class ImageRegistry {
   private constructor(
     private readonly server: Server,
@@ -22,7 +25,8 @@ export class ImageRegistry {
     readonly digest: string,
   ) {}
 
-  static async of(docker: Docker, image: string): Promise<ImageRegistry> {
+  static async of(docker: Docker, image: string, password: string): Promise<ImageRegistry> {
+    const wanted = `Basic ${Buffer.from(`puller:${password}`).toString("base64")}`;
     const folder = mkdtempSync(join(tmpdir(), "sluice-registry-"));
     const sizes = new Map<string, number>();
     const digests = new Map<string, string>();
@@ -59,8 +63,12 @@ export class ImageRegistry {
     });
     const digest = `sha256:${createHash("sha256").update(manifest).digest("hex")}`;
     const server = createServer((request, response) => {
-      const [kind, wanted] = (request.url ?? "").split("/").slice(-2);
+      const [kind, which] = (request.url ?? "").split("/").slice(-2);
       response.setHeader("docker-distribution-api-version", "registry/2.0");
+      if (request.headers.authorization !== wanted) {
+        response.writeHead(401, { "www-authenticate": 'Basic realm="lane"' }).end();
+        return;
+      }
       if (kind === "manifests") {
         const length = Buffer.byteLength(manifest);
         response.writeHead(200, {
@@ -69,9 +77,9 @@ export class ImageRegistry {
           "docker-content-digest": digest,
         });
         response.end(request.method === "HEAD" ? undefined : manifest);
-      } else if (kind === "blobs" && sizes.has(wanted)) {
-        response.writeHead(200, { "content-length": sizes.get(wanted) });
-        createReadStream(join(folder, wanted)).pipe(response);
+      } else if (kind === "blobs" && sizes.has(which)) {
+        response.writeHead(200, { "content-length": sizes.get(which) });
+        createReadStream(join(folder, which)).pipe(response);
       } else response.writeHead(kind === "v2" ? 200 : 404).end();
     });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
