@@ -201,11 +201,14 @@ export interface KubernetesArgs {
   /** Names of Secrets of the namespace. */
   imagePullSecrets?: string[];
   /**
-   * A Secret that is there, with a key for each secret and file that the source names: NAME of `{ env: "NAME" }`, and the
+   * A Secret that is there, with a key for each secret and file that source and staging name: NAME of `{ env: "NAME" }`, and the
    * last part of a path. Default: one of ours, with what they are on the machine that runs Pulumi.
    */
   existingSecret?: string;
-  /** The claim of staging and spool; default 20Gi of the cluster's default storage class. */
+  /**
+   * The claim of staging and spool; default 20Gi of the cluster's default storage class. With staging in a Unity Catalog
+   * volume there is none: `size` is what a pod's files on their way may take of its node's disk.
+   */
   staging?: Omit<ClaimArgs, "size"> & { size?: string };
   /** Of the applier's destination: a claim that is there, by its name; or one that is made, and kept at delete. */
   destinationClaim?: string | ClaimArgs;

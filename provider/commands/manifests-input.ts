@@ -8,7 +8,7 @@ import { checkGatewayInputs } from "../lifecycle/gateway-inputs";
 import { applierSpec, checkIngestionPipelineInputs } from "../lifecycle/ingestion-pipeline";
 import { renderPath } from "../lifecycle/input-check";
 import type { CheckResult, Properties } from "../lifecycle/lifecycle";
-import { volumeInCluster } from "../lifecycle/staging-input";
+import { isInVolume } from "../lifecycle/staging-input";
 
 const settings = z.record(z.string(), z.unknown());
 
@@ -61,6 +61,7 @@ export function manifestObjects(given: unknown, outputs: Properties = {}): Clust
   const applied = checkIngestionPipelineInputs({
     deploymentId,
     stagingPath,
+    staging: captured.inputs.staging,
     stateDir,
     stagingIncarnation: "given",
     destination,
@@ -68,11 +69,12 @@ export function manifestObjects(given: unknown, outputs: Properties = {}): Clust
     ...applier,
   });
   const failures = [captured, applied].flatMap((result: CheckResult) => result.failures);
-  if (captured.inputs.staging !== undefined) failures.push(volumeInCluster);
   if (failures.length > 0) throw wrong(unique(failures));
   const specs = [gatewaySpec(captured.inputs), applierSpec(applied.inputs)];
   return [
-    stagingClaim(stagingPath as string, deploymentId as string, null, deployment),
+    ...(isInVolume(captured.inputs)
+      ? []
+      : [stagingClaim(stagingPath as string, deploymentId as string, null, deployment)]),
     ...specs.flatMap((spec) => objectsOf(spec, deployment)),
   ];
 }

@@ -187,6 +187,9 @@ function maker({ directory }: ProcessSpec, options: KubernetesOptions) {
   });
 }
 
+/** Of a workspace, or any other address of HTTPS. */
+const portOf = (url: string) => Number(new URL(url).port) || 443;
+
 /** Names are resolved wherever the cluster's DNS is; a host that is a name may have any address. */
 function networkPolicy({ config }: ProcessSpec, selector: Record<string, string>, isServed: boolean) {
   const tcp = (port: number) => ({ protocol: "TCP", port });
@@ -196,6 +199,10 @@ function networkPolicy({ config }: ProcessSpec, selector: Record<string, string>
     ...(isIP(host) === 0 ? {} : { to: [{ ipBlock: { cidr: `${host}/${isIP(host) === 6 ? 128 : 32}` } }] }),
     ports: [tcp(port)],
   }));
+  const { staging } = config;
+  // A profile's host is known where it is read; all workspaces are at this port.
+  const workspaces = staging?.kind === "volume" ? [portOf(staging.workspace.host ?? "https://any")] : [];
+  egress.push(...workspaces.map((port) => ({ ports: [tcp(port)] })));
   return {
     podSelector: { matchLabels: selector },
     policyTypes: ["Ingress", "Egress"],
@@ -214,8 +221,10 @@ function podTemplate(spec: ProcessSpec, options: KubernetesOptions, { workload, 
   const { config, directory } = spec;
   const id = deploymentIdOf(directory);
   const [uid, gid] = options.user.split(":").map(Number);
-  const isOnOneNode = options.staging.accessMode === "ReadWriteOnce";
-  const sharing = { [stagingLabel]: stagingClaimName(id) };
+  const { staging } = config;
+  const isInClaim = staging?.kind !== "volume";
+  const isOnOneNode = isInClaim && options.staging.accessMode === "ReadWriteOnce";
+  const sharing: Record<string, string> = isInClaim ? { [stagingLabel]: stagingClaimName(id) } : {};
   const isRun = isRunToEnd(workload.kind);
   const get = (path: string) => ({ httpGet: { path, port: "http" } });
   const volumes: { name: string; mountPath: string; readOnly?: boolean; source: object }[] = [
@@ -245,11 +254,14 @@ function podTemplate(spec: ProcessSpec, options: KubernetesOptions, { workload, 
             },
           },
         ]),
-    {
-      name: "staging",
-      mountPath: config.stagingPath,
-      source: { persistentVolumeClaim: { claimName: stagingClaimName(id) } },
-    },
+    isInClaim
+      ? {
+          name: "staging",
+          mountPath: config.stagingPath,
+          source: { persistentVolumeClaim: { claimName: stagingClaimName(id) } },
+        }
+      : // Files on their way to the volume, and copies: of this pod alone, and gone with it.
+        { name: "local", mountPath: staging.localPath, source: { emptyDir: { sizeLimit: options.staging.size } } },
     ...(config.role === "applier" && config.destination.kind === "local"
       ? [
           {

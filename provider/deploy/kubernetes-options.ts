@@ -56,11 +56,11 @@ export const kubernetesOptionsSchema = z.strictObject({
   /** names of Secrets of the namespace */
   imagePullSecrets: z.array(nameSchema).optional(),
   /**
-   * a Secret that is there, with a key for each secret and file that the source names: NAME of `{ env: "NAME" }`, and the
+   * a Secret that is there, with a key for each secret and file that source and staging name: NAME of `{ env: "NAME" }`, and the
    * last part of a path; default: one of ours, with what they are on this machine
    */
   existingSecret: nameSchema.optional(),
-  /** the claim of staging and spool */
+  /** the claim of staging and spool; with staging in a Unity Catalog volume, `size` of a pod's folder on its node */
   staging: z.strictObject({ size: quantitySchema.default("20Gi"), ...claimShape }).prefault({}),
   /** of the destination: a claim that is there by its name, or one that is made, and kept at delete */
   destinationClaim: z.union([nameSchema, z.strictObject({ size: quantitySchema, ...claimShape })]).optional(),

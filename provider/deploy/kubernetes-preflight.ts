@@ -23,7 +23,7 @@ export async function preflightCluster(
     ...rendered.objects,
   ];
   // First of all, as looking needs rights itself; a gateway's claim is asked for by its kind.
-  const claimKind = spec.config.role === "gateway" ? [{ apiVersion: "v1", kind: "PersistentVolumeClaim" }] : [];
+  const claimKind = hasStagingClaim(spec) ? [{ apiVersion: "v1", kind: "PersistentVolumeClaim" }] : [];
   await requireRights(cluster, [...claimKind, ...others]);
   const claim = await stagingOf(cluster, spec, options);
   const all = [...(claim === null ? [] : [claim]), ...others];
@@ -46,9 +46,12 @@ export async function preflightCluster(
   }
 }
 
+const hasStagingClaim = ({ config }: Pick<ProcessSpec, "config">) =>
+  config.role === "gateway" && config.staging?.kind !== "volume";
+
 /** Of a gateway: the claim as it shall be, with the owner that it has. */
 export async function stagingOf(cluster: Cluster, { config, directory }: ProcessSpec, options: KubernetesOptions) {
-  if (config.role !== "gateway") return null;
+  if (!hasStagingClaim({ config })) return null;
   const id = deploymentIdOf(directory);
   const found = await cluster.find({ apiVersion: "v1", kind: "PersistentVolumeClaim", name: stagingClaimName(id) });
   return stagingClaim(config.stagingPath, id, found?.metadata.annotations?.[annotations.owner] ?? null, options);

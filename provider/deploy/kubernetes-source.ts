@@ -32,8 +32,8 @@ const podPort = 9464;
 export const httpPortOf = ({ http }: RuntimeConfigInput) => ((http?.port ?? 0) > 0 ? (http?.port as number) : podPort);
 
 /**
- * Pure: the configuration as a process reads it in its pod: secrets and the files that the source names are files of one
- * Secret, and its status is served to the node.
+ * Pure: the configuration as a process reads it in its pod: secrets and the files that source and staging name are files of
+ * one Secret, and its status is served to the node.
  * @param isRun one run of a schedule that the cluster keeps
  * @throws SluiceError `config`
  */
@@ -47,7 +47,7 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
     }
     const found = secrets[key];
     if (found !== undefined && JSON.stringify(found) !== JSON.stringify(origin)) {
-      throw new SluiceError("config", `two files or variables that source names would have the key ${key}`, {
+      throw new SluiceError("config", `two files or variables that source or staging names would have the key ${key}`, {
         remedy: "Name one of them otherwise: they are keys of one Secret, by the last part of their path.",
       });
     }
@@ -72,6 +72,7 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
   };
   const own: Record<string, unknown> = { ...config, http: { port: httpPortOf(config), host: "0.0.0.0" } };
   if ("source" in config) own.source = mapped(config.source);
+  if (config.staging !== undefined) own.staging = mapped(config.staging);
   if (isRun) own.trigger = { kind: "once" };
   return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
 }
@@ -87,11 +88,6 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
   if (config.role === "gateway" && isLoopback(config.source.host)) {
     return new SluiceError("config", `the source's host ${config.source.host} is the pod itself, in a pod`, {
       remedy: "Give the host as the cluster and this machine both reach it.",
-    });
-  }
-  if (config.staging?.kind === "volume") {
-    return new SluiceError("unsupported", `staging in ${config.stagingPath} isn't reached from a cluster's pods yet`, {
-      remedy: "Leave staging out: the deployment's own claim holds it.",
     });
   }
   if (config.role === "applier" && config.destination.kind !== "local") {

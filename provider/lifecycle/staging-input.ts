@@ -75,15 +75,8 @@ export function completeStaging(olds: Properties, inputs: Properties, defaultPat
   return completeVolume(olds, inputs);
 }
 
-/** Its pods have their staging in a claim, and no other disk for files on their way. */
-export const volumeInCluster: CheckFailure = {
-  property: "staging",
-  reason: "a gateway in Kubernetes stages in a claim of its own, not in a volume\n  remedy: Leave staging out.",
-};
-
 function completeVolume(olds: Properties, inputs: Properties): CheckFailure[] {
   const staging = inputs.staging as VolumeStaging;
-  if ((inputs.deployment as { kind?: unknown } | undefined)?.kind === "kubernetes") return [volumeInCluster];
   const folder = staging.path ?? inputs.deploymentId;
   if (!containsUnknown([staging.volume, folder])) inputs.stagingPath = `${volumePath(staging.volume)}/${folder}`;
   const completed = completeWorkspace(olds, staging.workspace);

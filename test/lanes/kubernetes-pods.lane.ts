@@ -4,6 +4,7 @@
 // told at once. Invariants 5 (nothing of ours remains but the destination, and the namespace stays) and 6 (no secret in the
 // ConfigMap).
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import type { ProcessSpec } from "../../provider/deploy/deployment";
 import { processDrift } from "../../provider/lifecycle/supervised-process";
 import { until } from "../support/conditions";
 import {
@@ -118,6 +119,25 @@ describe("a gateway and its applier", () => {
     for (const component of ["gateway", "applier"]) {
       expect((await cluster.podOf(component))?.spec).not.toHaveProperty("affinity.podAffinity");
     }
+  });
+
+  it("that stage in a Unity Catalog volume have no claim for it, and run on any node", async () => {
+    const inVolume = (spec: ProcessSpec): ProcessSpec => {
+      const workspace = { host: "https://workspace.example", token: { env: "SHOP_PASSWORD" } };
+      const staging = { kind: "volume" as const, workspace, localPath: `${spec.directory}/staging` };
+      const config = { ...spec.config, stagingPath: "/Volumes/main/s/v/orders", staging } as ProcessSpec["config"];
+      return { ...spec, config, secretVariables: ["SHOP_PASSWORD"] };
+    };
+    for (const spec of [inVolume(gateway()), inVolume(applier(continuous))]) {
+      expect(await target().preflight(spec)).toBeNull();
+      await target().apply(spec);
+      expect(await drift({}, spec)).toEqual([]);
+    }
+    const claims = (await cluster.left()).filter((one) => one.startsWith("persistentvolumeclaims/"));
+    expect(claims).toEqual([destination]);
+    await target().remove(directories.applier, stopTimeoutMs);
+    await target().remove(directories.gateway, stopTimeoutMs);
+    expect(await cluster.left()).toEqual([destination]);
   });
 
   it("go with the rights that the documentation names", async () => {

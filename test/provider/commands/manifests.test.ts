@@ -38,7 +38,7 @@ async function run(...argv: string[]): Promise<string> {
 }
 
 describe("the manifests", () => {
-  it.each(["smallest", "everything", "once"])("of %s are the golden ones", async (name) => {
+  it.each(["smallest", "everything", "once", "volume"])("of %s are the golden ones", async (name) => {
     const text = await run("--file", join(fixtures, `${name}.yaml`));
     await expect(released(text)).toMatchFileSnapshot(join(fixtures, `${name}.golden.yaml`));
   });

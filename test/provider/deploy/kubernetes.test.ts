@@ -537,9 +537,23 @@ describe("a preview", () => {
     cluster = await ClusterStandIn.start();
   });
 
+  it("needs no claim where staging is in a volume", async () => {
+    const workspace = { host: "https://workspace.example", token: { env: "SHOP_TOKEN" } };
+    const spec = gateway({ staging: { kind: "volume", workspace, localPath: join(directory, "staging") } });
+    const staged = { ...spec, secretVariables: ["SHOP_PASSWORD", "SHOP_TOKEN"] };
+    vi.stubEnv("SHOP_TOKEN", "t0ken-of-shop");
+    cluster.denied.add("get persistentvolumeclaims");
+    expect(await problem({}, staged)).toBe("");
+    await target().apply(staged);
+    expect(cluster.names().filter((one) => one.startsWith("persistentvolumeclaims/"))).toEqual([]);
+    expect(Object.keys(cluster.get("secrets", name)?.data as object)).toEqual(["SHOP_PASSWORD", "SHOP_TOKEN"]);
+    expect(JSON.stringify(cluster.get("configmaps", name))).not.toContain("t0ken-of-shop");
+    expect(JSON.stringify(cluster.get("configmaps", name)?.data)).toContain("/etc/sluice/secrets/SHOP_TOKEN");
+    expect(JSON.stringify(cluster.get("statefulsets", name))).not.toContain("podAffinity");
+    expect(processDrift(await target().inspect(directory), staged)).toEqual([]);
+  });
+
   it("tells what a pod can't reach", async () => {
-    const staging = { kind: "volume", workspace: { host: "https://x" }, localPath: "/tmp/x" };
-    expect(await problem({}, gateway({ staging }))).toContain("isn't reached from a cluster's pods yet");
     const source = { host: "127.0.0.1", database: "shop", user: "u" };
     expect(await problem({}, gateway({ source }))).toContain("is the pod itself");
     const { config, ...rest } = applier({ kind: "once" });

@@ -139,6 +139,13 @@ describe("check", () => {
     ]);
   });
 
+  it("is the same for a gateway in a cluster's pods", async () => {
+    const deployment = { kind: "kubernetes", namespace: "shop" };
+    const { failures, inputs } = await gateway.check({}, news({ preflight: "up", deployment }));
+    expect(failures).toEqual([]);
+    expect(inputs).toMatchObject({ stagingPath, staging: { kind: "volume" } });
+  });
+
   it("lets unknown values pass", async () => {
     for (const staging of [unknownValue, staged({ volume: unknownValue }), staged({ workspace: unknownValue })]) {
       expect(await failuresOf({ staging })).toEqual([]);
