@@ -17,6 +17,8 @@ export interface Declaration {
   members: Member[];
   /** names of what it extends, as `ProcessArgs`, `Inputs<Source>` */
   extended: string[];
+  /** what a type's name stands for, as `LocalArgs | DockerArgs`; empty for all else */
+  alias: string;
 }
 
 /** The declarations that the provider's programs see, by name: interfaces, aliases, classes with their outputs. */
@@ -36,17 +38,24 @@ export function readDeclarations(root: string): Map<string, Declaration> {
 function declarationOf(node: ts.Node, file: ts.SourceFile): [string, Declaration] | null {
   if (ts.isInterfaceDeclaration(node)) {
     const extended = (node.heritageClauses ?? []).flatMap(({ types }) => types.map((type) => type.getText(file)));
-    return [node.name.text, { documentation: documentationOf(node), members: membersOf(node.members, file), extended }];
+    return [
+      node.name.text,
+      { documentation: documentationOf(node), members: membersOf(node.members, file), extended, alias: "" },
+    ];
   }
   if (ts.isTypeAliasDeclaration(node)) {
-    return [node.name.text, { documentation: documentationOf(node), members: [], extended: [] }];
+    const alias = node.type.getText(file);
+    return [node.name.text, { documentation: documentationOf(node), members: [], extended: [], alias }];
   }
   if (!ts.isClassDeclaration(node) || node.name === undefined) return null;
   const outputs = node.members.filter(
     (member): member is ts.PropertyDeclaration =>
       ts.isPropertyDeclaration(member) && /\bOutput</.test(member.type?.getText(file) ?? ""),
   );
-  return [node.name.text, { documentation: documentationOf(node), members: membersOf(outputs, file), extended: [] }];
+  return [
+    node.name.text,
+    { documentation: documentationOf(node), members: membersOf(outputs, file), extended: [], alias: "" },
+  ];
 }
 
 function membersOf(members: readonly ts.Node[], file: ts.SourceFile): Member[] {

@@ -103,16 +103,15 @@ const outputTable = (outputs: Member[], inputs: ReadonlySet<string>) =>
 /** The interfaces that inputs are made of, and those that these are made of. */
 function partTables(inputs: Member[], declarations: Declarations): string {
   const named = new Set<string>();
-  const collect = (members: Member[]) => {
-    for (const { type } of members) {
-      for (const [name] of type.matchAll(/\b[A-Z]\w+\b/g)) {
-        if (named.has(name) || !declarations.has(name)) continue;
-        named.add(name);
-        collect(declarations.get(name)?.members ?? []);
-      }
+  const collect = (types: string[]) => {
+    for (const [name] of types.flatMap((type) => [...type.matchAll(/\b[A-Z]\w+\b/g)])) {
+      const declaration = declarations.get(name);
+      if (named.has(name) || declaration === undefined) continue;
+      named.add(name);
+      collect([declaration.alias, ...declaration.members.map(({ type }) => type)]);
     }
   };
-  collect(inputs);
+  collect(inputs.map(({ type }) => type));
   const sections = [...named].sort().map((name) => {
     const { documentation } = declarations.get(name) as Declaration;
     const members = allMembers(declarations, name);
