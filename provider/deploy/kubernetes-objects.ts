@@ -145,7 +145,8 @@ export function stagingClaim(
 
 function destinationClaims({ directory, config }: ProcessSpec, options: KubernetesOptions): ClusterObject[] {
   const { destinationClaim } = options;
-  if (config.role !== "applier" || typeof destinationClaim !== "object") return [];
+  if (config.role !== "applier" || config.destination.kind !== "local") return [];
+  if (typeof destinationClaim !== "object") return [];
   const id = deploymentIdOf(directory);
   const metadata = {
     labels: objectLabels(id, "destination", options),
@@ -187,6 +188,13 @@ function maker({ directory }: ProcessSpec, options: KubernetesOptions) {
   });
 }
 
+function workspacesOf(config: ProcessSpec["config"]): { host?: string }[] {
+  const { staging } = config;
+  const staged = staging?.kind === "volume" ? [staging.workspace] : [];
+  const written = config.role === "applier" && config.destination.kind !== "local" ? [config.destination] : [];
+  return [...staged, ...written];
+}
+
 /** Of a workspace, or any other address of HTTPS. */
 const portOf = (url: string) => Number(new URL(url).port) || 443;
 
@@ -199,10 +207,9 @@ function networkPolicy({ config }: ProcessSpec, selector: Record<string, string>
     ...(isIP(host) === 0 ? {} : { to: [{ ipBlock: { cidr: `${host}/${isIP(host) === 6 ? 128 : 32}` } }] }),
     ports: [tcp(port)],
   }));
-  const { staging } = config;
-  // A profile's host is known where it is read; all workspaces are at this port.
-  const workspaces = staging?.kind === "volume" ? [portOf(staging.workspace.host ?? "https://any")] : [];
-  egress.push(...workspaces.map((port) => ({ ports: [tcp(port)] })));
+  // A profile's host is known where it is read; all workspaces are at one port.
+  const workspaces = workspacesOf(config).map(({ host = "https://any" }) => portOf(host));
+  egress.push(...[...new Set(workspaces)].map((port) => ({ ports: [tcp(port)] })));
   return {
     podSelector: { matchLabels: selector },
     policyTypes: ["Ingress", "Egress"],

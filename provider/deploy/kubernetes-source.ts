@@ -32,7 +32,7 @@ const podPort = 9464;
 export const httpPortOf = ({ http }: RuntimeConfigInput) => ((http?.port ?? 0) > 0 ? (http?.port as number) : podPort);
 
 /**
- * Pure: the configuration as a process reads it in its pod: secrets and the files that source and staging name are files of
+ * Pure: the configuration as a process reads it in its pod: secrets and the files that source, staging and destination name are files of
  * one Secret, and its status is served to the node.
  * @param isRun one run of a schedule that the cluster keeps
  * @throws SluiceError `config`
@@ -73,14 +73,15 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
   const own: Record<string, unknown> = { ...config, http: { port: httpPortOf(config), host: "0.0.0.0" } };
   if ("source" in config) own.source = mapped(config.source);
   if (config.staging !== undefined) own.staging = mapped(config.staging);
+  if (config.role === "applier" && config.destination.kind !== "local") own.destination = mapped(config.destination);
   if (isRun) own.trigger = { kind: "once" };
   return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
 }
 
-/** Why pods don't write to a warehouse. */
+/** Why pods don't write to a warehouse where their staging is in a claim. */
 export const podsWithoutWarehouse = {
-  reason: "a cluster's pods stage in a claim, which a warehouse can't read",
-  remedy: 'Run this pipeline as a process or in a container: deployment: { kind: "local" }, or "docker".',
+  reason: "pods that stage in a claim can't write to a warehouse, which reads none",
+  remedy: 'Stage in a Unity Catalog volume, the Gateway\'s staging: { kind: "volume", … }, and give it here too.',
 };
 
 /** Pure: what can't run in a pod, whatever the cluster; null when all can. */
@@ -90,11 +91,12 @@ export function podProblem({ config }: Pick<ProcessSpec, "config">, hasDestinati
       remedy: "Give the host as the cluster and this machine both reach it.",
     });
   }
-  if (config.role === "applier" && config.destination.kind !== "local") {
+  if (config.role !== "applier") return null;
+  if (config.destination.kind !== "local") {
     const { reason, remedy } = podsWithoutWarehouse;
-    return new SluiceError("unsupported", reason, { remedy });
+    return config.staging?.kind === "volume" ? null : new SluiceError("config", reason, { remedy });
   }
-  if (config.role === "applier" && !hasDestination) {
+  if (!hasDestination) {
     return new SluiceError("config", `the destination ${workFolder(config)} would be lost with its pod`, {
       remedy:
         'Set deployment.destinationClaim to the name of a PersistentVolumeClaim, or { size: "100Gi" } to have one made.',

@@ -24,8 +24,10 @@ export function warehouseObstacles(inputs: Properties): CheckFailure[] {
   const failures: CheckFailure[] = [];
   const refuse = (property: string, reason: string, remedy: string) =>
     failures.push({ property, reason: `${reason}\n  remedy: ${remedy}` });
-  const { deployment, onDelete, stagingPath } = inputs;
-  if (!containsUnknown(deployment) && (deployment as { kind?: string } | undefined)?.kind === "kubernetes") {
+  const { deployment, onDelete, staging, stagingPath } = inputs;
+  const isInPod = (deployment as { kind?: unknown } | undefined)?.kind === "kubernetes";
+  const isInVolume = (staging as { kind?: unknown } | undefined)?.kind === "volume";
+  if (!containsUnknown([deployment, staging]) && isInPod && !isInVolume) {
     refuse("deployment", podsWithoutWarehouse.reason, podsWithoutWarehouse.remedy);
   }
   if (onDelete === "drop") {

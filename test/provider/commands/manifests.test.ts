@@ -38,7 +38,7 @@ async function run(...argv: string[]): Promise<string> {
 }
 
 describe("the manifests", () => {
-  it.each(["smallest", "everything", "once", "volume"])("of %s are the golden ones", async (name) => {
+  it.each(["smallest", "everything", "once", "volume", "warehouse"])("of %s are the golden ones", async (name) => {
     const text = await run("--file", join(fixtures, `${name}.yaml`));
     await expect(released(text)).toMatchFileSnapshot(join(fixtures, `${name}.golden.yaml`));
   });
@@ -120,7 +120,7 @@ describe("a manifest", () => {
     };
     const destination = { kind: "databricks", mode: "warehouse", warehouseId: "1", catalog: "main", schema: "s" };
     expect(refused({ ...inputs("smallest"), destination: { ...destination, ...workspace } })).toMatch(
-      /which a warehouse can't read[\s\S]*as a process/,
+      /can't write to a warehouse[\s\S]*Unity Catalog volume/,
     );
   });
 

@@ -559,7 +559,7 @@ describe("a preview", () => {
     const { config, ...rest } = applier({ kind: "once" });
     const destination = { kind: "databricks", mode: "warehouse" };
     const warehouse = { ...rest, config: { ...config, destination } as unknown as ProcessSpec["config"] };
-    expect(await problem({}, warehouse)).toContain("a warehouse can't read");
+    expect(await problem({}, warehouse)).toContain("can't write to a warehouse");
   });
 
   it("tells a variable without its value before anything is applied", async () => {
