@@ -20,7 +20,8 @@ esac
 
 work=$(mktemp -d)
 end() {
-  if [ ! -f "$1" ]; then return; fi
+  # Said: in a trap it would be that of the failure, which ends the trap too.
+  if [ ! -f "$1" ]; then return 0; fi
   local pid
   pid=$(cat "$1")
   kill "$pid" 2>/dev/null || true
