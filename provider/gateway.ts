@@ -20,8 +20,8 @@ export interface BatchArgs {
   /** Milliseconds; default 1,000. */
   ageMsMax?: pulumi.Input<number>;
   /**
-   * A row of more bytes stops its table alone; default 128 MiB. Gateway and applier take about eight times as much
-   * memory (the applier for all such rows of a batch).
+   * A row of more bytes stops its table alone; default 128 MiB. The gateway takes about five times as much memory,
+   * the applier eight times all such rows of a batch.
    */
   rowBytesMax?: pulumi.Input<number>;
 }

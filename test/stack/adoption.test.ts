@@ -112,7 +112,9 @@ it("goes on where a stack left whose state was lost, and copies no table again",
     readFileSync(join(folder, "state", String(first.outputs.slotName), "staging", "log.json"), "utf8");
   const before = logId();
   await write(2);
-  rmSync(join(folder, "former.json"));
+  // The test engine's state, or the CLI's.
+  for (const state of ["former.json", "former.json.backend"])
+    rmSync(join(folder, state), { force: true, recursive: true });
 
   const { slotName, publicationName } = first.outputs;
   const adopting = { adopt: true, slotName, publicationName };

@@ -187,7 +187,9 @@ describe("one stack with bad input after bad input", () => {
     await expectNothingUnknown();
     expect(await slotNames(client)).toEqual([]);
     expect(readdirSync(join(folder, "state"))).toEqual([]);
-    expect(filesHolding(folder, wrongPassword)).toEqual([]);
+    // The CLI keeps the configuration of each update, in which this test gives the password in plain.
+    const ofCli = (path: string) => path.includes(".json.backend/");
+    expect(filesHolding(folder, wrongPassword).filter((path) => !ofCli(path))).toEqual([]);
   });
 });
 
@@ -223,7 +225,7 @@ describe("two stacks with one slot name", () => {
     expect(errorsOf(await theirs.destroy())).toBe("");
     expect(await slotNames(client)).toEqual([]);
     expect(await publicationNames(client)).toEqual([]);
-  });
+  }, 240_000);
 });
 
 describe("wal_level = replica", () => {
