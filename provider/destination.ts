@@ -1,18 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
+import type { PipelineDestinationArgs } from "./declarative-pipeline";
 import type { DestinationArgs } from "./ingestion-pipeline";
 import type { ManagedDestinationArgs } from "./managed-pipelines";
-
-/**
- * Streaming tables of a Databricks workspace, written by a declarative pipeline that is made for these tables out of our
- * staging.
- */
-export interface PipelineDestinationArgs {
-  kind: "databricks";
-  mode: "pipeline";
-  catalog: pulumi.Input<string>;
-  schema: pulumi.Input<string>;
-}
 
 /** Who writes the tables: our applier, a declarative pipeline behind our gateway, or the vendor's pipelines for everything. */
 export type Writer =

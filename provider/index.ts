@@ -1,5 +1,10 @@
 export { Connection, type ConnectionArgs } from "./connection";
-export type { PipelineDestinationArgs } from "./destination";
+export {
+  DeclarativePipeline,
+  type DeclarativePipelineArgs,
+  type ExpectationArgs,
+  type PipelineDestinationArgs,
+} from "./declarative-pipeline";
 export {
   type BatchArgs,
   Gateway,

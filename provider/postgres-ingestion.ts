@@ -1,7 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
 import { Connection, type ConnectionArgs } from "./connection";
-import { type PipelineDestinationArgs, type Writer, writerOf } from "./destination";
+import { DeclarativePipeline, type PipelineDestinationArgs } from "./declarative-pipeline";
+import { type Writer, writerOf } from "./destination";
 import {
   type BatchArgs,
   Gateway,
@@ -158,6 +159,8 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   readonly pipeline!: IngestionPipeline;
   /** The vendor's pipelines, with `mode: "managed"`; else undefined. */
   readonly managed: ManagedPipelines | undefined;
+  /** The declarative pipeline over our staging, with `mode: "pipeline"`; else undefined. */
+  readonly declarative: DeclarativePipeline | undefined;
 
   readonly publicationName: pulumi.Output<string>;
   readonly slotName: pulumi.Output<string>;
@@ -217,13 +220,32 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         });
         return;
       }
-      case "pipeline":
-        throw programError(
-          this,
-          new SluiceError("unsupported", 'destination.mode "pipeline" isn\'t there yet', {
-            remedy: 'Use mode: "warehouse" or "managed".',
-          }),
+      case "pipeline": {
+        const own = args as PostgresIngestionArgs;
+        this.gateway = declareGateway(name, own, side, child);
+        const declarative = new DeclarativePipeline(
+          name,
+          {
+            gateway: this.gateway,
+            tables: own.tables,
+            tableOptions: own.tableOptions,
+            destination: writer.destination,
+          },
+          child,
         );
+        this.declarative = declarative;
+        this.gatewayStatusPath = this.gateway.statusPath;
+        this.destinationPath = declarative.destinationPath;
+        for (const absent of ["pipeline", "applierStatusPath"])
+          leaveOut(this, absent, "a declarative pipeline writes the tables: see declarative");
+        this.registerOutputs({
+          publicationName: this.publicationName,
+          slotName: this.slotName,
+          gatewayStatusPath: this.gatewayStatusPath,
+          destinationPath: this.destinationPath,
+        });
+        return;
+      }
     }
   }
 }
@@ -233,6 +255,7 @@ function knownWriter(component: pulumi.Resource, args: PostgresIngestionArgs | M
   try {
     const writer = writerOf(args.destination);
     if (writer.by === "managed") refuseOthers(args);
+    if (writer.by === "pipeline") refuseWide(args as PostgresIngestionArgs);
     return writer;
   } catch (error) {
     throw programError(component, error);
@@ -248,6 +271,23 @@ function refuseOthers(args: PostgresIngestionArgs | ManagedIngestionArgs): void 
   throw new SluiceError("config", `mode "managed" has no ${given.join(", ")}: nothing of ours runs`, {
     remedy: 'Leave it out, or use mode: "warehouse" or "pipeline".',
   });
+}
+
+/** What a declarative pipeline has nothing for: its source names each table, and nothing of ours applies. */
+function refuseWide(args: PostgresIngestionArgs): void {
+  const refuse = (what: string, remedy: string) => {
+    throw new SluiceError("config", `mode "pipeline": ${what}`, { remedy });
+  };
+  if (args.schemas !== undefined || args.allTables !== undefined || args.tables === undefined) {
+    refuse("its source declares each table, so that tables are named", "Give tables, and no schemas or allTables.");
+  }
+  if (args.applier !== undefined) refuse("there is no applier", "Leave applier out; see destination.schedule.");
+  if (args.gateway?.staging === undefined) {
+    refuse(
+      "staging has to be in a Unity Catalog volume",
+      'Give gateway: { staging: { kind: "volume", volume: "catalog.schema.volume" } }.',
+    );
+  }
 }
 
 const managedArgs = (args: SourceArgs, { publication, slot }: SourceSide) => ({

@@ -34,7 +34,7 @@ const ingestionShape = {
 };
 
 /** Quartz has six fields, or seven with the year. */
-const quartzSchema = z
+export const quartzSchema = z
   .string()
   .refine((cron) => [6, 7].includes(cron.trim().split(/\s+/).length), {
     error:

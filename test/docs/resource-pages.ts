@@ -41,6 +41,7 @@ export const resourcePages: readonly ResourcePage[] = [
     shape: pipelineShape,
   },
   { file: "postgres-ingestion", resource: "PostgresIngestion", effects: null, shape: null },
+  { file: "declarative-pipeline", resource: "DeclarativePipeline", effects: null, shape: null },
   { file: "managed-pipelines", resource: "ManagedPipelines", effects: null, shape: null },
 ];
 

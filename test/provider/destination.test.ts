@@ -2,7 +2,8 @@
 // that there are.
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
-import { type PipelineDestinationArgs, writerOf } from "../../provider/destination";
+import type { PipelineDestinationArgs } from "../../provider/declarative-pipeline";
+import { writerOf } from "../../provider/destination";
 import type { DestinationArgs } from "../../provider/ingestion-pipeline";
 
 const local: DestinationArgs = { kind: "local", path: "/lake" };

@@ -118,6 +118,19 @@ describe("the example", () => {
     );
   });
 
+  it("of a declarative pipeline is previewed, by a stand-in of the plug-in", async () => {
+    const config = {
+      ...{ ...reached(), tables: '["acme.orders"]', preflight: "up", stateDir: join(folder, "state") },
+      ...{ workspace: "https://adb-1.azuredatabricks.net", clientId: "11111111-2222-3333-4444-555555555555" },
+      ...{ volume: "main.sluice.staging", catalog: "main", schema: "shop" },
+    };
+    const stack = new Stack(stackOptions(join(examples, "databricks-pipeline"), config));
+    const { steps, ...result } = await stack.preview();
+    expect(errorsOf({ steps, ...result })).toBe("");
+    const made = steps.filter(({ op }) => op === "create").map(({ type }) => type.split(":").at(-1));
+    expect(made).toEqual(expect.arrayContaining(["Gateway", "WorkspaceFile", "Pipeline", "Job"]));
+  });
+
   it("of Databricks' own pipelines is previewed, by a stand-in of the plug-in", async () => {
     const config = { ...reached(), host: "db.example.invalid", tables: '["acme.orders"]', preflight: "up" };
     const project = { ...config, catalog: "main", schema: "shop", policyId: "0123456789ABCDEF" };

@@ -18,6 +18,7 @@ export async function declaredBy(program: () => void): Promise<Declared[]> {
           slotName: "slot_1",
           publicationName: "publication_1",
           url: `https://workspace.example/${name}`,
+          stagingPath: "/Volumes/main/sluice/staging/shop",
         };
         return { id: `${name}-id`, state: { ...inputs, ...outputs } };
       },
