@@ -238,7 +238,7 @@ function told(lines: string[]): string[] {
   return lines.filter((line) => {
     if (/^ {3}Error: /.test(line)) isRepeated = true;
     else if (/^ {3}error: |^ [+~-] /.test(line)) isRepeated = false;
-    return !isRepeated && line.trim() !== "" && !/ExperimentalWarning|--trace-warnings|\(found\)/.test(line);
+    return !isRepeated && line.trim() !== "" && !/ExperimentalWarning|--trace-warnings|\(found(Slot)?\)/.test(line);
   });
 }
 
