@@ -1,4 +1,5 @@
 export { Connection, type ConnectionArgs } from "./connection";
+export { DatabricksSecurables, type DatabricksSecurablesArgs, type SecurablesArgs } from "./databricks-securables";
 export {
   DeclarativePipeline,
   type DeclarativePipelineArgs,

@@ -95,6 +95,8 @@ export interface ManagedPipelinesArgs {
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Where the tables go, and by which pipelines. */
   destination: ManagedDestinationArgs;
+  /** What else there must be before the pipelines, and until they are gone: schemas, grants. */
+  after?: pulumi.Resource[];
 }
 
 /**
@@ -170,7 +172,7 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       {
         ...child,
         protect,
-        dependsOn: [publication, slot],
+        dependsOn: [publication, slot, ...(args.after ?? [])],
         ignoreChanges: gatewayIgnored(cluster !== undefined),
         customTimeouts: timeouts,
       },
@@ -204,7 +206,7 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       {
         ...child,
         protect,
-        dependsOn: [publication, slot],
+        dependsOn: [publication, slot, ...(args.after ?? [])],
         ignoreChanges: ingestionIgnored(destination.ingestion?.tags !== undefined),
         customTimeouts: timeouts,
       },

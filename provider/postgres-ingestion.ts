@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
 import { Connection, type ConnectionArgs } from "./connection";
+import type { DatabricksSecurables, SecurablesArgs } from "./databricks-securables";
 import { DeclarativePipeline, type PipelineDestinationArgs } from "./declarative-pipeline";
 import { type Writer, writerOf } from "./destination";
 import {
@@ -19,6 +20,7 @@ import {
   type TableOptionsArgs,
   type TriggerArgs,
 } from "./ingestion-pipeline";
+import { declareSecurables, grantConnection, withPolicy, withVolume } from "./ingestion-securables";
 import { type ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
 import { programError } from "./program-error";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
@@ -96,6 +98,11 @@ export interface PostgresIngestionArgs {
     health?: pulumi.Input<HealthArgs>;
     switchTimeoutMs?: pulumi.Input<number>;
   };
+  /**
+   * With a destination on Databricks: catalog, schema, volume, cluster policy, grants and secrets that are made there. Names of
+   * `destination` and `gateway.staging` are in plain then. Default none.
+   */
+  securables?: SecurablesArgs;
   /** Settings of the applier: each restarts it in place. */
   applier?: {
     httpPort?: pulumi.Input<number>;
@@ -128,6 +135,7 @@ export interface ManagedIngestionArgs
     | "forceDelete"
     | "preflight"
     | "connection"
+    | "securables"
   > {
   destination: ManagedDestinationArgs;
 }
@@ -157,6 +165,8 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   readonly gateway!: Gateway;
   /** Our applier; to ask for it throws where pipelines of Databricks write the tables (`mode`: `pipeline`, `managed`). */
   readonly pipeline!: IngestionPipeline;
+  /** What is made on Databricks, with `securables`; else undefined. */
+  readonly securables: DatabricksSecurables | undefined;
   /** The vendor's pipelines, with `mode: "managed"`; else undefined. */
   readonly managed: ManagedPipelines | undefined;
   /** The declarative pipeline over our staging, with `mode: "pipeline"`; else undefined. */
@@ -185,11 +195,13 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     this.slot = side.slot;
     this.publicationName = side.publication.publicationName;
     this.slotName = side.slot.slotName;
+    this.securables = declareSecurables(this, name, args, writer);
+    const after = { ...child, dependsOn: this.securables?.made };
     switch (writer.by) {
       case "applier": {
-        const own = args as PostgresIngestionArgs;
-        this.gateway = declareGateway(name, own, side, child);
-        this.pipeline = declareApplier(name, own, writer.destination, this.gateway, child);
+        const own = withVolume(args as PostgresIngestionArgs, this.securables);
+        this.gateway = declareGateway(name, own, side, after);
+        this.pipeline = declareApplier(name, own, writer.destination, this.gateway, after);
         this.gatewayStatusPath = this.gateway.statusPath;
         this.applierStatusPath = this.pipeline.statusPath;
         this.destinationPath = this.pipeline.destinationPath;
@@ -205,9 +217,16 @@ export class PostgresIngestion extends pulumi.ComponentResource {
       case "managed": {
         const managed = new ManagedPipelines(
           name,
-          { ...managedArgs(args, side), destination: writer.destination },
+          {
+            ...managedArgs(args, side),
+            destination: withPolicy(writer.destination, this.securables),
+            after: this.securables?.made,
+          },
           child,
         );
+        if (this.securables !== undefined) {
+          grantConnection(name, args.securables ?? {}, managed.connectionName, this.securables);
+        }
         this.managed = managed;
         this.destinationPath = managed.destinationPath;
         const why = "Databricks' own pipelines read the slot and write the tables: see managed";

@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { PostgresIngestion } from "pulumi-sluice";
+import { PostgresIngestion, type SecurablesArgs } from "pulumi-sluice";
 
 const config = new pulumi.Config();
 
@@ -22,6 +22,8 @@ const ingestion = new PostgresIngestion("orders", {
     // Before a destroy: pulumi config set protectTables false, and up.
     protectTables: config.getBoolean("protectTables") ?? true,
   },
+  // What is made beside it, as { "create": ["schema", "clusterPolicy"], "principal": "…" }; default nothing.
+  securables: config.getObject<SecurablesArgs>("securables"),
   preflight: config.get<"preview" | "up">("preflight"),
 });
 

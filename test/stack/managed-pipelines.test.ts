@@ -37,6 +37,12 @@ function open(destination: object = {}, tables = ["Sales.Orders"]) {
   const args = {
     source: server.source(),
     tables,
+    securables: {
+      create: ["schema", "clusterPolicy"],
+      principal: "runner",
+      readers: ["analysts"],
+      secrets: { scope: "shop" },
+    },
     destination: {
       kind: "databricks",
       mode: "managed",
@@ -77,12 +83,19 @@ it("is made after publication and slot, and no secret is readable", async () => 
     "create Pipeline ingestion-gateway",
     "create Pipeline ingestion-ingestion",
     "create Job ingestion-schedule",
+    "create Schema ingestion",
+    "create ClusterPolicy ingestion",
+    ...["main", "main.sales", "connection"].map((on) => `create Grant ingestion/runner/${on}`),
+    ...["main", "main.sales"].map((on) => `create Grant ingestion/analysts/${on}`),
+    ...["SecretScope", "Secret", "SecretAcl"].map((type) => `create ${type} ingestion`),
   ];
   expect(steps(await stack.preview()).sort()).toEqual([...wanted].sort());
   expect(await slotNames(client)).toEqual([]);
   const made = steps(await stack.up());
   expect([...made].sort()).toEqual([...wanted].sort());
   const at = (step: string) => made.indexOf(step);
+  expect(at("create Schema ingestion")).toBeLessThan(at("create Grant ingestion/runner/main.sales"));
+  expect(at("create Grant ingestion/runner/main.sales")).toBeLessThan(at("create Pipeline ingestion-gateway"));
   expect(at("create ReplicationSlot ingestion")).toBeLessThan(at("create Pipeline ingestion-gateway"));
   expect(at("create Pipeline ingestion-gateway")).toBeLessThan(at("create Pipeline ingestion-ingestion"));
 
@@ -129,5 +142,8 @@ it("is deleted before the slot, once it isn't protected, and nothing remains", a
   expect(at("delete Pipeline ingestion-ingestion")).toBeLessThan(at("delete Pipeline ingestion-gateway"));
   expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete ReplicationSlot ingestion"));
   expect(at("delete ReplicationSlot ingestion")).toBeLessThan(at("delete Publication ingestion"));
-  expect([await slotNames(client), await publicationNames(client), workspace().resources]).toEqual([[], [], {}]);
+  expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete Grant ingestion/runner/main.sales"));
+  expect([await slotNames(client), await publicationNames(client)]).toEqual([[], []]);
+  // The schema stays, with the tables.
+  expect(Object.values(workspace().resources).map(({ type }) => type)).toEqual(["databricks:index/schema:Schema"]);
 }, 120_000);

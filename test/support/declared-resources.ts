@@ -16,6 +16,7 @@ export async function declaredBy(program: () => void): Promise<Declared[]> {
         const outputs = {
           source: { host: "db.example.com", database: "shop", user: "sluice" },
           slotName: "slot_1",
+          policyId: "policy-1",
           publicationName: "publication_1",
           url: `https://workspace.example/${name}`,
           stagingPath: "/Volumes/main/sluice/staging/shop",

@@ -1,0 +1,153 @@
+// Contract: what an ingestion makes on Databricks is what is asked for, by inputs of the package's types; grants are those that
+// the mode needs, each object once, and no more; what is there is only named; names that aren't known are refused.
+import { createRequire } from "node:module";
+import { resolve } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
+import { describe, expect, it } from "vitest";
+import { neededBy, neededByReaders } from "../../provider/databricks/securable-grants";
+import type { ManagedIngestionArgs, PostgresIngestionArgs, SecurablesArgs } from "../../provider/index";
+import { recordedTypes } from "../support/databricks-resources";
+import { type Declared, declaredBy } from "../support/declared-resources";
+import { wrongInputs } from "../support/package-inputs";
+
+// As it is compiled: code of the test runner can't be stored in a state.
+const { PostgresIngestion } = createRequire(__filename)(
+  resolve(__dirname, "../../dist/provider"),
+) as typeof import("../../provider/index");
+
+const source = { host: "db.example.com", database: "shop", user: "sluice", password: "hush" };
+const managed = (securables?: SecurablesArgs, more: object = {}): ManagedIngestionArgs => ({
+  source,
+  tables: ["public.orders"],
+  destination: {
+    ...{ kind: "databricks", mode: "managed", catalog: "Main", schema: "Shop" },
+    ...{ staging: { schema: "landing" }, ...more },
+  },
+  securables,
+});
+const warehouse = (securables?: SecurablesArgs): PostgresIngestionArgs => ({
+  source,
+  tables: ["public.orders"],
+  destination: {
+    ...{ kind: "databricks", mode: "warehouse", host: "https://adb-1.azuredatabricks.net" },
+    ...{ token: { env: "TOKEN" }, warehouseId: "1", catalog: "main", schema: "shop" },
+  },
+  gateway: { staging: { kind: "volume", volume: "main.shop.staging" } },
+  stateDir: "/var/lib/sluice",
+  securables,
+});
+const everything: SecurablesArgs = {
+  principal: "runner",
+  readers: ["analysts"],
+  secrets: { scope: "shop", key: "pw" },
+};
+
+const declare = async (args: ManagedIngestionArgs | PostgresIngestionArgs) => {
+  const declared = await declaredBy(() => new PostgresIngestion("orders", args));
+  expect(declared.flatMap(({ type, inputs }) => wrongInputs(type, inputs))).toEqual([]);
+  expect(declared.map(({ type }) => type).filter((type) => !recordedTypes.includes(type))).toEqual([]);
+  return declared;
+};
+const ofType = (declared: Declared[], type: string) =>
+  declared.filter((each) => each.type.endsWith(`:${type}`)).map(({ inputs }) => inputs);
+
+/** They are declared in no order of their own. */
+const sorted = (values: unknown[]) =>
+  values.map((value) => JSON.stringify(value, Object.keys(value as object).sort())).sort();
+
+describe("an ingestion on Databricks makes", () => {
+  it("nothing but the vendor's own, where all is there", async () => {
+    const types = (await declare(managed())).map(({ type }) => type.split(":").at(-1));
+    expect(types.sort()).toEqual(["Connection", "Pipeline", "Pipeline"]);
+    expect(await declare(warehouse())).toEqual([]);
+  });
+
+  it("for the vendor's pipelines schema, policy, grants and secrets", async () => {
+    const declared = await declare(managed({ ...everything, create: ["catalog", "schema", "clusterPolicy"] }));
+    expect(ofType(declared, "Catalog")).toEqual([{ name: "main" }]);
+    expect(ofType(declared, "Schema")).toEqual([{ catalogName: "main", name: "shop" }]);
+    const grants = [
+      { catalog: "main", principal: "runner", privileges: ["USE_CATALOG"] },
+      { schema: "main.shop", principal: "runner", privileges: ["USE_SCHEMA", "CREATE_TABLE"] },
+      { schema: "main.landing", principal: "runner", privileges: ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"] },
+      { catalog: "main", principal: "analysts", privileges: ["USE_CATALOG"] },
+      { schema: "main.shop", principal: "analysts", privileges: ["USE_SCHEMA", "SELECT"] },
+      { foreignConnection: "shop_dev_orders", principal: "runner", privileges: ["USE_CONNECTION"] },
+    ];
+    expect(sorted(ofType(declared, "Grant"))).toEqual(sorted(grants));
+    const [policy] = ofType(declared, "ClusterPolicy");
+    expect(policy.policyFamilyId).toBe("job-cluster");
+    // As the vendor's page has it.
+    expect(JSON.parse(policy.policyFamilyDefinitionOverrides as string)).toEqual({
+      cluster_type: { type: "fixed", value: "dlt" },
+      num_workers: { type: "unlimited", defaultValue: 1, isOptional: true },
+      runtime_engine: { type: "fixed", value: "STANDARD", hidden: true },
+    });
+    const [gateway] = ofType(declared, "Pipeline");
+    expect(gateway.clusters).toMatchObject([{ policyId: "policy-1", applyPolicyDefaultValues: true }]);
+    expect(ofType(declared, "Secret")).toEqual([{ scope: "shop", key: "pw", stringValue: "hush" }]);
+    expect(ofType(declared, "SecretAcl")).toEqual([{ scope: "shop", principal: "runner", permission: "READ" }]);
+  });
+
+  it("for a warehouse the volume, and grants for files and tables", async () => {
+    const declared = await declare(warehouse({ principal: "runner", create: ["schema", "volume"] }));
+    expect(ofType(declared, "Volume")).toEqual([
+      { catalogName: "main", schemaName: "shop", name: "staging", volumeType: "MANAGED" },
+    ]);
+    const grants = [
+      { catalog: "main", privileges: ["USE_CATALOG"] },
+      { schema: "main.shop", privileges: ["USE_SCHEMA", "CREATE_TABLE", "SELECT", "MODIFY"] },
+      { volume: "main.shop.staging", privileges: ["READ_VOLUME", "WRITE_VOLUME"] },
+    ];
+    expect(sorted(ofType(declared, "Grant").map(({ principal: _, ...rest }) => rest))).toEqual(sorted(grants));
+  });
+
+  it("secrets in a scope that is there", async () => {
+    const declared = await declare(managed({ secrets: { scope: "there", existing: true } }));
+    expect([ofType(declared, "SecretScope"), ofType(declared, "SecretAcl")]).toEqual([[], []]);
+    expect(ofType(declared, "Secret")).toEqual([{ scope: "there", key: "source-password", stringValue: "hush" }]);
+  });
+});
+
+it("grants are of each object once", () => {
+  const staging = { catalog: "main", schema: "shop" };
+  expect(neededBy({ mode: "managed", catalog: "main", schema: "shop", staging })).toEqual([
+    { type: "catalog", name: "main", privileges: ["USE_CATALOG"] },
+    { type: "schema", name: "main.shop", privileges: ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"] },
+  ]);
+  expect(neededByReaders({ catalog: "main" })).toEqual([
+    { type: "catalog", name: "main", privileges: ["USE_CATALOG"] },
+  ]);
+});
+
+describe("is refused, with what helps:", () => {
+  it.each([
+    [
+      "a name that isn't known",
+      managed({ principal: "a" }, { catalog: pulumi.output("main") }),
+      /destination\.catalog is a text in plain/,
+    ],
+    [
+      "a volume where staging is in none",
+      managed({ create: ["volume"] }),
+      /there is no volume to make[\s\S]*gateway\.staging/,
+    ],
+    ["a policy for a warehouse", warehouse({ create: ["clusterPolicy"] }), /only the vendor's gateway has a cluster/],
+    ["a principal that is a reader too", managed({ principal: "a", readers: ["a"] }), /is the principal too/],
+    [
+      "a local destination",
+      { ...warehouse({}), destination: { kind: "local", path: "/lake" } } as PostgresIngestionArgs,
+      /for a destination on Databricks/,
+    ],
+  ])("%s", async (_, args, message) => {
+    let found = "";
+    await declaredBy(() => {
+      try {
+        new PostgresIngestion("orders", args);
+      } catch (error) {
+        found = (error as Error).message;
+      }
+    });
+    expect(found).toMatch(message);
+  });
+});
