@@ -3,7 +3,7 @@ import { SluiceError } from "../runtime/errors";
 import { databricksPackage } from "./databricks/package";
 import { DatabricksSecurables, type SecurablesArgs } from "./databricks-securables";
 import type { Writer } from "./destination";
-import type { ManagedDestinationArgs } from "./managed-pipelines";
+import type { ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
 import type { PostgresIngestionArgs } from "./postgres-ingestion";
 import { programError } from "./program-error";
 import type { Source } from "./source";
@@ -33,15 +33,15 @@ export function declareSecurables(
 export function grantConnection(
   name: string,
   { principal }: SecurablesArgs,
-  foreignConnection: pulumi.Output<string>,
+  managed: ManagedPipelines,
   parent: pulumi.Resource,
 ): void {
   if (principal === undefined) return;
   const { Grant } = databricksPackage();
   new Grant(
     `${name}/${principal}/connection`,
-    { foreignConnection, principal, privileges: ["USE_CONNECTION"] },
-    { parent },
+    { foreignConnection: managed.connectionName, principal, privileges: ["USE_CONNECTION"] },
+    { parent, dependsOn: [managed] },
   );
 }
 

@@ -124,7 +124,15 @@ export class ManagedPipelines extends pulumi.ComponentResource {
     const fail = (error: unknown) => programError(this, error);
     parse(knownNow(given) as Properties, fail);
     const databricks = orFail(fail, databricksPackage);
-    const parsed = pulumi.output(given).apply((all) => parse(all as Properties, fail));
+    // What its cluster is of may be known later than all else, which would be unknown with it.
+    const {
+      policyId: _policy,
+      nodeTypeId: _node,
+      driverNodeTypeId: _driver,
+      ...gatewayNames
+    } = destination.gateway ?? {};
+    const known = { ...given, destination: { ...destination, gateway: gatewayNames } };
+    const parsed = pulumi.output(known).apply((all) => parse(all as Properties, fail));
     const setting = <T>(read: (all: ManagedDestination) => T) => parsed.apply((all) => read(all.destination));
     const child = { parent: this };
     const protect = destination.protectTables ?? true;
@@ -132,21 +140,28 @@ export class ManagedPipelines extends pulumi.ComponentResource {
     const source = pulumi.output(args.source) as pulumi.Output<Source>;
     const database = source.apply((all) => all.database);
 
-    this.connectionName = isNamed(destination.connection)
-      ? setting(({ connection }) => connection as string)
-      : new databricks.Connection(
-          name,
-          {
-            name: setting(({ connection }) => nameOf(connection) ?? unityNameOf(...label)),
-            connectionType: "POSTGRESQL",
-            options: pulumi.secret(
-              pulumi
-                .all([parsed, source])
-                .apply(([all, reached]) => orFail(fail, () => connectionOptions(all.destination.connection, reached))),
-            ),
-          },
-          { ...child, additionalSecretOutputs: ["options"] },
-        ).name;
+    this.connectionName = setting(({ connection }) => nameOf(connection) ?? unityNameOf(...label));
+    const connection = isNamed(destination.connection)
+      ? []
+      : [
+          new databricks.Connection(
+            name,
+            {
+              name: this.connectionName,
+              connectionType: "POSTGRESQL",
+              options: pulumi.secret(
+                pulumi
+                  .all([parsed, source])
+                  .apply(([all, reached]) =>
+                    orFail(fail, () => connectionOptions(all.destination.connection, reached)),
+                  ),
+              ),
+            },
+            { ...child, additionalSecretOutputs: ["options"] },
+          ),
+        ];
+    // The pipelines have its name from here: of one that is updated a preview may not know it, and would replace them.
+    const dependsOn = [publication, slot, ...connection, ...(args.after ?? [])];
 
     const stagingCatalog = setting(({ staging, catalog }) => staging.catalog ?? catalog);
     const stagingSchema = setting(({ staging, schema }) => (staging.schema ?? schema) as string);
@@ -172,7 +187,7 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       {
         ...child,
         protect,
-        dependsOn: [publication, slot, ...(args.after ?? [])],
+        dependsOn,
         ignoreChanges: gatewayIgnored(cluster !== undefined),
         customTimeouts: timeouts,
       },
@@ -206,7 +221,7 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       {
         ...child,
         protect,
-        dependsOn: [publication, slot, ...(args.after ?? [])],
+        dependsOn,
         ignoreChanges: ingestionIgnored(destination.ingestion?.tags !== undefined),
         customTimeouts: timeouts,
       },

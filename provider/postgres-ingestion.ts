@@ -225,7 +225,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
           child,
         );
         if (this.securables !== undefined) {
-          grantConnection(name, args.securables ?? {}, managed.connectionName, this.securables);
+          grantConnection(name, args.securables ?? {}, managed, this.securables);
         }
         this.managed = managed;
         this.destinationPath = managed.destinationPath;

@@ -3,6 +3,7 @@
  * compares as recorded (databricks-resources.ts), and answers with more than it was given, as the server does.
  * DATABRICKS_STAND_IN names the file.
  */
+import { randomUUID } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { channelOptions, Empty, grpc, providerMessages, providerServices } from "../engine/protocol";
 import { fromStruct, toStruct } from "../engine/provider-client";
@@ -63,7 +64,7 @@ const methods: Record<string, (request: Request) => unknown> = {
   create(request) {
     const inputs = fromStruct(request.getProperties()) as Values;
     const urn = request.getUrn();
-    const id = `${nameOf(urn)}-${Date.now().toString(36)}`;
+    const id = `${label(urn).replaceAll(" ", "-")}-${randomUUID().slice(0, 8)}`;
     change(({ resources, calls }) => {
       resources[id] = { type: typeOf(urn), inputs };
       calls.push(`create ${label(urn)}`);
