@@ -240,8 +240,8 @@ export class PostgresIngestion extends pulumi.ComponentResource {
         return;
       }
       case "pipeline": {
-        const own = args as PostgresIngestionArgs;
-        this.gateway = declareGateway(name, own, side, child);
+        const own = withVolume(args as PostgresIngestionArgs, this.securables);
+        this.gateway = declareGateway(name, own, side, after);
         const declarative = new DeclarativePipeline(
           name,
           {
