@@ -3,8 +3,8 @@ import { bytesText } from "../../runtime/byte-text";
 import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
 import { toSourceError } from "../../runtime/postgres/source-error";
-import { lockIdentities, restoreIdentities } from "../lifecycle/identity-restoration";
-import { inTransaction } from "../postgres/admin-session";
+import { restoreIdentities } from "../lifecycle/identity-restoration";
+import { inIdentityTransaction } from "../lifecycle/identity-transaction";
 import { setDdlCapture } from "../postgres/ddl-capture-statements";
 import { ownershipMark, parseMark } from "../postgres/publication-mark";
 import { dropPublication, readPublication } from "../postgres/publication-statements";
@@ -73,8 +73,7 @@ export async function dropPublicationOnDemand(
     });
   }
   if (!options.isConfirmed) return tellOnly(what, name, "publication", options);
-  const identities = await inTransaction(client, async () => {
-    await lockIdentities(client);
+  const identities = await inIdentityTransaction(client, async () => {
     const comment = (await readPublication(client, { name }))?.comment ?? null;
     if (id !== null) await setDdlCapture(client, name, ownershipMark(id), false);
     await dropPublication(client, name);

@@ -1,19 +1,12 @@
 import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
+import { sqlStateOf } from "../../runtime/postgres/source-error";
 import { byName } from "../postgres/publication-definition";
 import { parseMark } from "../postgres/publication-mark";
 import { publishedElsewhere } from "../postgres/publication-statements";
 import { type PreviousIdentity, sameIdentity, setIdentity } from "../postgres/replica-identity";
 import { inspectTables, type TableName } from "../postgres/table-inspection";
 import type { PublicationPlan } from "./publication-plan";
-
-/**
- * Until the transaction ends nobody else of ours changes identities or publications in this database: two publications of
- * one table that are dropped at once would each leave its identity to the other.
- */
-export async function lockIdentities(client: Client): Promise<void> {
-  await client.query("SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sluice identities', 0))");
-}
 
 /**
  * What other publications of ours remember of the members' identities: the one that is left last puts them back.
@@ -88,10 +81,16 @@ export async function restoreIdentities(
     try {
       await setIdentity(client, table, table.previous);
       await client.query("RELEASE SAVEPOINT identity");
-    } catch {
-      // Best effort: the index it used may be gone.
+    } catch (error) {
+      if (!isImpossible(error)) throw error;
       await client.query("ROLLBACK TO SAVEPOINT identity");
     }
   }
   return identities.filter((table) => wanted.has(quoteTable(table)));
+}
+
+/** The index of before is gone, say, or can't be an identity any more. @see PostgreSQL documentation, Appendix A */
+function isImpossible(error: unknown): boolean {
+  const state = sqlStateOf(error) ?? "";
+  return state.startsWith("42") || state.startsWith("0A") || state === "55000";
 }

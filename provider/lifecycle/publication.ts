@@ -2,7 +2,7 @@ import type { Client } from "pg";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
-import { inTransaction, withAdmin } from "../postgres/admin-session";
+import { withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
 import { formatMark, markPublication, originDigest, ownershipMark, parseMark } from "../postgres/publication-mark";
@@ -21,7 +21,8 @@ import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
 import { pick } from "./connection";
-import { lockIdentities, readOthersIdentities, restoreIdentities, setIdentities } from "./identity-restoration";
+import { readOthersIdentities, restoreIdentities, setIdentities } from "./identity-restoration";
+import { inIdentityTransaction } from "./identity-transaction";
 import { nestedSource, sourceFailure } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
@@ -88,7 +89,6 @@ async function alter(
   newOf: string | null = null,
 ): Promise<PreviousIdentity[]> {
   const pipelineId = inputs.pipelineId as string;
-  await lockIdentities(client);
   const known = withMarked(remembered, found.comment);
   const set = await setIdentities(client, found.name, plan, [
     ...known,
@@ -214,7 +214,7 @@ export const publication: Lifecycle = {
           `warning: publication ${quoteIdentifier(name)} had the comment "${adopted.comment}", which is replaced`,
         );
       }
-      const identities = await inTransaction(client, async () => {
+      const identities = await inIdentityTransaction(client, async () => {
         if (adopted !== null) return alter(client, adopted, plan, inputs, []);
         // One with our mark is left of a create whose result was lost.
         if (found !== null) await dropPublication(client, name);
@@ -256,7 +256,7 @@ export const publication: Lifecycle = {
       const plan = await planOf(client, inputs);
       requireSound(plan);
       const { intendedOwner } = olds;
-      const identities = await inTransaction(client, async () => {
+      const identities = await inIdentityTransaction(client, async () => {
         const kept = await alter(client, found, plan, inputs, identitiesIn(olds));
         if (typeof intendedOwner === "string" && found.owner !== intendedOwner) {
           await client.query(`ALTER PUBLICATION ${quoteIdentifier(name)} OWNER TO ${quoteIdentifier(intendedOwner)}`);
@@ -286,8 +286,7 @@ export const publication: Lifecycle = {
         if (foreign) console.log(`warning: publication ${quoted} isn't this stack's any more and is left alone`);
         // Before the mark goes, which tells leftovers from slots that are to stay: without it there's no telling.
         if (found !== null && !foreign && !isKept) await removeSlotsOf(client, props, keptSlotsOf(found.comment));
-        await inTransaction(client, async () => {
-          await lockIdentities(client);
+        await inIdentityTransaction(client, async () => {
           await setDdlCapture(client, name, mark, false);
           if (isKept) {
             if (found !== null && !foreign) await markPublication(client, name, null);
