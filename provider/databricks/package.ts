@@ -11,7 +11,7 @@ export function databricksPackage(): typeof databricks {
   } catch (cause) {
     if ((cause as { code?: string }).code !== "MODULE_NOT_FOUND") throw cause;
     throw new SluiceError("config", "the package @pulumi/databricks isn't installed", {
-      remedy: "npm install @pulumi/databricks",
+      remedy: "Run npm install @pulumi/databricks in the program's folder.",
       cause,
     });
   }
