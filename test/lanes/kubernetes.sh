@@ -34,6 +34,7 @@ stop() {
 }
 trap stop EXIT
 
+command -v openssl >/dev/null || skip "no openssl, for the keys of service accounts"
 etcd=$(command -v etcd || true)
 if [ -z "$etcd" ]; then
   command -v apt-get >/dev/null || skip "neither etcd nor apt-get"
