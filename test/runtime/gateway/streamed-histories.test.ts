@@ -152,8 +152,9 @@ describe("random histories of streamed transactions", () => {
         );
         await until("the second table is known", () => (process.status()?.tables.length ?? 0) === 2);
         await gateway.caughtUp();
-        // It is copied by now, so that rows before an update are staged whatever the history was.
+        // Both are copied by now, so that rows before an update, and a large transaction, are staged whatever the history was.
         await sessions[0].query("UPDATE second SET name = 'changed' WHERE id > -100 AND id < 0");
+        await sessions[0].query("INSERT INTO item SELECT n, 'large' FROM generate_series(9100001, 9104000) n");
         await gateway.caughtUp();
         await expectEqual(gateway);
         for (const { version, events } of gateway.records()) {
