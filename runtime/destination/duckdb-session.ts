@@ -62,10 +62,12 @@ export class DuckDbSession extends DuckDbQueries {
       autoload_known_extensions: "false",
     });
     const [connection, beside] = [await instance.connect(), await instance.connect()];
-    // Settings of extensions can't be given above. Files are immutable, so their footers are read once; the system's cache
-    // has the rest: one in this process would grow with every staged file, each of which is read once.
+    // Settings of extensions can't be given above. Caches of this process would grow with every file, footers included, and
+    // most files are read once or twice before they are merged; the system's cache has them.
     for (const each of [connection, beside]) {
-      await each.run("SET TimeZone = 'UTC'; SET parquet_metadata_cache = true; SET enable_external_file_cache = false");
+      await each.run(
+        "SET TimeZone = 'UTC'; SET parquet_metadata_cache = false; SET enable_external_file_cache = false",
+      );
     }
     return new DuckDbSession(instance, connection, new DuckDbQueries(beside), options.temporaryPath);
   }

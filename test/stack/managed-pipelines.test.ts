@@ -12,6 +12,9 @@ import type { WorkspaceFile } from "../support/databricks-provider";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { errorsOf, filesHolding, publicationNames, slotNames } from "./ingestion-stack";
 
+/** Of `npm run test:long`: a stack of its own, step by step. */
+const long = it.skipIf(process.env.SLUICE_TEST_LONG === undefined);
+
 let server: TestPostgres;
 let client: pg.Client;
 let folder: string;
@@ -73,82 +76,104 @@ function steps(result: OperationResult): string[] {
     .map(({ op, type, name }) => `${op} ${type.split(":").at(-1)} ${name}`);
 }
 
-it("is made after publication and slot, and no secret is readable", async () => {
-  const stack = open();
-  const wanted = [
-    "create Connection ingestion",
-    "create Publication ingestion",
-    "create ReplicationSlot ingestion",
-    "create Connection ingestion",
-    "create Pipeline ingestion-gateway",
-    "create Pipeline ingestion-ingestion",
-    "create Job ingestion-schedule",
-    "create Schema ingestion",
-    "create ClusterPolicy ingestion",
-    ...["main", "main.sales", "connection"].map((on) => `create Grant ingestion/runner/${on}`),
-    ...["main", "main.sales"].map((on) => `create Grant ingestion/analysts/${on}`),
-    ...["SecretScope", "Secret", "SecretAcl"].map((type) => `create ${type} ingestion`),
-  ];
-  expect(steps(await stack.preview()).sort()).toEqual([...wanted].sort());
-  expect(await slotNames(client)).toEqual([]);
-  const made = steps(await stack.up());
-  expect([...made].sort()).toEqual([...wanted].sort());
-  const at = (step: string) => made.indexOf(step);
-  expect(at("create Schema ingestion")).toBeLessThan(at("create Grant ingestion/runner/main.sales"));
-  expect(at("create Grant ingestion/runner/main.sales")).toBeLessThan(at("create Pipeline ingestion-gateway"));
-  expect(at("create ReplicationSlot ingestion")).toBeLessThan(at("create Pipeline ingestion-gateway"));
-  expect(at("create Pipeline ingestion-gateway")).toBeLessThan(at("create Pipeline ingestion-ingestion"));
+long(
+  "is made after publication and slot, and no secret is readable",
+  async () => {
+    const stack = open();
+    const wanted = [
+      "create Connection ingestion",
+      "create Publication ingestion",
+      "create ReplicationSlot ingestion",
+      "create Connection ingestion",
+      "create Pipeline ingestion-gateway",
+      "create Pipeline ingestion-ingestion",
+      "create Job ingestion-schedule",
+      "create Schema ingestion",
+      "create ClusterPolicy ingestion",
+      ...["main", "main.sales", "connection"].map((on) => `create Grant ingestion/runner/${on}`),
+      ...["main", "main.sales"].map((on) => `create Grant ingestion/analysts/${on}`),
+      ...["SecretScope", "Secret", "SecretAcl"].map((type) => `create ${type} ingestion`),
+    ];
+    expect(steps(await stack.preview()).sort()).toEqual([...wanted].sort());
+    expect(await slotNames(client)).toEqual([]);
+    const made = steps(await stack.up());
+    expect([...made].sort()).toEqual([...wanted].sort());
+    const at = (step: string) => made.indexOf(step);
+    expect(at("create Schema ingestion")).toBeLessThan(at("create Grant ingestion/runner/main.sales"));
+    expect(at("create Grant ingestion/runner/main.sales")).toBeLessThan(at("create Pipeline ingestion-gateway"));
+    expect(at("create ReplicationSlot ingestion")).toBeLessThan(at("create Pipeline ingestion-gateway"));
+    expect(at("create Pipeline ingestion-gateway")).toBeLessThan(at("create Pipeline ingestion-ingestion"));
 
-  const [slotName] = await slotNames(client);
-  const [publicationName] = await publicationNames(client);
-  const pipelines = Object.values(workspace().resources).filter(({ type }) => type.endsWith(":Pipeline"));
-  const { ingestionDefinition } = pipelines[1].inputs as { ingestionDefinition: Record<string, unknown> };
-  expect(ingestionDefinition.sourceConfigurations).toEqual([
-    { catalog: { sourceCatalog: server.database, postgres: { slotConfig: { slotName, publicationName } } } },
-  ]);
-  // Databricks has the password; the state only encrypted.
-  expect(filesHolding(folder, server.password)).toEqual([join(folder, "workspace.json")]);
-}, 120_000);
+    const [slotName] = await slotNames(client);
+    const [publicationName] = await publicationNames(client);
+    const pipelines = Object.values(workspace().resources).filter(({ type }) => type.endsWith(":Pipeline"));
+    const { ingestionDefinition } = pipelines[1].inputs as { ingestionDefinition: Record<string, unknown> };
+    expect(ingestionDefinition.sourceConfigurations).toEqual([
+      { catalog: { sourceCatalog: server.database, postgres: { slotConfig: { slotName, publicationName } } } },
+    ]);
+    // Databricks has the password; the state only encrypted.
+    expect(filesHolding(folder, server.password)).toEqual([join(folder, "workspace.json")]);
+  },
+  120_000,
+);
 
-it("is the same at the next preview, and after a refresh, whatever the server has filled in", async () => {
-  const again = await open().preview();
-  expect(again.steps.filter(({ op }) => op !== "same").map(({ type, diffKeys }) => `${type} ${diffKeys}`)).toEqual([]);
-  expect(steps(again)).toEqual([]);
-  expect(steps(await open().refresh())).toEqual([]);
-  expect(steps(await open({ catalog: "MAIN", schema: "sales" }).preview())).toEqual([]);
-}, 120_000);
+long(
+  "is the same at the next preview, and after a refresh, whatever the server has filled in",
+  async () => {
+    const again = await open().preview();
+    expect(again.steps.filter(({ op }) => op !== "same").map(({ type, diffKeys }) => `${type} ${diffKeys}`)).toEqual(
+      [],
+    );
+    expect(steps(again)).toEqual([]);
+    expect(steps(await open().refresh())).toEqual([]);
+    expect(steps(await open({ catalog: "MAIN", schema: "sales" }).preview())).toEqual([]);
+  },
+  120_000,
+);
 
-it("takes a table more by an update of the ingestion pipeline, after the publication has it", async () => {
-  const made = steps(await open({}, ["Sales.item", "Sales.Orders"]).up());
-  expect(made).toEqual(["update Publication ingestion", "update Pipeline ingestion-ingestion"]);
-  expect(steps(await open({}, ["Sales.Orders", "Sales.item"]).preview())).toEqual([]);
-}, 120_000);
+long(
+  "takes a table more by an update of the ingestion pipeline, after the publication has it",
+  async () => {
+    const made = steps(await open({}, ["Sales.item", "Sales.Orders"]).up());
+    expect(made).toEqual(["update Publication ingestion", "update Pipeline ingestion-ingestion"]);
+    expect(steps(await open({}, ["Sales.Orders", "Sales.item"]).preview())).toEqual([]);
+  },
+  120_000,
+);
 
-it("is neither replaced nor deleted while its tables are protected", async () => {
-  const tables = ["Sales.Orders", "Sales.item"];
-  const pipelines = () =>
-    Object.entries(workspace().resources).filter(([, { type }]) => /:(Pipeline|Job|Connection|Schema)$/.test(type));
-  const before = pipelines();
-  expect(errorsOf(await open({ staging: { schema: "elsewhere" } }, tables).preview())).toMatch(
-    /unable to replace resource ".*ingestion-gateway", as it is protected/,
-  );
-  const destroyed = await open({}, tables).destroy();
-  expect(errorsOf(destroyed)).toMatch(/protect/);
-  expect(pipelines()).toEqual(before);
-  expect(await slotNames(client)).toHaveLength(1);
-}, 120_000);
+long(
+  "is neither replaced nor deleted while its tables are protected",
+  async () => {
+    const tables = ["Sales.Orders", "Sales.item"];
+    const pipelines = () =>
+      Object.entries(workspace().resources).filter(([, { type }]) => /:(Pipeline|Job|Connection|Schema)$/.test(type));
+    const before = pipelines();
+    expect(errorsOf(await open({ staging: { schema: "elsewhere" } }, tables).preview())).toMatch(
+      /unable to replace resource ".*ingestion-gateway", as it is protected/,
+    );
+    const destroyed = await open({}, tables).destroy();
+    expect(errorsOf(destroyed)).toMatch(/protect/);
+    expect(pipelines()).toEqual(before);
+    expect(await slotNames(client)).toHaveLength(1);
+  },
+  120_000,
+);
 
-it("is deleted before the slot, once it isn't protected, and nothing remains", async () => {
-  const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"]);
-  const restored = steps(await stack.up());
-  expect(restored.filter((step) => !/^create (Grant|Secret|SecretAcl|SecretScope) /.test(step))).toEqual([]);
-  const gone = steps(await stack.destroy());
-  const at = (step: string) => gone.indexOf(step);
-  expect(at("delete Pipeline ingestion-ingestion")).toBeLessThan(at("delete Pipeline ingestion-gateway"));
-  expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete ReplicationSlot ingestion"));
-  expect(at("delete ReplicationSlot ingestion")).toBeLessThan(at("delete Publication ingestion"));
-  expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete Grant ingestion/runner/main.sales"));
-  expect([await slotNames(client), await publicationNames(client)]).toEqual([[], []]);
-  // The schema stays, with the tables.
-  expect(Object.values(workspace().resources).map(({ type }) => type)).toEqual(["databricks:index/schema:Schema"]);
-}, 120_000);
+long(
+  "is deleted before the slot, once it isn't protected, and nothing remains",
+  async () => {
+    const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"]);
+    const restored = steps(await stack.up());
+    expect(restored.filter((step) => !/^create (Grant|Secret|SecretAcl|SecretScope) /.test(step))).toEqual([]);
+    const gone = steps(await stack.destroy());
+    const at = (step: string) => gone.indexOf(step);
+    expect(at("delete Pipeline ingestion-ingestion")).toBeLessThan(at("delete Pipeline ingestion-gateway"));
+    expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete ReplicationSlot ingestion"));
+    expect(at("delete ReplicationSlot ingestion")).toBeLessThan(at("delete Publication ingestion"));
+    expect(at("delete Pipeline ingestion-gateway")).toBeLessThan(at("delete Grant ingestion/runner/main.sales"));
+    expect([await slotNames(client), await publicationNames(client)]).toEqual([[], []]);
+    // The schema stays, with the tables.
+    expect(Object.values(workspace().resources).map(({ type }) => type)).toEqual(["databricks:index/schema:Schema"]);
+  },
+  120_000,
+);
