@@ -5,7 +5,7 @@ import { resolveSecret } from "../runtime/secret-reference";
 import { gatewayPolicy } from "./databricks/cluster-policy";
 import { databricksPackage } from "./databricks/package";
 import { neededBy, neededByReaders, type Securables } from "./databricks/securable-grants";
-import { programError } from "./program-error";
+import { orEndProgram } from "./program-error";
 import type { SecretReference } from "./source";
 
 /** What of Databricks is made beside the ingestion; all else is there, and is only named. */
@@ -56,7 +56,7 @@ export class DatabricksSecurables extends pulumi.ComponentResource {
 
   constructor(name: string, args: DatabricksSecurablesArgs, options?: pulumi.ComponentResourceOptions) {
     super("sluice:index:DatabricksSecurables", name, {}, options);
-    const databricks = this.#orFail(() => {
+    const databricks = orEndProgram(this, () => {
       refuseUnfit(args);
       return databricksPackage();
     });
@@ -97,20 +97,12 @@ export class DatabricksSecurables extends pulumi.ComponentResource {
     this.registerOutputs({ policyId: this.policyId, volume: this.volume });
   }
 
-  #orFail<T>(work: () => T): T {
-    try {
-      return work();
-    } catch (error) {
-      throw programError(this, error);
-    }
-  }
-
   #secrets(name: string, args: DatabricksSecurablesArgs, child: pulumi.CustomResourceOptions): void {
     const { SecretScope, Secret, SecretAcl } = databricksPackage();
     const { scope: given, key, existing } = args.secrets as NonNullable<SecurablesArgs["secrets"]>;
     const scope = existing === true ? given : new SecretScope(name, { name: given }, child).name;
     const password = pulumi.output(args.password).apply((reference) =>
-      this.#orFail(() => {
+      orEndProgram(this, () => {
         if (reference !== undefined) return resolveSecret(reference, "source.password");
         throw new SluiceError("config", "there is no password for the secret scope", {
           remedy: "Give source.password, or leave securables.secrets out.",

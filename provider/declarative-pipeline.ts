@@ -3,12 +3,13 @@ import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
 import { knownNow } from "./databricks/known-inputs";
 import { databricksPackage } from "./databricks/package";
+import { declareSchedule, type Schedule } from "./databricks/pipeline-schedule";
 import { checkDeclarativeInputs, type DeclarativeDestination, pipelineTables } from "./declarative/declarative-inputs";
 import { pipelineSource } from "./declarative/pipeline-source";
 import type { Gateway } from "./gateway";
 import type { TableOptionsArgs } from "./ingestion-pipeline";
 import type { Properties } from "./lifecycle/lifecycle";
-import { programError } from "./program-error";
+import { orEndProgram, soundInputs } from "./program-error";
 import type { PublishedTableArgs } from "./publication";
 import type { Table } from "./source";
 
@@ -76,11 +77,10 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
     super("sluice:index:DeclarativePipeline", name, {}, options);
     const { gateway, tables, tableOptions } = args;
     const { protectTables, ...destination } = args.destination;
-    const fail = (error: unknown) => programError(this, error);
     const given = { tables, tableOptions, destination };
-    parse(knownNow(given) as Properties, fail);
-    const databricks = orFail(fail, databricksPackage);
-    const parsed = pulumi.output(given).apply((all) => parse(all as Properties, fail));
+    soundInputs(this, checkDeclarativeInputs(knownNow(given) as Properties));
+    const databricks = orEndProgram(this, databricksPackage);
+    const parsed = pulumi.output(given).apply((all) => soundInputs(this, checkDeclarativeInputs(all as Properties)));
     const setting = <T>(read: (all: DeclarativeDestination) => T) =>
       parsed.apply((all) => read(all.destination as DeclarativeDestination));
     const child = { parent: this };
@@ -88,7 +88,7 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
     const label = [pulumi.getProject(), pulumi.getStack(), name].join("-");
     const source = pulumi
       .all([parsed, gateway.stagingPath])
-      .apply(([inputs, stagingPath]) => orFail(fail, () => sourceOf(inputs, stagingPath)));
+      .apply(([inputs, stagingPath]) => orEndProgram(this, () => sourceOf(inputs, stagingPath)));
     const folder = setting((all) => all.folder ?? `/Workspace/Shared/sluice/${label}`);
     const file = new databricks.WorkspaceFile(
       name,
@@ -135,18 +135,10 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
       },
     );
     if (destination.schedule !== undefined) {
-      new databricks.Job(
-        `${name}-schedule`,
-        {
-          name: `${label}-schedule`,
-          maxConcurrentRuns: 1,
-          schedule: {
-            quartzCronExpression: setting(({ schedule }) => schedule?.quartzCron as string),
-            timezoneId: setting(({ schedule }) => schedule?.timeZone as string),
-            pauseStatus: setting(({ schedule }) => (schedule?.paused === true ? "PAUSED" : "UNPAUSED")),
-          },
-          tasks: [{ taskKey: "pipeline", pipelineTask: { pipelineId: pipeline.id } }],
-        },
+      declareSchedule(
+        name,
+        { label, schedule: setting(({ schedule }) => schedule as Schedule), task: "pipeline", pipelineId: pipeline.id },
+        // A destroy that is refused leaves the schedule too.
         { ...child, protect },
       );
     }
@@ -177,19 +169,4 @@ function sourceOf(inputs: Properties, stagingPath: string): string {
 /** Short, and no secret: to tell one source from another. */
 function digest(content: string): string {
   return createHash("sha256").update(content).digest("hex").slice(0, 16);
-}
-
-/** @throws what `fail` makes of all that is wrong, each by its input */
-function parse(given: Properties, fail: (error: unknown) => Error): Properties {
-  const { inputs, failures } = checkDeclarativeInputs(given);
-  if (failures.length === 0) return inputs;
-  throw fail(failures.map(({ property, reason }) => `${property}: ${reason}`).join("\n"));
-}
-
-function orFail<T>(fail: (error: unknown) => Error, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw fail(error);
-  }
 }

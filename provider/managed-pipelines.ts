@@ -5,10 +5,11 @@ import { checkManagedInputs, type ManagedDestination } from "./databricks/manage
 import { type ManagedTables, managedObjects } from "./databricks/managed-objects";
 import { databricksPackage } from "./databricks/package";
 import { gatewayDefaults, gatewayIgnored, ingestionDefaults, ingestionIgnored } from "./databricks/pipeline-defaults";
+import { declareSchedule, type Schedule } from "./databricks/pipeline-schedule";
 import { unityNameOf } from "./databricks/unity-names";
 import type { TableOptionsArgs } from "./ingestion-pipeline";
 import type { Properties } from "./lifecycle/lifecycle";
-import { programError } from "./program-error";
+import { orEndProgram, soundInputs } from "./program-error";
 import type { Publication, PublishedTableArgs } from "./publication";
 import type { ReplicationSlot } from "./replication-slot";
 import type { Inputs, Source, Table } from "./source";
@@ -121,9 +122,8 @@ export class ManagedPipelines extends pulumi.ComponentResource {
     super("sluice:index:ManagedPipelines", name, {}, options);
     const { destination, publication, slot } = args;
     const given = { tables: args.tables, schemas: args.schemas, tableOptions: args.tableOptions, destination };
-    const fail = (error: unknown) => programError(this, error);
-    parse(knownNow(given) as Properties, fail);
-    const databricks = orFail(fail, databricksPackage);
+    soundInputs(this, checkManagedInputs(knownNow(given) as Properties));
+    const databricks = orEndProgram(this, databricksPackage);
     // What its cluster is of may be known later than all else, which would be unknown with it.
     const {
       policyId: _policy,
@@ -132,7 +132,9 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       ...gatewayNames
     } = destination.gateway ?? {};
     const known = { ...given, destination: { ...destination, gateway: gatewayNames } };
-    const parsed = pulumi.output(known).apply((all) => parse(all as Properties, fail));
+    const parsed = pulumi
+      .output(known)
+      .apply((all) => soundInputs(this, checkManagedInputs(all as Properties)) as unknown as Parsed);
     const setting = <T>(read: (all: ManagedDestination) => T) => parsed.apply((all) => read(all.destination));
     const child = { parent: this };
     const protect = destination.protectTables ?? true;
@@ -153,7 +155,7 @@ export class ManagedPipelines extends pulumi.ComponentResource {
                 pulumi
                   .all([parsed, source])
                   .apply(([all, reached]) =>
-                    orFail(fail, () => connectionOptions(all.destination.connection, reached)),
+                    orEndProgram(this, () => connectionOptions(all.destination.connection, reached)),
                   ),
               ),
             },
@@ -227,17 +229,13 @@ export class ManagedPipelines extends pulumi.ComponentResource {
       },
     );
     if (destination.schedule !== undefined) {
-      new databricks.Job(
-        `${name}-schedule`,
+      declareSchedule(
+        name,
         {
-          name: [...label, "schedule"].join("-"),
-          maxConcurrentRuns: 1,
-          schedule: {
-            quartzCronExpression: setting(({ schedule }) => schedule?.quartzCron as string),
-            timezoneId: setting(({ schedule }) => schedule?.timeZone as string),
-            pauseStatus: setting(({ schedule }) => (schedule?.paused === true ? "PAUSED" : "UNPAUSED")),
-          },
-          tasks: [{ taskKey: "ingestion", pipelineTask: { pipelineId: ingestion.id } }],
+          label: label.join("-"),
+          schedule: setting(({ schedule }) => schedule as Schedule),
+          task: "ingestion",
+          pipelineId: ingestion.id,
         },
         // A destroy that is refused leaves the schedule too.
         { ...child, protect },
@@ -261,21 +259,6 @@ export class ManagedPipelines extends pulumi.ComponentResource {
 }
 
 type Parsed = ManagedTables & { destination: ManagedDestination };
-
-/** @throws what `fail` makes of all that is wrong, each by its input */
-function parse(given: Properties, fail: (error: unknown) => Error): Parsed {
-  const { inputs, failures } = checkManagedInputs(given);
-  if (failures.length === 0) return inputs as unknown as Parsed;
-  throw fail(failures.map(({ property, reason }) => `${property}: ${reason}`).join("\n"));
-}
-
-function orFail<T>(fail: (error: unknown) => Error, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw fail(error);
-  }
-}
 
 const isNamed = (connection: ManagedDestinationArgs["connection"]): connection is pulumi.Input<string> =>
   typeof connection === "string" || pulumi.Output.isInstance(connection) || connection instanceof Promise;

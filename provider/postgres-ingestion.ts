@@ -22,7 +22,7 @@ import {
 } from "./ingestion-pipeline";
 import { declareSecurables, grantConnection, withPolicy, withVolume } from "./ingestion-securables";
 import { type ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
-import { programError } from "./program-error";
+import { orEndProgram, programError } from "./program-error";
 import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
 import { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
@@ -271,14 +271,12 @@ export class PostgresIngestion extends pulumi.ComponentResource {
 
 /** @throws what ends the program: a mode that there isn't, or inputs that it has no use for */
 function knownWriter(component: pulumi.Resource, args: PostgresIngestionArgs | ManagedIngestionArgs): Writer {
-  try {
+  return orEndProgram(component, () => {
     const writer = writerOf(args.destination);
     if (writer.by === "managed") refuseOthers(args);
     if (writer.by === "pipeline") refuseWide(args as PostgresIngestionArgs);
     return writer;
-  } catch (error) {
-    throw programError(component, error);
-  }
+  });
 }
 
 /** Inputs of what is ours, for programs whose types nobody checks. */

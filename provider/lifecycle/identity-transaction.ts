@@ -1,6 +1,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
+import { lockNotAvailable } from "../../runtime/postgres/lock-timeout";
 import { sqlStateOf } from "../../runtime/postgres/source-error";
 import { inTransaction } from "../postgres/admin-session";
 import { TableBusyError } from "../postgres/replica-identity";
@@ -13,7 +14,6 @@ const firstLockTimeoutMs = 100;
 /** Long enough for the server to end an autovacuum that stands in the way. */
 const firstLockTimeoutMsMax = 3_000;
 
-const lockNotAvailable = "55P03";
 const deadlockDetected = "40P01";
 
 /**

@@ -1,6 +1,7 @@
 import type { WarehouseDestinationInput } from "../../runtime/config";
 import { podsWithoutWarehouse } from "../deploy/kubernetes-source";
 import type { CheckFailure, Properties } from "./lifecycle";
+import { isInVolume } from "./staging-input";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
 type Destination = { kind: "local"; path: string } | WarehouseDestinationInput;
@@ -26,8 +27,7 @@ export function warehouseObstacles(inputs: Properties): CheckFailure[] {
     failures.push({ property, reason: `${reason}\n  remedy: ${remedy}` });
   const { deployment, onDelete, staging, stagingPath } = inputs;
   const isInPod = (deployment as { kind?: unknown } | undefined)?.kind === "kubernetes";
-  const isInVolume = (staging as { kind?: unknown } | undefined)?.kind === "volume";
-  if (!containsUnknown([deployment, staging]) && isInPod && !isInVolume) {
+  if (!containsUnknown([deployment, staging]) && isInPod && !isInVolume(inputs)) {
     refuse("deployment", podsWithoutWarehouse.reason, podsWithoutWarehouse.remedy);
   }
   if (onDelete === "drop") {

@@ -1,5 +1,6 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
+import { lockNotAvailable } from "../../runtime/postgres/lock-timeout";
 import { sqlStateOf } from "../../runtime/postgres/source-error";
 import type { TableName } from "./table-inspection";
 
@@ -173,8 +174,6 @@ export class TableBusyError extends Error {
     this.code = lockNotAvailable;
   }
 }
-
-const lockNotAvailable = "55P03";
 
 /** @throws TableBusyError */
 export async function setIdentity(client: Client, table: TableName, identity: Identity): Promise<void> {

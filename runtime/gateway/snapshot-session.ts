@@ -4,6 +4,7 @@ import { type CatalogTable, readTableSchemas } from "../change/catalog";
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { quoteTable } from "../postgres/identifier";
+import { lockNotAvailable } from "../postgres/lock-timeout";
 import { parseLsn } from "../postgres/lsn";
 import { sqlStateOf } from "../postgres/source-error";
 import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
@@ -20,7 +21,6 @@ export interface OpenedSnapshot {
 }
 
 const undefinedTable = "42P01";
-const lockNotAvailable = "55P03";
 /** How long we stand in the queue for a lock at a time: whoever comes after us stands behind us. */
 const lockTimeoutMs = 1_000;
 

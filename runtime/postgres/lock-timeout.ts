@@ -1,7 +1,8 @@
 import type { Client } from "pg";
 import { sqlStateOf } from "./source-error";
 
-const lockNotAvailable = "55P03";
+/** SQLSTATE of a lock that was not to be had within lock_timeout, or at once. */
+export const lockNotAvailable = "55P03";
 
 /**
  * Runs what may have to wait for a lock, in a transaction of its own.
