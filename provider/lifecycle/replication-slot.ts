@@ -6,7 +6,7 @@ import { withAdmin } from "../postgres/admin-session";
 import { isInRecovery, readDatabaseOid } from "../postgres/preflight";
 import { noteSlot, readKeptSlots } from "../postgres/publication-mark";
 import { readPublication } from "../postgres/publication-statements";
-import { alterSlotFailover } from "../postgres/slot-failover";
+import { alterSlotFailover, expectFailover } from "../postgres/slot-failover";
 import {
   createSlot,
   dropSlotSql,
@@ -108,6 +108,7 @@ export const replicationSlot: Lifecycle = {
     const source = inputs.source as SourceConfig;
     const { publicationName, pipelineId } = inputs as { publicationName: string; pipelineId: string };
     const { name, databaseOid, adopted } = await withAdmin(source, "preparing the replication slot", async (client) => {
+      if (inputs.failover === true) await expectFailover(client);
       const oid = await readDatabaseOid(client);
       const keptSlots = await readKeptSlots(client, publicationName, pipelineId);
       const { name: wanted } = await newSlotName(client, inputs, oid, keptSlots);

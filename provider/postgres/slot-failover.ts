@@ -62,10 +62,16 @@ export function findFailoverProblems(facts: FailoverFacts): Pick<Finding, "sever
   ];
 }
 
+/** @throws SluiceError `unsupported` where standbys can't keep a slot of this server */
+export async function expectFailover(client: Client): Promise<void> {
+  const problem = findFailoverProblems(await readFailoverFacts(client)).find(({ severity }) => severity === "error");
+  if (problem !== undefined) throw new SluiceError("unsupported", problem.message, { remedy: problem.remedy });
+}
+
 /**
  * Sets whether standbys keep the slot, in place (ALTER_REPLICATION_SLOT, PostgreSQL documentation, section 54.4). The
  * slot must be idle for it: whoever reads it is ended, and comes back.
- * @throws SluiceError `slot-in-use` when the consumer is always there first
+ * @throws SluiceError `slot-in-use` when the consumer is always there first; `unsupported` before PostgreSQL 17
  */
 export async function alterSlotFailover(
   source: SourceConfig,
@@ -76,6 +82,8 @@ export async function alterSlotFailover(
   const doing = `setting failover of replication slot ${name}`;
   const deadlineMs = Date.now() + timeoutMs;
   await withAdmin(source, doing, async (admin) => {
+    if (failover) await expectFailover(admin);
+    else if ((await readSlotFacts(admin, name))?.failover == null) return;
     const at = { ...source, host: admin.host, port: admin.port };
     const client = new Client({ ...clientConfig(at), replication: "database" } as never);
     client.on("error", () => {});

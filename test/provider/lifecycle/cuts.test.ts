@@ -136,7 +136,8 @@ it.each(Object.entries(operations))(
     if (kind === "up") await done("destroy", isLater, whole);
     expect(await found()).toEqual(nothing);
     const chosen = isWhole ? steps : steps.filter(isEffective);
-    expect(chosen.length).toBeGreaterThan(1);
+    // Before PostgreSQL 17 an update is one transaction: no slot's failover is changed.
+    expect(chosen.length).toBeGreaterThan(kind === "up" && isLater && version < 170_000 ? 0 : 1);
     for (const [index, step] of chosen.entries()) {
       const { number, text } = step;
       for (const how of waysOf(step, index)) {

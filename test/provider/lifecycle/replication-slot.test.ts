@@ -284,6 +284,22 @@ describe("failover", () => {
     for (const { remedy } of problems) expect(remedy.length).toBeGreaterThan(20);
   });
 
+  it("is refused by a server before 17, at create and update, with nothing made or changed", async ({ skip }) => {
+    const version = Number((await client.query("SHOW server_version_num")).rows[0].server_version_num);
+    if (version >= 170_000) skip("PostgreSQL 17 has failover slots");
+    const refusal = { kind: "unsupported", remedy: expect.stringContaining("Leave failover out") };
+    const slots = async () => (await client.query("SELECT slot_name FROM pg_replication_slots")).rows;
+    const before = await slots();
+    await expect(created({ failover: true, preflight: "up" })).rejects.toMatchObject(refusal);
+    expect(await slots()).toEqual(before);
+    const { id, outs } = await created({});
+    const { incarnation: _, ...inputs } = outs;
+    await expect(replicationSlot.update(id, outs, { ...outs, failover: true })).rejects.toMatchObject(refusal);
+    // One that an earlier version recorded as made with it, which the server doesn't know.
+    const updated = await replicationSlot.update(id, { ...outs, failover: true }, { ...inputs, failover: false });
+    expect(updated.outs.failover).toBe(false);
+  });
+
   it("is set at create, changed in place under a reader, and seen by refresh", async ({ skip }) => {
     const version = Number((await client.query("SHOW server_version_num")).rows[0].server_version_num);
     if (version < 170_000) skip("failover slots need PostgreSQL 17");
