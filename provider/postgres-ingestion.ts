@@ -1,30 +1,22 @@
 import * as pulumi from "@pulumi/pulumi";
-import { SluiceError } from "../runtime/errors";
-import { Connection, type ConnectionArgs } from "./connection";
+import type { Connection, ConnectionArgs } from "./connection";
 import type { DatabricksSecurables, SecurablesArgs } from "./databricks-securables";
 import { DeclarativePipeline, type PipelineDestinationArgs } from "./declarative-pipeline";
-import { type Writer, writerOf } from "./destination";
-import {
-  type BatchArgs,
-  Gateway,
-  type HealthArgs,
-  type SchemaChangeArgs,
-  type SnapshotArgs,
-  type SpoolArgs,
-  type TypeArgs,
-} from "./gateway";
-import {
-  type DestinationArgs,
+import type { BatchArgs, Gateway, HealthArgs, SchemaChangeArgs, SnapshotArgs, SpoolArgs, TypeArgs } from "./gateway";
+import { knownWriter, leaveOut } from "./ingestion-modes";
+import type {
+  DestinationArgs,
   IngestionPipeline,
-  type MaintenanceArgs,
-  type TableOptionsArgs,
-  type TriggerArgs,
+  MaintenanceArgs,
+  TableOptionsArgs,
+  TriggerArgs,
 } from "./ingestion-pipeline";
+import { declareApplier, declareGateway } from "./ingestion-processes";
 import { declareSecurables, grantConnection, withPolicy, withVolume } from "./ingestion-securables";
+import { declareSource, type SourceArgs, type SourceSide } from "./ingestion-source";
 import { type ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
-import { orEndProgram, programError } from "./program-error";
-import { Publication, type PublicationArgs, type PublishedTableArgs } from "./publication";
-import { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
+import type { Publication, PublicationArgs, PublishedTableArgs } from "./publication";
+import type { ReplicationSlot, ReplicationSlotArgs } from "./replication-slot";
 import type { DeploymentArgs, Inputs, Preflight, Source, Strategy, Table } from "./source";
 import type { StagingArgs } from "./staging";
 
@@ -140,20 +132,6 @@ export interface ManagedIngestionArgs
   destination: ManagedDestinationArgs;
 }
 
-/** Of tables that leave, the pipeline tells; which those of a schema are isn't known here. */
-function tableNames(
-  tables: PostgresIngestionArgs["tables"],
-  schemas: PostgresIngestionArgs["schemas"],
-  allTables: PostgresIngestionArgs["allTables"],
-): pulumi.Output<Table[]> {
-  return pulumi.all([pulumi.output(tables), schemas, allTables]).apply(([named, wide, all]) => {
-    if (named === undefined || all === true || (wide ?? []).length > 0) return undefined as unknown as Table[];
-    return (named as (Table | { table: Table })[]).map((table) =>
-      typeof table === "object" && "table" in table ? table.table : table,
-    );
-  });
-}
-
 /** PostgreSQL tables, kept up to date as Delta tables: connection, publication, slot, gateway and pipeline, wired. */
 export class PostgresIngestion extends pulumi.ComponentResource {
   readonly connection: Connection;
@@ -188,7 +166,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     super("sluice:index:PostgresIngestion", name, {}, options);
     const writer = knownWriter(this, args);
     const child = { parent: this };
-    const side = declareSource(name, args, child);
+    const side = declareSource(name, args, writer.by === "managed" ? "databricks" : undefined, child);
     this.connection = side.connection;
     this.standbyConnection = side.standbyConnection;
     this.publication = side.publication;
@@ -269,44 +247,6 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   }
 }
 
-/** @throws what ends the program: a mode that there isn't, or inputs that it has no use for */
-function knownWriter(component: pulumi.Resource, args: PostgresIngestionArgs | ManagedIngestionArgs): Writer {
-  return orEndProgram(component, () => {
-    const writer = writerOf(args.destination);
-    if (writer.by === "managed") refuseOthers(args);
-    if (writer.by === "pipeline") refuseWide(args as PostgresIngestionArgs);
-    return writer;
-  });
-}
-
-/** Inputs of what is ours, for programs whose types nobody checks. */
-const ownInputs = ["standby", "allTables", "captureDdl", "stateDir", "deployment", "gateway", "applier"] as const;
-
-function refuseOthers(args: PostgresIngestionArgs | ManagedIngestionArgs): void {
-  const given = ownInputs.filter((input) => (args as Partial<PostgresIngestionArgs>)[input] !== undefined);
-  if (given.length === 0) return;
-  throw new SluiceError("config", `mode "managed" has no ${given.join(", ")}: nothing of ours runs`, {
-    remedy: 'Leave it out, or use mode: "warehouse" or "pipeline".',
-  });
-}
-
-/** What a declarative pipeline has nothing for: its source names each table, and nothing of ours applies. */
-function refuseWide(args: PostgresIngestionArgs): void {
-  const refuse = (what: string, remedy: string) => {
-    throw new SluiceError("config", `mode "pipeline": ${what}`, { remedy });
-  };
-  if (args.schemas !== undefined || args.allTables !== undefined || args.tables === undefined) {
-    refuse("its source declares each table, so that tables are named", "Give tables, and no schemas or allTables.");
-  }
-  if (args.applier !== undefined) refuse("there is no applier", "Leave applier out; see destination.schedule.");
-  if (args.gateway?.staging === undefined) {
-    refuse(
-      "staging has to be in a Unity Catalog volume",
-      'Give gateway: { staging: { kind: "volume", volume: "catalog.schema.volume" } }.',
-    );
-  }
-}
-
 const managedArgs = (args: SourceArgs, { publication, slot }: SourceSide) => ({
   source: args.source,
   publication,
@@ -315,163 +255,3 @@ const managedArgs = (args: SourceArgs, { publication, slot }: SourceSide) => ({
   schemas: args.schemas,
   tableOptions: args.tableOptions,
 });
-
-/** A property that there isn't in this mode says so, rather than being undefined. */
-function leaveOut(component: PostgresIngestion, property: string, why: string): void {
-  const get = () => {
-    throw programError(
-      component,
-      new SluiceError("config", `there is no ${property}: ${why}`, { remedy: `Leave ${property} out of the program.` }),
-    );
-  };
-  Object.defineProperty(component, property, { get, enumerable: false });
-}
-
-type SourceArgs = Pick<PostgresIngestionArgs, "source"> &
-  Omit<Partial<PostgresIngestionArgs>, "source" | "destination">;
-
-/** What there is in any mode: the objects of the source. */
-interface SourceSide {
-  connection: Connection;
-  standbyConnection: Connection | undefined;
-  publication: Publication;
-  slot: ReplicationSlot;
-  /** the server that WAL and rows are read from */
-  read: pulumi.Output<Source>;
-  beforeImages: pulumi.Output<Table[]>;
-}
-
-function declareSource(name: string, args: SourceArgs, child: pulumi.CustomResourceOptions): SourceSide {
-  const { adopt, preflight, strategy, forceDelete, captureDdl, tables, schemas, allTables } = args;
-  const setting = settingsOf(args.source);
-  const shared = {
-    database: setting("database"),
-    user: setting("user"),
-    password: setting("password"),
-    sslMode: setting("sslMode"),
-    sslRootCertFile: setting("sslRootCertFile"),
-    sslRootCert: setting("sslRootCert"),
-    sslServerName: setting("sslServerName"),
-    sslCertFile: setting("sslCertFile"),
-    sslCert: setting("sslCert"),
-    sslKey: setting("sslKey"),
-    connectTimeoutMs: setting("connectTimeoutMs"),
-    preflight,
-    ...args.connection,
-  };
-  const primary = { host: setting("host"), port: setting("port"), failoverHosts: setting("failoverHosts") };
-  const connection = new Connection(name, { ...shared, ...primary, standby: setting("standby") }, child);
-  const standby = args.standby === undefined ? undefined : pulumi.output(args.standby);
-  const standbyConnection =
-    standby === undefined
-      ? undefined
-      : new Connection(
-          `${name}-standby`,
-          { ...shared, host: standby.host, port: standby.apply(({ port }) => port as number), standby: "allow" },
-          child,
-        );
-  const read = standbyConnection?.source ?? connection.source;
-  const beforeImages = pulumi
-    .output(args.tableOptions)
-    .apply((all) => (all ?? []).filter(({ beforeImage }) => beforeImage === true).map(({ table }) => table));
-  const publication = new Publication(
-    name,
-    {
-      source: connection.source,
-      tables,
-      schemas,
-      allTables,
-      publicationName: args.publicationName,
-      fullIdentity: beforeImages,
-      captureDdl,
-      adopt,
-      strategy,
-      forceDelete,
-      preflight,
-      ...args.publication,
-    },
-    child,
-  );
-  const { publicationName, pipelineId } = publication;
-  const slot = new ReplicationSlot(
-    name,
-    {
-      source: read,
-      publicationName,
-      pipelineId,
-      slotName: args.slotName,
-      failover: args.failover,
-      adopt,
-      strategy,
-      forceDelete,
-      preflight,
-      ...args.slot,
-    },
-    child,
-  );
-  return { connection, standbyConnection, publication, slot, read, beforeImages };
-}
-
-function declareGateway(
-  name: string,
-  args: PostgresIngestionArgs,
-  { publication, slot, read, beforeImages }: SourceSide,
-  child: pulumi.CustomResourceOptions,
-): Gateway {
-  const { adopt, preflight, stateDir, strategy, forceDelete, deployment } = args;
-  return new Gateway(
-    name,
-    {
-      source: read,
-      publicationName: publication.publicationName,
-      slotName: slot.slotName,
-      slotIncarnation: slot.incarnation,
-      stateDir,
-      deployment,
-      preflight,
-      beforeImages,
-      adopt,
-      strategy,
-      forceDelete,
-      ...args.gateway,
-    },
-    child,
-  );
-}
-
-function declareApplier(
-  name: string,
-  args: PostgresIngestionArgs,
-  destination: pulumi.Input<DestinationArgs>,
-  { deploymentId, stagingPath, incarnation }: Gateway,
-  child: pulumi.CustomResourceOptions,
-): IngestionPipeline {
-  return new IngestionPipeline(
-    name,
-    {
-      deploymentId,
-      stagingPath,
-      stagingIncarnation: incarnation,
-      staging: args.gateway?.staging,
-      destination,
-      tables: tableNames(args.tables, args.schemas, args.allTables),
-      tableOptions: args.tableOptions,
-      stateDir: args.stateDir,
-      forceDelete: args.forceDelete,
-      deployment: args.deployment,
-      preflight: args.preflight,
-      ...args.applier,
-    },
-    child,
-  );
-}
-
-/** Each by itself where they are given so: else a secret among them would make secrets of all. */
-function settingsOf(source: PostgresIngestionArgs["source"]) {
-  return <K extends keyof Source>(key: K): pulumi.Input<NonNullable<Source[K]>> => {
-    if (pulumi.Output.isInstance(source) || source instanceof Promise) {
-      return (pulumi.output(source) as pulumi.Output<Source>).apply((all) => all[key] as NonNullable<Source[K]>);
-    }
-    return (source as Inputs<Source>)[key] as pulumi.Input<NonNullable<Source[K]>>;
-  };
-}

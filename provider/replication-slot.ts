@@ -30,6 +30,11 @@ export interface ReplicationSlotArgs {
   adopt?: pulumi.Input<boolean>;
   /** `drop`, the default; `keep` leaves the slot, for which the server then keeps WAL until somebody reads or drops it. */
   onDelete?: pulumi.Input<"drop" | "keep">;
+  /**
+   * Who reads it: our gateway (`gateway`, the default), or Databricks' own pipelines (`databricks`), of which a preview says that
+   * another slot asks for a full refresh.
+   */
+  reader?: pulumi.Input<"gateway" | "databricks">;
   /** How long creation may wait for open transactions to end, in milliseconds; default 60,000. */
   createTimeoutMs?: pulumi.Input<number>;
   /** How long delete may take to end the slot's consumer and drop it, in milliseconds; default 30,000. */

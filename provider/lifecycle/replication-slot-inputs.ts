@@ -15,6 +15,7 @@ export const shape = {
   onDelete: z.enum(["drop", "keep"]).optional(),
   /** the option of that name: the engine tells the provider nothing of a delete that it leaves out */
   retainOnDelete: z.boolean().optional(),
+  reader: z.enum(["gateway", "databricks"]).optional(),
   createTimeoutMs: z.int().min(100).max(3_600_000).default(60_000),
   deleteTimeoutMs: z.int().min(100).max(3_600_000).default(30_000),
   forceDelete: z.boolean().optional(),
@@ -42,6 +43,8 @@ export const replicationSlotEffects: Effects = {
   adopt: "none",
   onDelete: "none",
   retainOnDelete: "none",
+  /** decides what is told */
+  reader: "none",
   createTimeoutMs: "none",
   deleteTimeoutMs: "none",
   forceDelete: "none",
@@ -55,6 +58,7 @@ const normalised = (props: Properties): Properties => ({
   adopt: props.adopt ?? false,
   onDelete: props.onDelete ?? "drop",
   retainOnDelete: props.retainOnDelete ?? false,
+  reader: props.reader ?? "gateway",
 });
 
 const keepingName = (olds: Properties, news: Properties): Properties =>

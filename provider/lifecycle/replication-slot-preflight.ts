@@ -24,7 +24,18 @@ export function tellOrder(olds: Properties, inputs: Properties): void {
   printOnce(
     deleteBeforeReplace
       ? `${subject}: dropped before the new one is made, as ${why}; nothing is captured meanwhile`
-      : `${subject}: stays until the gateway of the new one has caught up, then it is dropped`,
+      : inputs.reader === "databricks"
+        ? `${subject}: stays until Databricks' pipelines have gone over to the new one, then it is dropped`
+        : `${subject}: stays until the gateway of the new one has caught up, then it is dropped`,
+  );
+}
+
+/** Databricks' pipelines don't know that a slot is another one, and go on with what it has. */
+export function tellFullRefresh(olds: Properties, { reader }: Properties): void {
+  if (reader !== "databricks") return;
+  const subject = olds.slotName === undefined ? "ReplicationSlot" : `ReplicationSlot ${olds.slotName}`;
+  printOnce(
+    `warning: ${subject}: Databricks' pipelines copy nothing by themselves, and the new slot lacks the changes before it: start a full refresh once it is there (databricks pipelines start-update --full-refresh, with the ingestion pipeline's id)`,
   );
 }
 

@@ -30,7 +30,7 @@ import {
   shape,
   slotChanges,
 } from "./replication-slot-inputs";
-import { checkFailover, checkNewSlot, tellOrder } from "./replication-slot-preflight";
+import { checkFailover, checkNewSlot, tellFullRefresh, tellOrder } from "./replication-slot-preflight";
 import { readExistingSlot } from "./replication-slot-reading";
 import { mayBeReplaced, newSlotName, ownerOf, serverOf, serverSlot, standing } from "./replication-slot-standing";
 import { nameTaken, otherKind, slotAdoptionProblem, unknownSlot } from "./slot-ownership";
@@ -80,7 +80,9 @@ export const replicationSlot: Lifecycle = {
     const tell = (sizes: readonly TableSize[] = []) => {
       const copies = sizes.length === 0 ? undefined : copiesOf(sizes);
       tellCost("ReplicationSlot", subject, existing ? olds : null, inputs, changes, copies);
-      if (isReplaced && failures.length === 0) tellOrder(olds, inputs);
+      if (!isReplaced || failures.length > 0) return;
+      tellOrder(olds, inputs);
+      tellFullRefresh(olds, inputs);
     };
     const isAsked = failures.length === 0 && inputs.preflight === "preview" && !containsUnknown(inputs.source);
     if (isAsked && inputs.failover === true && olds.failover !== true) {

@@ -3,7 +3,7 @@
 // a delete that can't reach the database says the SQL to run.
 // Invariant 5: after delete no slot of ours remains.
 import pg from "pg";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { newPipelineId } from "../../../provider/lifecycle/names";
 import { rememberOwn } from "../../../provider/lifecycle/own-names";
@@ -87,6 +87,23 @@ describe("check", () => {
     expect(inputs.slotName).toMatch(new RegExp(`^dbx_\\d+_${wanted.pipelineId}$`));
     expect((await replicationSlot.check(inputs, wanted)).inputs).toEqual(inputs);
     expect((await replicationSlot.check({}, wanted)).inputs.incarnation).not.toBe(inputs.incarnation);
+  });
+
+  it("says that Databricks' pipelines want a full refresh, where another slot is what they read next", async () => {
+    const said: string[] = [];
+    const log = vi.spyOn(console, "log").mockImplementation((line: string) => void said.push(line));
+    const wanted = news({ reader: "databricks" });
+    const { inputs } = await replicationSlot.check({}, wanted);
+    expect((await replicationSlot.check(inputs, { ...wanted, deleteTimeoutMs: 20_000 })).failures).toEqual([]);
+    expect(said.join("\n")).not.toMatch(/full refresh/);
+    await replicationSlot.check({ ...inputs, lost: true }, wanted);
+    log.mockRestore();
+    const refresh = said.filter((line) => line.includes("full refresh"));
+    expect(refresh).toHaveLength(1);
+    expect(refresh[0]).toMatch(
+      new RegExp(`^warning: ReplicationSlot ${inputs.slotName}: .*start-update --full-refresh`),
+    );
+    expect(said.join("\n")).toMatch(/stays until Databricks' pipelines have gone over to the new one/);
   });
 
   it("lets unknown values pass, and asks no server then", async () => {
