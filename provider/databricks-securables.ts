@@ -15,6 +15,8 @@ export interface SecurablesArgs {
    * schema stay at delete, as the tables do. Default none: they are there.
    */
   create?: ("catalog" | "schema" | "volume" | "clusterPolicy")[];
+  /** Of the catalog that is made: its files' place (`s3://…`), where the metastore has none of its own. It stays as it is. */
+  storageRoot?: string;
   /**
    * Who runs the pipelines, or writes the tables: a user, a group, or a service principal's application id. On each of these
    * objects it holds what the mode needs, and no more: what it was granted there otherwise is revoked. Grants of others aren't
@@ -32,11 +34,14 @@ export interface SecurablesArgs {
 
 /** Names are in plain, as which grants there are depends on which of them are the same. */
 export interface DatabricksSecurablesArgs extends SecurablesArgs {
+  /** Who writes the tables, as a destination's `mode`. */
   mode: Securables["mode"];
   /** Of the tables. */
   catalog: string;
   /** Of the tables; undefined where each has the name of its schema at the source. */
   schema?: string;
+  /** Further ones that tables are in. */
+  schemas?: string[];
   /** `catalog.schema.volume` of our staging. */
   volume?: string;
   /** Of the vendor's gateway. */
@@ -70,7 +75,13 @@ export class DatabricksSecurables extends pulumi.ComponentResource {
     const inside = () => ({ ...child, dependsOn: [...this.made] });
     const { catalog, schema, volume } = lowered(args);
     const staying = { retainOnDelete: true };
-    if (created.has("catalog")) keep(new databricks.Catalog(name, { name: catalog }, { ...child, ...staying }));
+    // The provider would rename a catalog or volume with all that is in it, which isn't what another name asks for.
+    const renamed = { replaceOnChanges: ["name"] };
+    if (created.has("catalog")) {
+      const { storageRoot } = args;
+      const inputs = storageRoot === undefined ? {} : { storageRoot };
+      keep(new databricks.Catalog(name, { name: catalog, ...inputs }, { ...child, ...staying, ...renamed }));
+    }
     if (created.has("schema")) {
       keep(new databricks.Schema(name, { catalogName: catalog, name: schema }, { ...inside(), ...staying }));
     }
@@ -78,7 +89,13 @@ export class DatabricksSecurables extends pulumi.ComponentResource {
       const [catalogName, schemaName, last] = volume.split(".");
       // Its id is its name, which a preview doesn't know of one that isn't there yet.
       this.volume = created.has("volume")
-        ? keep(new databricks.Volume(name, { catalogName, schemaName, name: last, volumeType: "MANAGED" }, inside())).id
+        ? keep(
+            new databricks.Volume(
+              name,
+              { catalogName, schemaName, name: last, volumeType: "MANAGED" },
+              { ...inside(), ...renamed },
+            ),
+          ).id
         : pulumi.output(volume);
     }
     if (created.has("clusterPolicy")) {
@@ -122,18 +139,25 @@ export class DatabricksSecurables extends pulumi.ComponentResource {
 const grantsOf = (principal: string, needed: readonly Needed[]) => needed.map((each) => ({ principal, ...each }));
 
 /** Pure: names as Unity Catalog keeps them, by which same ones are known. */
-function lowered({ mode, catalog, schema, volume, staging }: DatabricksSecurablesArgs): Securables {
+function lowered({ mode, catalog, schema, schemas, volume, staging }: DatabricksSecurablesArgs): Securables {
   return {
     mode,
     catalog: catalog.toLowerCase(),
     schema: schema?.toLowerCase(),
+    schemas: schemas?.map((each) => each.toLowerCase()),
     volume: volume?.toLowerCase(),
     staging: staging && { catalog: staging.catalog.toLowerCase(), schema: staging.schema.toLowerCase() },
   };
 }
 
 /** @throws SluiceError `config` for what can't be made here */
-function refuseUnfit({ create = [], schema, volume, mode, principal, readers }: DatabricksSecurablesArgs): void {
+function refuseUnfit(args: DatabricksSecurablesArgs): void {
+  const { create = [], schema, volume, mode, principal, readers, storageRoot } = args;
+  if (storageRoot !== undefined && !create.includes("catalog")) {
+    throw new SluiceError("config", "securables.storageRoot is of a catalog that is made", {
+      remedy: 'Make it: securables.create: ["catalog"]; or leave storageRoot out.',
+    });
+  }
   if (principal !== undefined && readers?.includes(principal)) {
     throw new SluiceError(
       "config",

@@ -1,6 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 import { SluiceError } from "../runtime/errors";
+import { knownNow } from "./databricks/known-inputs";
 import { databricksPackage } from "./databricks/package";
+import { furtherSchemas, type GivenTables } from "./databricks/table-schemas";
 import { DatabricksSecurables, type SecurablesArgs } from "./databricks-securables";
 import type { Writer } from "./destination";
 import type { ManagedDestinationArgs, ManagedPipelines } from "./managed-pipelines";
@@ -9,7 +11,8 @@ import { programError } from "./program-error";
 import type { Source } from "./source";
 import type { StagingArgs } from "./staging";
 
-type Args = Partial<Pick<PostgresIngestionArgs, "securables" | "gateway">> & Pick<PostgresIngestionArgs, "source">;
+type Args = Partial<Pick<PostgresIngestionArgs, "securables" | "gateway" | "tables" | "schemas" | "tableOptions">> &
+  Pick<PostgresIngestionArgs, "source">;
 
 /** What an ingestion's `securables` ask for, out of the names that its destination and staging have. */
 export function declareSecurables(
@@ -21,7 +24,13 @@ export function declareSecurables(
   const { securables } = args;
   if (securables === undefined) return undefined;
   try {
-    const settings = { ...placesOf(args, writer), ...securables, password: passwordOf(args.source) };
+    const places = placesOf(args, writer);
+    const { tables, schemas: given, tableOptions } = args;
+    const isGranted = securables.principal !== undefined || securables.readers !== undefined;
+    const schemas = isGranted
+      ? furtherSchemas(knownNow({ tables, schemas: given, tableOptions }) as GivenTables, places.schema)
+      : [];
+    const settings = { ...places, schemas, ...securables, password: passwordOf(args.source) };
     return new DatabricksSecurables(name, settings, { parent: component });
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error;

@@ -159,7 +159,8 @@ export class ManagedPipelines extends pulumi.ComponentResource {
                   ),
               ),
             },
-            { ...child, additionalSecretOutputs: ["options"] },
+            // The provider's update leaves the name as it was.
+            { ...child, additionalSecretOutputs: ["options"], replaceOnChanges: ["name"] },
           ),
         ];
     // The pipelines have its name from here: of one that is updated a preview may not know it, and would replace them.

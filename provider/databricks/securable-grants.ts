@@ -6,6 +6,8 @@ export interface Securables {
   catalog: string;
   /** of the tables; undefined where each has that of its schema at the source */
   schema?: string;
+  /** further ones that tables are in */
+  schemas?: string[];
   /** `catalog.schema.volume` of our staging */
   volume?: string;
   /** of the vendor's gateway */
@@ -16,37 +18,42 @@ export interface Securables {
  * Pure: what whoever runs a mode needs, and no more, each object once. The vendor's pipelines: docs.databricks.com, ingest data
  * from PostgreSQL, before you begin; USE CONNECTION on their connection beside it.
  */
-export function neededBy({ mode, catalog, schema, volume, staging }: Securables): Needed[] {
-  const tables =
-    schema === undefined
-      ? [{ type: "catalog" as const, name: catalog, privileges: ["USE_CATALOG"] }]
-      : mode === "managed"
-        ? [
-            { type: "catalog" as const, name: catalog, privileges: ["USE_CATALOG"] },
-            { type: "schema" as const, name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE"] },
-          ]
-        : neededForTables(catalog, schema);
+export function neededBy({ mode, catalog, schema, schemas, volume, staging }: Securables): Needed[] {
+  const tables = schemasOf({ schema, schemas }).flatMap((each) =>
+    mode === "managed" ? neededForManagedTables(catalog, each) : neededForTables(catalog, each),
+  );
   const places: Needed[] =
     staging === undefined
       ? []
       : [
-          { type: "catalog", name: staging.catalog, privileges: ["USE_CATALOG"] },
+          useCatalog(staging.catalog),
           {
             type: "schema",
             name: `${staging.catalog}.${staging.schema}`,
             privileges: ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"],
           },
         ];
-  return merged([...tables, ...places, ...(volume === undefined ? [] : neededForVolume(volume))]);
+  return merged([useCatalog(catalog), ...tables, ...places, ...(volume === undefined ? [] : neededForVolume(volume))]);
 }
 
 /** Pure: what whoever reads the tables needs. */
-export function neededByReaders({ catalog, schema }: Pick<Securables, "catalog" | "schema">): Needed[] {
-  const use: Needed = { type: "catalog", name: catalog, privileges: ["USE_CATALOG"] };
-  return schema === undefined
-    ? [use]
-    : [use, { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "SELECT"] }];
+export function neededByReaders({ catalog, ...tables }: Pick<Securables, "catalog" | "schema" | "schemas">): Needed[] {
+  const reading = schemasOf(tables).map(
+    (schema): Needed => ({ type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "SELECT"] }),
+  );
+  return merged([useCatalog(catalog), ...reading]);
 }
+
+const schemasOf = ({ schema, schemas = [] }: Pick<Securables, "schema" | "schemas">) => [
+  ...(schema === undefined ? [] : [schema]),
+  ...schemas,
+];
+
+const useCatalog = (catalog: string): Needed => ({ type: "catalog", name: catalog, privileges: ["USE_CATALOG"] });
+
+const neededForManagedTables = (catalog: string, schema: string): Needed[] => [
+  { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE"] },
+];
 
 function merged(needed: readonly Needed[]): Needed[] {
   const found = new Map<string, Needed>();

@@ -43,6 +43,7 @@ export const resourcePages: readonly ResourcePage[] = [
   { file: "postgres-ingestion", resource: "PostgresIngestion", effects: null, shape: null },
   { file: "declarative-pipeline", resource: "DeclarativePipeline", effects: null, shape: null },
   { file: "managed-pipelines", resource: "ManagedPipelines", effects: null, shape: null },
+  { file: "databricks-securables", resource: "DatabricksSecurables", effects: null, shape: null },
 ];
 
 const words: Record<Effect, string> = {
@@ -83,14 +84,15 @@ function inputTable(inputs: Member[], effects: Effects | null): string {
     const label = `\`${name}\`${optional || name.includes(".") ? "" : " (needed)"}`;
     const effect = effects === null ? [] : [describeEffect(effects[name])];
     const [owner] = name.split(".");
-    const meaning = documentation === "" && owner !== name ? `See [${owner}](${pageOf[owner]}).` : documentation;
+    const page = owner === name ? undefined : pageOf[owner];
+    const meaning = documentation === "" && page !== undefined ? `See [${owner}](${page}).` : documentation;
     return [label, code(type), ...effect, cell(meaning)];
   });
   return table(["input", "type", ...(effects === null ? [] : ["a change"]), "meaning"], rows);
 }
 
 /** Pages of the resources whose settings the component groups. */
-const pageOf: Record<string, string> = { gateway: "gateway.md", applier: "ingestion-pipeline.md" };
+const pageOf: Record<string, string | undefined> = { gateway: "gateway.md", applier: "ingestion-pipeline.md" };
 
 const outputTable = (outputs: Member[], inputs: ReadonlySet<string>) =>
   table(

@@ -6,7 +6,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { neededBy, neededByReaders } from "../../provider/databricks/securable-grants";
 import type { ManagedIngestionArgs, PostgresIngestionArgs, SecurablesArgs } from "../../provider/index";
-import { recordedTypes } from "../support/databricks-resources";
+import { recordedTypes, rulesOf } from "../support/databricks-resources";
 import { type Declared, declaredBy } from "../support/declared-resources";
 import { wrongInputs } from "../support/package-inputs";
 
@@ -43,9 +43,11 @@ const everything: SecurablesArgs = {
 };
 
 const declare = async (args: ManagedIngestionArgs | PostgresIngestionArgs) => {
-  const declared = await declaredBy(() => new PostgresIngestion("orders", args));
+  const declared = await declaredBy((options) => new PostgresIngestion("orders", args, options));
   expect(declared.flatMap(({ type, inputs }) => wrongInputs(type, inputs))).toEqual([]);
   expect(declared.map(({ type }) => type).filter((type) => !recordedTypes.includes(type))).toEqual([]);
+  // What the provider would rename with all that is in it, or not rename at all, is made anew.
+  for (const { type, options } of declared) expect(options.replaceOnChanges ?? []).toEqual(rulesOf(type).kept);
   return declared;
 };
 const ofType = (declared: Declared[], type: string) =>
@@ -63,8 +65,9 @@ describe("an ingestion on Databricks makes", () => {
   });
 
   it("for the vendor's pipelines schema, policy, grants and secrets", async () => {
-    const declared = await declare(managed({ ...everything, create: ["catalog", "schema", "clusterPolicy"] }));
-    expect(ofType(declared, "Catalog")).toEqual([{ name: "main" }]);
+    const create: SecurablesArgs["create"] = ["catalog", "schema", "clusterPolicy"];
+    const declared = await declare(managed({ ...everything, create, storageRoot: "s3://lake/main" }));
+    expect(ofType(declared, "Catalog")).toEqual([{ name: "main", storageRoot: "s3://lake/main" }]);
     expect(ofType(declared, "Schema")).toEqual([{ catalogName: "main", name: "shop" }]);
     const grants = [
       { catalog: "main", principal: "runner", privileges: ["USE_CATALOG"] },
@@ -102,6 +105,44 @@ describe("an ingestion on Databricks makes", () => {
     expect(sorted(ofType(declared, "Grant").map(({ principal: _, ...rest }) => rest))).toEqual(sorted(grants));
   });
 
+  it("for a declarative pipeline the same, of staging and tables", async () => {
+    const args = {
+      ...warehouse({ principal: "runner", readers: ["analysts"], create: ["volume"] }),
+      destination: { kind: "databricks", mode: "pipeline", catalog: "main", schema: "shop" },
+    } as PostgresIngestionArgs;
+    const declared = await declare(args);
+    const grants = [
+      { catalog: "main", principal: "runner", privileges: ["USE_CATALOG"] },
+      { schema: "main.shop", principal: "runner", privileges: ["USE_SCHEMA", "CREATE_TABLE", "SELECT", "MODIFY"] },
+      { volume: "main.shop.staging", principal: "runner", privileges: ["READ_VOLUME", "WRITE_VOLUME"] },
+      { catalog: "main", principal: "analysts", privileges: ["USE_CATALOG"] },
+      { schema: "main.shop", principal: "analysts", privileges: ["USE_SCHEMA", "SELECT"] },
+    ];
+    expect(sorted(ofType(declared, "Grant"))).toEqual(sorted(grants));
+    expect(ofType(declared, "Volume")).toHaveLength(1);
+  });
+
+  it("grants on every schema that tables are in, by source or by their options", async () => {
+    const tables = ["Crm.people", { schema: "public", name: "lines" }, { table: "public.orders" }];
+    const options = [{ table: "public.orders", destination: { schema: "Raw" } }];
+    const spread = managed({ principal: "runner", readers: ["analysts"] }, { schema: undefined });
+    const declared = await declare({ ...spread, tables, schemas: ["Web"], tableOptions: options });
+    const on = (principal: string) =>
+      ofType(declared, "Grant")
+        .filter((grant) => grant.principal === principal && grant.schema !== undefined)
+        .map(({ schema, privileges }) => [schema, privileges]);
+    const places = ["main.raw", "main.crm", "main.public", "main.web"];
+    expect(on("runner").sort()).toEqual(
+      [
+        ...places.map((place) => [place, ["USE_SCHEMA", "CREATE_TABLE"]]),
+        ["main.landing", ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"]],
+      ].sort(),
+    );
+    expect(on("analysts").sort()).toEqual(places.map((place) => [place, ["USE_SCHEMA", "SELECT"]]).sort());
+    const named = await declare({ ...warehouse({ readers: ["analysts"] }), tableOptions: options });
+    expect(ofType(named, "Grant").map(({ schema }) => schema)).toEqual([undefined, "main.shop", "main.raw"]);
+  });
+
   it("secrets in a scope that is there", async () => {
     const declared = await declare(managed({ secrets: { scope: "there", existing: true } }));
     expect([ofType(declared, "SecretScope"), ofType(declared, "SecretAcl")]).toEqual([[], []]);
@@ -131,6 +172,15 @@ describe("is refused, with what helps:", () => {
       "a volume where staging is in none",
       managed({ create: ["volume"] }),
       /there is no volume to make[\s\S]*gateway\.staging/,
+    ],
+    ["a place of a catalog that isn't made", managed({ storageRoot: "s3://lake" }), /is of a catalog that is made/],
+    [
+      "schemas that are known only later",
+      {
+        ...managed({ readers: ["a"] }, { schema: undefined }),
+        tables: pulumi.output(["public.orders"]),
+      } as ManagedIngestionArgs,
+      /tables is known only later, and decides which schemas are granted on/,
     ],
     ["a policy for a warehouse", warehouse({ create: ["clusterPolicy"] }), /only the vendor's gateway has a cluster/],
     ["a principal that is a reader too", managed({ principal: "a", readers: ["a"] }), /is the principal too/],

@@ -10,7 +10,7 @@ import { checkManagedInputs } from "../../provider/databricks/managed-inputs";
 import { gatewayIgnored, ingestionIgnored } from "../../provider/databricks/pipeline-defaults";
 import type { ManagedDestinationArgs, ManagedIngestionArgs } from "../../provider/index";
 import type { Properties } from "../../provider/lifecycle/lifecycle";
-import { answered, differences, recordedTypes } from "../support/databricks-resources";
+import { answered, differences, recordedTypes, rulesOf } from "../support/databricks-resources";
 import { type Declared, declaredBy } from "../support/declared-resources";
 import { wrongInputs } from "../support/package-inputs";
 
@@ -83,9 +83,35 @@ describe("what is declared", () => {
       "gatewayDefinition.gatewayStorageCatalog is missing",
       "gatewayDefinition.gatewayStorageSchema is missing",
       "gatewayDefinition.connection isn't declared",
-      "clusters is a list, or isn't one",
+      "clusters isn't a list",
+    ]);
+    expect(
+      wrongInputs(type, {
+        continuous: "true",
+        clusters: [{ numWorkers: "1" }],
+        configuration: { a: 1 },
+        tags: [],
+        name: 1,
+        ingestionDefinition: { objects: [{ table: "public.orders" }] },
+      }),
+    ).toEqual([
+      "continuous isn't true or false",
+      "clusters[0].numWorkers isn't a number",
+      "configuration.a isn't a text",
+      "tags isn't an object",
+      "name isn't a text",
+      "ingestionDefinition.objects[0].table isn't an object",
     ]);
     expect(wrongInputs("databricks:index/pipelines:Pipelines", {})).toHaveLength(1);
+  });
+
+  it("asks for another connection where the provider would leave the former's name", async () => {
+    const declared = await declaredBy(
+      (options) => new PostgresIngestion("orders", { source, tables: ["public.orders"], destination }, options),
+    );
+    const { options, type } = find(declared, "orders");
+    expect(rulesOf(type).kept).toEqual(["name"]);
+    expect(options.replaceOnChanges).toEqual(["name"]);
   });
 
   it("names every table's place and mode, in an order of its own", async () => {

@@ -11,6 +11,8 @@ export interface ResourceRules {
   folded: string[];
   /** kept in lower case by the server */
   lowered: string[];
+  /** an update leaves it as it was, or moves what is in it: of another value a program has to ask for a new resource */
+  kept: string[];
   /** what the server answers with where the program says nothing */
   answers: Record<string, unknown>;
 }

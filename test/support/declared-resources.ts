@@ -4,15 +4,27 @@ export interface Declared {
   type: string;
   name: string;
   inputs: Record<string, unknown>;
+  /** Of a resource whose parents were made with the options that the program was given; else empty. */
+  options: pulumi.CustomResourceOptions;
 }
 
 /** What a program declares, without an engine: the resources of Databricks in order. Inputs are plain, secrets too. */
-export async function declaredBy(program: () => void): Promise<Declared[]> {
+export async function declaredBy(program: (options: pulumi.ComponentResourceOptions) => void): Promise<Declared[]> {
   const made: Declared[] = [];
+  const given = new Map<string, pulumi.CustomResourceOptions>();
+  const seen: pulumi.ResourceTransformation = ({ type, name, props, opts }) => {
+    given.set(`${type} ${name}`, opts);
+    return { props, opts };
+  };
   await pulumi.runtime.setMocks(
     {
       newResource({ type, name, inputs }) {
-        made.push({ type, name, inputs: plain(inputs) as Record<string, unknown> });
+        made.push({
+          type,
+          name,
+          inputs: plain(inputs) as Record<string, unknown>,
+          options: given.get(`${type} ${name}`) ?? {},
+        });
         const outputs = {
           source: { host: "db.example.com", database: "shop", user: "sluice" },
           slotName: "slot_1",
@@ -30,7 +42,7 @@ export async function declaredBy(program: () => void): Promise<Declared[]> {
     false,
     "acme",
   );
-  program();
+  program({ transformations: [seen] });
   await pulumi.runtime.disconnect();
   return made.filter(({ type }) => type.startsWith("databricks:"));
 }
