@@ -1,6 +1,7 @@
 // Contract: what is declared of Databricks' own pipelines has only inputs that the package's types have, every name said that
 // the server would fill in; what they can't do is an error of the program before anything is declared, with what helps.
 import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
@@ -286,4 +287,33 @@ it("the package is loaded when something of it is declared, and not before", () 
   expect(
     Number(load(`require(${JSON.stringify(join(dist, "databricks/package.js"))}).databricksPackage().Pipeline`)),
   ).toBeGreaterThan(1);
+});
+
+it("a program without the package runs, until something of it is declared", () => {
+  const absent = `const { Module } = require("node:module"); const resolve = Module._resolveFilename;
+    Module._resolveFilename = (request, ...rest) => {
+      if (!request.startsWith("@pulumi/databricks")) return resolve(request, ...rest);
+      throw Object.assign(new Error("Cannot find module"), { code: "MODULE_NOT_FOUND" });
+    };`;
+  const said = execFileSync(process.execPath, [
+    "-e",
+    `${absent} const { PostgresIngestion } = require(${JSON.stringify(dist)});
+     const { databricksPackage } = require(${JSON.stringify(join(dist, "databricks/package.js"))});
+     try { databricksPackage(); } catch ({ message, remedy }) { console.log(typeof PostgresIngestion, message, remedy); }`,
+  ]).toString();
+  expect(said).toMatch(/^function the package @pulumi\/databricks isn't installed Run npm install @pulumi\/databricks/);
+});
+
+it("the package is nobody's who doesn't ask for it, and in no type of ours", () => {
+  const { dependencies, peerDependencies, peerDependenciesMeta } = JSON.parse(
+    readFileSync(join(dist, "../../package.json"), "utf8"),
+  ) as Record<string, Record<string, unknown>>;
+  expect(dependencies["@pulumi/databricks"]).toBeUndefined();
+  expect(peerDependencies["@pulumi/databricks"]).toBeDefined();
+  expect(peerDependenciesMeta["@pulumi/databricks"]).toEqual({ optional: true });
+  const declarations = readdirSync(dist).filter((name) => name.endsWith(".d.ts"));
+  expect(declarations).toContain("managed-pipelines.d.ts");
+  const naming = (words: string) =>
+    declarations.filter((name) => readFileSync(join(dist, name), "utf8").includes(words));
+  expect([naming('@pulumi/databricks"'), naming('databricks/package"')]).toEqual([[], []]);
 });
