@@ -6,14 +6,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { type OperationResult, Stack } from "../engine/engine";
 import type { WorkspaceFile } from "../support/databricks-provider";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { errorsOf, filesHolding, publicationNames, slotNames } from "./ingestion-stack";
-
-/** Of `npm run test:long`: a stack of its own, step by step. */
-const long = it.skipIf(process.env.SLUICE_TEST_LONG === undefined);
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -76,7 +74,7 @@ function steps(result: OperationResult): string[] {
     .map(({ op, type, name }) => `${op} ${type.split(":").at(-1)} ${name}`);
 }
 
-long(
+longTest(
   "is made after publication and slot, and no secret is readable",
   async () => {
     const stack = open();
@@ -117,7 +115,7 @@ long(
   120_000,
 );
 
-long(
+longTest(
   "is the same at the next preview, and after a refresh, whatever the server has filled in",
   async () => {
     const again = await open().preview();
@@ -131,7 +129,7 @@ long(
   120_000,
 );
 
-long(
+longTest(
   "takes a table more by an update of the ingestion pipeline, after the publication has it",
   async () => {
     const made = steps(await open({}, ["Sales.item", "Sales.Orders"]).up());
@@ -141,7 +139,7 @@ long(
   120_000,
 );
 
-long(
+longTest(
   "is neither replaced nor deleted while its tables are protected",
   async () => {
     const tables = ["Sales.Orders", "Sales.item"];
@@ -159,7 +157,7 @@ long(
   120_000,
 );
 
-long(
+longTest(
   "is deleted before the slot, once it isn't protected, and nothing remains",
   async () => {
     const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"]);

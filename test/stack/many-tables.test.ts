@@ -4,8 +4,9 @@ import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { type OperationResult, Stack } from "../engine/engine";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { endProcesses, errorsOf, slotNames } from "./ingestion-stack";
 
@@ -63,20 +64,24 @@ async function previewed(tables: number): Promise<{ statements: number; seconds:
   return { statements, seconds };
 }
 
-it("200 tables", async () => {
-  const columns = Array.from({ length: 20 }, (_, index) => `column_${index} text`).join(", ");
-  const all = Array.from({ length: 200 }, (_, index) => nameOf(index));
-  await client.query(all.map((name) => `CREATE TABLE ${name} (id bigint PRIMARY KEY, ${columns})`).join("; "));
-  const few = await previewed(2);
-  expect(few.statements).toBeGreaterThan(5);
-  const first = await previewed(200);
-  expect(first.statements).toBe(few.statements);
-  ok(await open(200).up());
-  expect(statSync(join(folder, "many.json")).size).toBeLessThan(1_000_000);
-  const again = await previewed(200);
-  expect(again.statements).toBeLessThanOrEqual(few.statements);
-  // What a busy machine did to one of them is no property of ours.
-  expect(Math.min(first.seconds, again.seconds) - few.seconds).toBeLessThan(5);
-  ok(await open(200).destroy());
-  expect(await slotNames(client)).toEqual([]);
-}, 240_000);
+longTest(
+  "200 tables",
+  async () => {
+    const columns = Array.from({ length: 20 }, (_, index) => `column_${index} text`).join(", ");
+    const all = Array.from({ length: 200 }, (_, index) => nameOf(index));
+    await client.query(all.map((name) => `CREATE TABLE ${name} (id bigint PRIMARY KEY, ${columns})`).join("; "));
+    const few = await previewed(2);
+    expect(few.statements).toBeGreaterThan(5);
+    const first = await previewed(200);
+    expect(first.statements).toBe(few.statements);
+    ok(await open(200).up());
+    expect(statSync(join(folder, "many.json")).size).toBeLessThan(1_000_000);
+    const again = await previewed(200);
+    expect(again.statements).toBeLessThanOrEqual(few.statements);
+    // What a busy machine did to one of them is no property of ours.
+    expect(Math.min(first.seconds, again.seconds) - few.seconds).toBeLessThan(5);
+    ok(await open(200).destroy());
+    expect(await slotNames(client)).toEqual([]);
+  },
+  240_000,
+);

@@ -14,6 +14,7 @@ import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { openDelta, readDeltaRows } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import {
   endProcesses,
@@ -319,7 +320,7 @@ it("goes on where an update was killed, at each step, and a destroy leaves nothi
   expectNoTables();
 }, 400_000);
 
-it.skipIf(process.env.SLUICE_TEST_LONG === undefined)(
+longTest(
   "replaces a slot at the user's word (--replace) beside the old one, under load",
   async () => {
     ok(await (await open()).up());

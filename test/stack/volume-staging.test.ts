@@ -5,11 +5,12 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import type { OperationResult } from "../engine/engine";
 import { DatabricksWorkspace } from "../support/databricks-workspace";
 import { openDelta } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, type StatusPaths } from "../support/stack-status";
 import { endProcesses, errorsOf, filesHolding, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
@@ -86,7 +87,7 @@ async function differences() {
   return (await compareTable(client, { schema: "public", name: "item" }, delta)).differences;
 }
 
-it("is refused at the preview where a privilege is missing, with the GRANT", async () => {
+longTest("is refused at the preview where a privilege is missing, with the GRANT", async () => {
   workspace.catalog.grantVolume(volume, secret.clientId);
   workspace.catalog.revoke(volume, secret.clientId, "WRITE_VOLUME");
   const result = await (await open()).preview();
@@ -94,7 +95,7 @@ it("is refused at the preview where a privilege is missing, with the GRANT", asy
   workspace.catalog.grantVolume(volume, secret.clientId);
 });
 
-it("is made, staged there, applied and changed in place", async () => {
+longTest("is made, staged there, applied and changed in place", async () => {
   const made = ok(await (await open()).up());
   const outputs = made.outputs as unknown as StatusPaths;
   await client.query(
@@ -113,12 +114,12 @@ it("is made, staged there, applied and changed in place", async () => {
   expect(await differences()).toEqual([]);
 });
 
-it("keeps its secret where it is", () => {
+longTest("keeps its secret where it is", () => {
   expect(filesHolding(folder, secret.clientSecret)).toEqual([]);
   expect(said.join("\n")).not.toContain(secret.clientSecret);
 });
 
-it("is destroyed, with its folder of the volume; the tables stay", async () => {
+longTest("is destroyed, with its folder of the volume; the tables stay", async () => {
   ok(await (await open({ uploadsMax: 2 })).destroy());
   expect(staged()).toEqual([]);
   expect(await slotNames(client)).toEqual([]);
