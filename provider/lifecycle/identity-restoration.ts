@@ -2,7 +2,7 @@ import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
 import { sqlStateOf } from "../../runtime/postgres/source-error";
 import { byName } from "../postgres/publication-definition";
-import { parseMark } from "../postgres/publication-mark";
+import { readMarks } from "../postgres/publication-mark";
 import { publishedElsewhere } from "../postgres/publication-statements";
 import { type PreviousIdentity, sameIdentity, setIdentity } from "../postgres/replica-identity";
 import { inspectTables, type TableName } from "../postgres/table-inspection";
@@ -18,16 +18,10 @@ export async function readOthersIdentities(
   known: readonly TableName[],
   members: readonly TableName[],
 ): Promise<PreviousIdentity[]> {
-  const { rows } = await client.query<{ comment: string }>(
-    `SELECT d.description AS comment FROM pg_catalog.pg_publication p
-       JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_publication'::regclass
-      WHERE p.pubname <> $1 AND d.description LIKE 'sluice:% was %' ORDER BY p.oid`,
-    [publication],
-  );
   const unknown = new Set(members.map(quoteTable));
   for (const table of known) unknown.delete(quoteTable(table));
-  const marked = rows.flatMap(({ comment }) => parseMark(comment)?.identities ?? []);
-  return marked.filter((table) => unknown.delete(quoteTable(table)));
+  const others = (await readMarks(client)).filter(({ name }) => name !== publication);
+  return others.flatMap(({ identities }) => identities).filter((table) => unknown.delete(quoteTable(table)));
 }
 
 /**

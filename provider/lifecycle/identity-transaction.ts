@@ -1,10 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import type { Client } from "pg";
 import { quoteTable } from "../../runtime/postgres/identifier";
-import { lockNotAvailable } from "../../runtime/postgres/lock-timeout";
+import { isLockNotAvailable, TableLockError } from "../../runtime/postgres/lock-timeout";
 import { sqlStateOf } from "../../runtime/postgres/source-error";
 import { inTransaction } from "../postgres/admin-session";
-import { TableBusyError } from "../postgres/replica-identity";
 import type { TableName } from "../postgres/table-inspection";
 
 const deadlineMs = 30_000;
@@ -45,10 +44,9 @@ export async function inIdentityTransaction<T>(client: Client, work: () => Promi
         return work();
       });
     } catch (error) {
-      const state = sqlStateOf(error);
-      const isBusy = state === lockNotAvailable || state === deadlockDetected;
+      const isBusy = isLockNotAvailable(error) || sqlStateOf(error) === deadlockDetected;
       if (!isBusy || Date.now() - startedMs > deadlineMs) throw error;
-      busy = error instanceof TableBusyError ? error.table : first;
+      busy = error instanceof TableLockError ? error.table : first;
       await pause(Math.random() * 100);
     }
   }

@@ -109,6 +109,19 @@ async function readComment(client: Client, publication: string): Promise<string 
   return rows[0]?.comment ?? null;
 }
 
+/** Marks of this database's publications, by their names, oldest first. */
+export async function readMarks(client: Client): Promise<(Mark & { name: string })[]> {
+  const { rows } = await client.query<{ name: string; comment: string }>(
+    `SELECT p.pubname AS name, d.description AS comment FROM pg_catalog.pg_publication p
+       JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_publication'::regclass
+      WHERE d.description LIKE 'sluice:%' ORDER BY p.oid`,
+  );
+  return rows.flatMap(({ name, comment }) => {
+    const mark = parseMark(comment);
+    return mark === null ? [] : [{ name, ...mark }];
+  });
+}
+
 /**
  * The publication that a create of this resource has made whose result was lost: no state knows it, and no slot was made
  * for it since.
@@ -117,14 +130,6 @@ export async function findLostPublication(
   client: Client,
   origin: string,
 ): Promise<{ name: string; pipelineId: string } | null> {
-  const { rows } = await client.query<{ name: string; comment: string }>(
-    `SELECT p.pubname AS name, d.description AS comment FROM pg_catalog.pg_publication p
-       JOIN pg_catalog.pg_description d ON d.objoid = p.oid AND d.classoid = 'pg_catalog.pg_publication'::regclass
-      WHERE d.description LIKE 'sluice:% new %' ORDER BY p.oid`,
-  );
-  for (const { name, comment } of rows) {
-    const mark = parseMark(comment);
-    if (mark?.newOf === originDigest(origin)) return { name, pipelineId: mark.pipelineId };
-  }
-  return null;
+  const digest = originDigest(origin);
+  return (await readMarks(client)).find(({ newOf }) => newOf === digest) ?? null;
 }

@@ -1,7 +1,6 @@
 import type { Client } from "pg";
 import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
-import { lockNotAvailable } from "../../runtime/postgres/lock-timeout";
-import { sqlStateOf } from "../../runtime/postgres/source-error";
+import { isLockNotAvailable, TableLockError } from "../../runtime/postgres/lock-timeout";
 import type { TableName } from "./table-inspection";
 
 /** What the old row of an update or delete holds (PostgreSQL documentation, ALTER TABLE, REPLICA IDENTITY). */
@@ -162,25 +161,12 @@ export function sameIdentity(a: Identity, b: Identity): boolean {
   return a.kind === b.kind && (a.kind !== "index" || b.kind !== "index" || a.index === b.index);
 }
 
-/** The table's lock was not to be had within the session's lock_timeout. */
-export class TableBusyError extends Error {
-  readonly code: string;
-
-  constructor(
-    readonly table: TableName,
-    cause: Error,
-  ) {
-    super(cause.message, { cause });
-    this.code = lockNotAvailable;
-  }
-}
-
-/** @throws TableBusyError */
+/** @throws TableLockError when the table's lock was not to be had within the session's lock_timeout */
 export async function setIdentity(client: Client, table: TableName, identity: Identity): Promise<void> {
   try {
     await client.query(`ALTER TABLE ${quoteTable(table)} REPLICA IDENTITY ${identityClause(identity)}`);
   } catch (error) {
-    if (error instanceof Error && sqlStateOf(error) === lockNotAvailable) throw new TableBusyError(table, error);
+    if (isLockNotAvailable(error)) throw new TableLockError(table, error);
     throw error;
   }
 }

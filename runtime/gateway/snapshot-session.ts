@@ -4,7 +4,7 @@ import { type CatalogTable, readTableSchemas } from "../change/catalog";
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import { quoteTable } from "../postgres/identifier";
-import { lockNotAvailable } from "../postgres/lock-timeout";
+import { isLockNotAvailable } from "../postgres/lock-timeout";
 import { parseLsn } from "../postgres/lsn";
 import { sqlStateOf } from "../postgres/source-error";
 import { parseSnapshot, type SnapshotVisibility } from "./snapshot-visibility";
@@ -189,8 +189,7 @@ function lockSql(place: Omit<TablePlace, "inRecovery">): string {
 }
 
 function isLockRefused(error: unknown): boolean {
-  const state = sqlStateOf(error);
-  return state === lockNotAvailable || state === undefinedTable;
+  return isLockNotAvailable(error) || sqlStateOf(error) === undefinedTable;
 }
 
 /** Sessions that hold, or stand in the queue for, the only lock that keeps readers out. */
@@ -236,7 +235,7 @@ export async function joinSnapshot(
     await client.query(lockSql(place));
     return true;
   } catch (error) {
-    if (sqlStateOf(error) === lockNotAvailable) return false;
+    if (isLockNotAvailable(error)) return false;
     throw error;
   }
 }

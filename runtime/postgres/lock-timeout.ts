@@ -1,8 +1,24 @@
 import type { Client } from "pg";
 import { sqlStateOf } from "./source-error";
 
-/** SQLSTATE of a lock that was not to be had within lock_timeout, or at once. */
-export const lockNotAvailable = "55P03";
+const lockNotAvailable = "55P03";
+
+/** Pure: whether a lock was not to be had within lock_timeout, or at once (NOWAIT). */
+export function isLockNotAvailable(error: unknown): error is Error {
+  return error instanceof Error && sqlStateOf(error) === lockNotAvailable;
+}
+
+/** Such an error of the server's that says of which table the lock is; a transaction with it is over, and may be tried again. */
+export class TableLockError extends Error {
+  readonly code = lockNotAvailable;
+
+  constructor(
+    readonly table: { schema: string; name: string },
+    cause: Error,
+  ) {
+    super(cause.message, { cause });
+  }
+}
 
 /**
  * Runs what may have to wait for a lock, in a transaction of its own.
@@ -21,7 +37,7 @@ export async function withinLockTimeout<T>(
     return result;
   } catch (error) {
     await client.query("ROLLBACK").catch(() => {});
-    if (sqlStateOf(error) === lockNotAvailable) return null;
+    if (isLockNotAvailable(error)) return null;
     throw error;
   }
 }
