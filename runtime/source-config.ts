@@ -79,25 +79,28 @@ export type SourceConfig = Omit<z.infer<typeof sourceSchema>, "password" | "sslK
 export function sourceProblems(source: Record<string, unknown>): { property: string; message: string }[] {
   const has = (property: string) => source[property] !== undefined;
   const problems: { property: string; message: string }[] = [];
+  const tell = (property: string, message: string, remedy: string) =>
+    problems.push({ property, message: `${message}\n  remedy: ${remedy}` });
   // A slot that a standby has is on that server alone.
   if (source.standby === "allow" && has("failoverHosts")) {
     const message = 'standby: "allow" excludes failoverHosts: the slot is on the one server that host names';
-    problems.push({ property: "standby", message });
+    tell("standby", message, "Leave failoverHosts out, or read from the primary.");
   }
   for (const [text, file] of [
     ["sslRootCert", "sslRootCertFile"],
     ["sslCert", "sslCertFile"],
   ]) {
-    if (has(text) && has(file)) problems.push({ property: text, message: `${text} and ${file} exclude each other` });
+    if (has(text) && has(file)) tell(text, `${text} and ${file} exclude each other`, `Leave ${text} or ${file} out.`);
   }
   const hasCertificate = has("sslCert") || has("sslCertFile");
   if (hasCertificate !== has("sslKey")) {
     const message = "a client certificate is given by sslKey and one of sslCert and sslCertFile";
-    problems.push({ property: has("sslKey") ? "sslKey" : "sslCert", message });
+    const lacking = hasCertificate ? "sslKey" : "sslCertFile, or sslCert";
+    tell(has("sslKey") ? "sslKey" : "sslCert", message, `Give ${lacking}; or leave the client certificate out.`);
   }
   if (source.sslMode === "disable" && hasCertificate) {
-    const message = 'sslMode: "disable" sends no client certificate';
-    problems.push({ property: "sslMode", message });
+    const remedy = 'Use sslMode: "verify-full"; or leave the client certificate out.';
+    tell("sslMode", 'sslMode: "disable" sends no client certificate', remedy);
   }
   return problems;
 }

@@ -1,5 +1,6 @@
 import type { z } from "zod";
 import { describeError, SluiceError } from "../../runtime/errors";
+import { withRemedy } from "./input-remedy";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
@@ -27,7 +28,8 @@ export function checkInputs(shape: Record<string, z.ZodType>, news: Properties) 
     if (partlyUnknown) inputs[name] = value;
     for (const issue of parsed.error.issues) {
       if (partlyUnknown && touchesUnknown(value, issue)) continue;
-      failures.push({ property: renderPath([name, ...issue.path]), reason: issue.message });
+      const property = renderPath([name, ...issue.path]);
+      failures.push({ property, reason: withRemedy(issue, property, valueAt(value, issue.path) === undefined) });
     }
   }
   for (const name of Object.keys(news)) {
@@ -63,6 +65,14 @@ function touchesUnknown(value: unknown, issue: { path: Path; code?: string }): b
   }
   if (isUnknown(current)) return true;
   return (issue.code === "invalid_union" || issue.code === "custom") && containsUnknown(current);
+}
+
+function valueAt(value: unknown, path: Path): unknown {
+  return path.reduce<unknown>(
+    (found, key) =>
+      typeof found === "object" && found !== null ? (found as Record<PropertyKey, unknown>)[key] : undefined,
+    value,
+  );
 }
 
 export function renderPath(path: Path): string {

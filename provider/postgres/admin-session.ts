@@ -11,6 +11,8 @@ export interface AdminOptions {
   statementTimeoutMs?: number;
   /** default: the source's own */
   connectTimeoutMs?: number;
+  /** see `ConnectOptions` */
+  isReadOnly?: boolean;
 }
 
 /**
@@ -28,6 +30,7 @@ export async function withAdmin<T>(
   const client = await connectSource(reached, {
     applicationName: "sluice provider",
     statementTimeoutMs: options.statementTimeoutMs ?? 30_000,
+    isReadOnly: options.isReadOnly,
   });
   try {
     return await work(client);
@@ -39,7 +42,7 @@ export async function withAdmin<T>(
 }
 
 /**
- * `withAdmin` for a check: all of it, connecting included, ends within `checkTimeoutMs`. `at` names what is done next, for
+ * `withAdmin` for a check: read-only, and all of it, connecting included, ends within `checkTimeoutMs`. `at` names what is done next, for
  * the error that tells what had no answer.
  * @throws SluiceError `unreachable` where the time passed before there was a connection, `timeout` after
  */
@@ -63,6 +66,7 @@ export async function withCheck<T>(
       });
     },
     {
+      isReadOnly: true,
       statementTimeoutMs: timeoutMs,
       // Sooner than the whole, so that the server that doesn't answer is told by its name.
       connectTimeoutMs: Math.min(source.connectTimeoutMs, timeoutMs - 500),

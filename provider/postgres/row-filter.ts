@@ -44,7 +44,8 @@ export async function readRowFilters(
     else asked.push({ ...table, where: table.where });
   }
   if (asked.length === 0) return result;
-  await client.query("BEGIN");
+  // In a session of a check too, which is read-only: nothing of it is committed.
+  await client.query("BEGIN READ WRITE");
   try {
     await client.query("SET LOCAL lock_timeout = '3s'");
     for (const { schema, name, where } of asked) {

@@ -23,6 +23,8 @@ export interface ConnectOptions {
   statementTimeoutMs?: number;
   /** With `failoverHosts`: a primary on an earlier timeline is a former one, and is passed over. Default 0: none is */
   timelineMin?: number;
+  /** Transactions are read-only unless they are begun otherwise. */
+  isReadOnly?: boolean;
   /** Told why a server before the one that is taken wasn't. */
   onPassedOver?(reason: string): void;
 }
@@ -134,7 +136,11 @@ async function reasonAgainst(client: Client, timelineMin: number): Promise<strin
 
 async function connectAddress(source: SourceConfig, options: ConnectOptions): Promise<Client> {
   const { lc_monetary: _setLater, ...settings } = pinnedSessionSettings;
-  const client = new SourceClient({ ...clientConfig(source, options), options: sessionOptions(settings) });
+  const readOnly: Record<string, string> = options.isReadOnly === true ? { default_transaction_read_only: "on" } : {};
+  const client = new SourceClient({
+    ...clientConfig(source, options),
+    options: sessionOptions({ ...settings, ...readOnly }),
+  });
   // Without a listener a connection that dies while idle would end the process; the next query reports it.
   client.on("error", (error) => {
     if (sqlStateOf(error) === serializationFailure) client.conflict = error;

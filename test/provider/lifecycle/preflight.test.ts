@@ -123,6 +123,12 @@ describe("transactions that a new slot would wait for", () => {
   });
 });
 
+it("a look at the source can't write to it", async () => {
+  const source = sourceSchema.parse(server.source());
+  const writing = withCheck(source, "looking", (session) => session.query("CREATE TABLE public.trace (id int)"));
+  await expect(writing).rejects.toMatchObject({ sqlState: "25006" });
+});
+
 describe("a source that is slow", () => {
   /** Passes bytes on until the client sends `until`; then nothing comes any more. */
   async function mutedAt(until: string): Promise<{ port: number; server: Server }> {

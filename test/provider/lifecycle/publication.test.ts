@@ -95,6 +95,35 @@ describe("check", () => {
     await client.query("REVOKE CREATE ON DATABASE postgres FROM reader; DROP ROLE reader");
   });
 
+  it("refuses what can't be replicated, whatever it is, and takes it once that is mended", async () => {
+    await client.query(`
+      CREATE UNLOGGED TABLE s.fast (id int PRIMARY KEY);
+      CREATE FOREIGN DATA WRAPPER nowhere;
+      CREATE SERVER away FOREIGN DATA WRAPPER nowhere;
+      CREATE FOREIGN TABLE s.far (id int) SERVER away;
+      CREATE MATERIALIZED VIEW s.kept AS SELECT 1 AS one;
+      CREATE SEQUENCE s.numbers`);
+    const { failures } = await publication.check(
+      {},
+      news(["s.fast", "s.far", "s.kept", "s.numbers", "pg_catalog.pg_class"]),
+    );
+    expect(failures.map(({ property, reason }) => [property, reason.split("\n  remedy: ")])).toEqual([
+      [
+        "tables[0]",
+        [expect.stringContaining("is an unlogged table"), expect.stringContaining('ALTER TABLE "s"."fast" SET LOGGED')],
+      ],
+      [
+        "tables[1]",
+        [expect.stringContaining("is a foreign table"), expect.stringContaining("the server that holds it")],
+      ],
+      ["tables[2]", [expect.stringContaining("is a view"), expect.stringContaining("the tables that it reads")]],
+      ["tables[3]", [expect.stringContaining("is not a table"), expect.stringContaining("an ordinary table")]],
+      ["tables[4]", [expect.stringContaining("is a system table"), expect.stringContaining("Leave it out")]],
+    ]);
+    await client.query("ALTER TABLE s.fast SET LOGGED; DROP FOREIGN DATA WRAPPER nowhere CASCADE");
+    await checked(["s.fast"]);
+  });
+
   it("refuses a table that is listed twice, whatever its spelling, and an empty list", () => {
     expect(checkPublication({}, news(["s.plain", { schema: "s", name: "plain" }])).failures).toMatchObject([
       { property: "tables[1]" },

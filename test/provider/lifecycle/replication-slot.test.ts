@@ -56,7 +56,7 @@ async function created(more: Properties = {}) {
 }
 
 /** A walsender that reads the slot, as our gateway or anybody's tool. */
-async function consume(name: string): Promise<pg.Client> {
+async function consume(name: string, options = "(proto_version '1', publication_names 'pub')"): Promise<pg.Client> {
   const consumer = new pg.Client({
     ...{
       host: server.host,
@@ -70,14 +70,17 @@ async function consume(name: string): Promise<pg.Client> {
   clients.push(consumer);
   consumer.on("error", () => {});
   await consumer.connect();
-  consumer
-    .query(`START_REPLICATION SLOT "${name}" LOGICAL 0/0 (proto_version '1', publication_names 'pub')`)
-    .catch(() => {});
+  consumer.query(`START_REPLICATION SLOT "${name}" LOGICAL 0/0 ${options}`).catch(() => {});
   await until("the slot is read", async () => {
     const { rows } = await client.query("SELECT FROM pg_replication_slots WHERE slot_name = $1 AND active", [name]);
     return rows.length === 1;
   });
   return consumer;
+}
+
+async function readerOf(name: string): Promise<number> {
+  const { rows } = await client.query("SELECT active_pid FROM pg_replication_slots WHERE slot_name = $1", [name]);
+  return rows[0].active_pid;
 }
 
 describe("check", () => {
@@ -267,6 +270,18 @@ describe("read", () => {
     await replicationSlot.delete(id, outs);
     expect(await slots()).toEqual([id]);
   });
+
+  it("takes one of another plug-in for another's, whose reader reads on through a delete of ours", async () => {
+    const { id, outs } = await created();
+    await client.query("SELECT pg_drop_replication_slot($1)", [id]);
+    await client.query("SELECT pg_create_logical_replication_slot($1, 'test_decoding')", [id]);
+    await consume(id, "");
+    const before = await readerOf(id);
+    expect(await replicationSlot.read(id, outs)).toEqual({ id: "" });
+    await replicationSlot.delete(id, outs);
+    expect(await slots()).toEqual([id]);
+    expect(await readerOf(id)).toBe(before);
+  });
 });
 
 describe("delete", () => {
@@ -276,6 +291,26 @@ describe("delete", () => {
     await replicationSlot.delete(id, outs);
     expect(await slots()).toEqual([]);
     await replicationSlot.delete(id, outs);
+  });
+
+  it("gives up after its deadline on a consumer that doesn't end, names it, and the next goes through", async () => {
+    const { id, outs } = await created();
+    await consume(id);
+    const pid = await readerOf(id);
+    // It gets the signal to end, and can't obey.
+    process.kill(pid, "SIGSTOP");
+    try {
+      await expect(replicationSlot.delete(id, { ...outs, deleteTimeoutMs: 300 })).rejects.toMatchObject({
+        kind: "slot-in-use",
+        message: expect.stringContaining(`held by pid ${pid} after 300 ms`),
+        remedy: expect.stringContaining(`SELECT pg_drop_replication_slot('${id}')`),
+      });
+      expect(await slots()).toEqual([id]);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await replicationSlot.delete(id, outs);
+    expect(await slots()).toEqual([]);
   });
 
   it("says the SQL to run where the database can't be reached", async () => {
