@@ -45,11 +45,14 @@ export const knownIds = (folder: string, name: string, kind: string): string[] =
 export const knownUrns = (folder: string, name: string, kind: string): string[] =>
   known(folder, name, kind).map(({ urn }) => urn);
 
-function known(folder: string, name: string, kind: string): KnownResource[] {
+/** The file with a stack's state, whoever deployed it. */
+export function statePath(folder: string, name: string): string {
   const own = join(folder, `${name}.json`);
-  const text = readQuietly(
-    existsSync(own) ? own : join(`${own}.backend`, ".pulumi", "stacks", "sluice-test", `${name}.json`),
-  );
+  return existsSync(own) ? own : join(`${own}.backend`, ".pulumi", "stacks", "sluice-test", `${name}.json`);
+}
+
+function known(folder: string, name: string, kind: string): KnownResource[] {
+  const text = readQuietly(statePath(folder, name));
   const { deployment, checkpoint } = (text === "" ? {} : JSON.parse(text)) as StateFile;
   const resources = deployment?.resources ?? checkpoint?.latest?.resources ?? [];
   return resources.filter(({ type }) => type === `pulumi-nodejs:dynamic/sluice:${kind}`);

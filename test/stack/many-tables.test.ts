@@ -5,10 +5,11 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, expect } from "vitest";
-import { type OperationResult, Stack } from "../engine/engine";
+import type { Deployer } from "../engine/deployer";
+import type { OperationResult } from "../engine/engine";
 import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { endProcesses, errorsOf, slotNames } from "./ingestion-stack";
+import { endProcesses, errorsOf, openIngestion, slotNames, statePath } from "./ingestion-stack";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -31,22 +32,14 @@ afterAll(async () => {
 
 const nameOf = (index: number) => `public.order_position_${index}`;
 
-function open(tables: number): Stack {
-  const args = {
+const open = (tables: number): Promise<Deployer> =>
+  openIngestion(folder, "many", {
     source: server.source(),
     tables: Array.from({ length: tables }, (_, index) => nameOf(index)),
     tableOptions: [{ table: nameOf(0), mode: "softDelete" }],
     destination: { kind: "local", path: join(folder, "lake") },
     stateDir: join(folder, "state"),
-  };
-  return new Stack({
-    projectDir: join(process.cwd(), "test/stack/program"),
-    stack: "many",
-    stateFile: join(folder, "many.json"),
-    config: { "sluice-test:args": JSON.stringify(args) },
-    env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true" },
   });
-}
 
 function ok(result: OperationResult): OperationResult {
   expect(errorsOf(result)).toBe("");
@@ -57,8 +50,9 @@ function ok(result: OperationResult): OperationResult {
 /** Statements of the provider that the server has logged meanwhile, and how long it took. */
 async function previewed(tables: number): Promise<{ statements: number; seconds: number }> {
   const log = () => readFileSync(join(dirname(server.dataFolder), "server.log"), "utf8");
+  const stack = await open(tables);
   const before = log().length;
-  const { seconds } = ok(await open(tables).preview());
+  const { seconds } = ok(await stack.preview());
   const lines = log().slice(before).split("\n");
   const statements = lines.filter((line) => /^sluice provider\|LOG: {2}(statement|execute)/.test(line)).length;
   return { statements, seconds };
@@ -74,13 +68,13 @@ longTest(
     expect(few.statements).toBeGreaterThan(5);
     const first = await previewed(200);
     expect(first.statements).toBe(few.statements);
-    ok(await open(200).up());
-    expect(statSync(join(folder, "many.json")).size).toBeLessThan(1_000_000);
+    ok(await (await open(200)).up());
+    expect(statSync(statePath(folder, "many")).size).toBeLessThan(1_000_000);
     const again = await previewed(200);
     expect(again.statements).toBeLessThanOrEqual(few.statements);
     // What a busy machine did to one of them is no property of ours.
     expect(Math.min(first.seconds, again.seconds) - few.seconds).toBeLessThan(5);
-    ok(await open(200).destroy());
+    ok(await (await open(200)).destroy());
     expect(await slotNames(client)).toEqual([]);
   },
   240_000,

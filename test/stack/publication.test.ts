@@ -1,6 +1,6 @@
 // Contract: a stack with row filters, column lists and a partitioned table by its root has exactly the rows and columns
 // that are published; refresh shows what a hand changed of its publication, the next update repairs it, and the one after
-// is none; an adopted publication is taken over with nothing copied again.
+// is none; an adopted publication is taken over with nothing copied again; a slot with retainOnDelete is warned of, and stays.
 // Invariants 4 (the destination equals the source, as far as it is published) and 5 (after delete nothing of ours remains).
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -131,8 +131,13 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
   // One that exists is read by its name, and outlives its reader.
   await client.query("CREATE PUBLICATION theirs FOR TABLE public.item");
   await client.query("SELECT pg_create_logical_replication_slot('their_slot', 'pgoutput')");
-  const looking = await open({ "sluice-test:look": "theirs", "sluice-test:lookSlot": "their_slot" });
-  const { found, foundSlot } = ok(await looking.up()).outputs;
+  const config = { "sluice-test:look": "theirs", "sluice-test:lookSlot": "their_slot", "sluice-test:retain": "theirs" };
+  const looking = await open(config);
+  const looked = ok(await looking.up());
+  expect(looked.diagnostics.filter(({ severity }) => severity === "warning").map(({ message }) => message)).toEqual([
+    expect.stringMatching(/^retainOnDelete: .* the server, which keeps WAL for it until its disk is full/),
+  ]);
+  const { found, foundSlot } = looked.outputs;
   expect(foundSlot).toEqual({ slotName: "their_slot", lost: false });
   expect(found).toEqual({
     tables: [{ schema: "public", name: "item" }],
@@ -143,5 +148,5 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
   ok(await looking.refresh());
   ok(await looking.destroy());
   expect(await publicationNames(client)).toEqual(["theirs"]);
-  expect(await slotNames(client)).toEqual(["their_slot"]);
+  expect(await slotNames(client)).toEqual(["kept_slot", "their_slot"]);
 }, 300_000);

@@ -29,3 +29,10 @@ export const found = looked && { tables: looked.tables, owner: looked.owner, pub
 const lookSlot = new pulumi.Config().get("lookSlot");
 const lookedSlot = lookSlot && ReplicationSlot.get("looked", lookSlot, { source: args.source });
 export const foundSlot = lookedSlot && { slotName: lookedSlot.slotName, lost: lookedSlot.lost };
+
+// A slot that stays on the server when it is deleted, of a publication that exists.
+const retain = new pulumi.Config().get("retain");
+if (retain !== undefined) {
+  const kept = { source, publicationName: retain, pipelineId: "kept", slotName: "kept_slot" };
+  new ReplicationSlot("kept", kept, { retainOnDelete: true });
+}
