@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
+import { originOf } from "./resource-origin";
 import { guardedDeployment, type ProcessArgs, type Table } from "./source";
 import type { StagingArgs } from "./staging";
 
@@ -216,6 +217,13 @@ export class IngestionPipeline extends pulumi.dynamic.Resource {
       changeCost: undefined,
     };
     const deployment = guardedDeployment(args.deployment);
-    super(provider, name, { ...outputs, ...args, deployment }, options, moduleName, "IngestionPipeline");
+    super(
+      provider,
+      name,
+      { ...outputs, ...args, deployment, origin: originOf(name) },
+      options,
+      moduleName,
+      "IngestionPipeline",
+    );
   }
 }

@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { moduleName, StoredProvider } from "./dynamic-provider";
 import type { ChangeCost } from "./lifecycle/change-cost";
+import { originOf } from "./resource-origin";
 import { guardedSource, type Inputs, type Preflight, type Source, type Strategy, type Table } from "./source";
 
 /** What is published of a table, where it isn't all of it. */
@@ -140,12 +141,11 @@ export class Publication extends pulumi.dynamic.Resource {
       generatedColumns: undefined,
     };
     // By it a create whose result was lost is known again. An `id` is of one that is only read.
-    const origin = [pulumi.getOrganization(), pulumi.getProject(), pulumi.getStack(), name].join("/");
     const isRead = options?.id !== undefined;
     super(
       provider,
       name,
-      { ...outputs, ...args, source: guardedSource(args.source), ...(isRead ? {} : { origin }) },
+      { ...outputs, ...args, source: guardedSource(args.source), ...(isRead ? {} : { origin: originOf(name) }) },
       options,
       moduleName,
       "Publication",

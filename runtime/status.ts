@@ -267,6 +267,8 @@ export interface ApplierTableStatus extends TableCondition {
 
 export interface ApplierStatus extends ProcessStatus {
   role: "applier";
+  /** identity of the staging log that it applies, which its tables have too; null while it has found none */
+  logId: string | null;
   /** newest staged commit seen */
   stagedSequence: number;
   /** every table holds all that is staged up to here; equal to `stagedSequence` when caught up */

@@ -1,26 +1,21 @@
-import { join } from "node:path";
-import { z } from "zod";
-import { applierConfigSchema, formerLogsMax, warehouseDestinationSchema } from "../../runtime/config";
 import type { Applied, Deployment, ProcessSpec } from "../deploy/deployment";
-import { processFiles } from "../deploy/process-files";
-import { deploymentFolder, isSameOwner, removeIfEmpty } from "../deploy/staging-folder";
+import { removeIfEmpty } from "../deploy/staging-folder";
 import type { DropTables } from "../deploy/table-drop";
-import { type DeploymentOf, findDropObstacle, stagingPlaceOf } from "../deploy/target";
-import { tellCost } from "./change-cost";
-import { type Change, changesOf, compare, type Effects, same, withDrift } from "./comparison";
+import { type DeploymentOf, findDropObstacle } from "../deploy/target";
+import { applierConfigKeys, applierSpec, pipelineFolder } from "./applier-process";
+import { same } from "./comparison";
 import { pick } from "./connection";
-import { checkInputs, withDefaults } from "./input-check";
-import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
-import { absolutePathSchema } from "./local-place";
-import { printOnce } from "./own-names";
-import { processProperties, soundProcess, tellVersion } from "./process-drift";
+import { formerLogsOf, LogHandover } from "./former-logs";
 import {
-  completePipelineStaging,
-  stagingConfig,
-  stagingInputSchema,
-  stagingPlace,
-  stagingVariables,
-} from "./staging-input";
+  checkIngestionPipelineInputs,
+  type Destination,
+  diffIngestionPipeline,
+  shape,
+  tellDelete,
+  tellPipelineCost,
+} from "./ingestion-pipeline-inputs";
+import type { Lifecycle, Properties } from "./lifecycle";
+import { processProperties, soundProcess, tellVersion } from "./process-drift";
 import {
   applyOrRestore,
   checkPlace,
@@ -28,168 +23,17 @@ import {
   clearLeftover,
   type Placed,
   processDrift,
-  processShape,
   undone,
 } from "./supervised-process";
-import { tableNameSchema } from "./table-name";
-import {
-  followedTableChanges,
-  leavingTables,
-  namedOptions,
-  refreshedTables,
-  refusedTableChanges,
-  tableOptionsInputSchema,
-} from "./table-options";
-import { containsUnknown, isUnknown } from "./unknown-value";
-import { destinationVariables, locationOf, warehouseObstacles } from "./warehouse-destination";
+import { followedTableChanges, leavingTables, refusedTableChanges } from "./table-options";
+import { containsUnknown } from "./unknown-value";
+import { locationOf, warehouseObstacles } from "./warehouse-destination";
 
-/** Where tables can be written; each with its own settings. */
-const destinations = {
-  local: z.strictObject({ kind: z.literal("local"), path: absolutePathSchema }),
-  databricks: warehouseDestinationSchema,
-} as const;
-export type Destination = z.infer<(typeof destinations)["local"]> | z.input<(typeof destinations)["databricks"]>;
-
-const destinationSchema = z.custom<Destination>().superRefine((value: unknown, context) => {
-  const kinds = Object.keys(destinations);
-  const known = `Use one of: ${kinds.map((kind) => `{ kind: "${kind}", … }`).join(", ")}.`;
-  if (typeof value !== "object" || value === null || !("kind" in value)) {
-    context.addIssue({ code: "custom", message: `a destination is an object with a kind\n  remedy: ${known}` });
-    return;
-  }
-  if (isUnknown(value.kind)) return;
-  const schema = destinations[value.kind as keyof typeof destinations];
-  if (schema === undefined || !kinds.includes(String(value.kind))) {
-    const message = `there is no destination of the kind ${JSON.stringify(value.kind)}\n  remedy: ${known}`;
-    context.addIssue({ code: "custom", path: ["kind"], message });
-    return;
-  }
-  for (const { path, message } of schema.safeParse(value).error?.issues ?? []) {
-    context.addIssue({ code: "custom", path: [...path], message });
-  }
-});
-
-export const shape = {
-  ...processShape,
-  /** the gateway's staging, and what tells it from one that was there before */
-  stagingPath: absolutePathSchema,
-  stagingIncarnation: z.string().min(1),
-  /** the gateway's, where it has one */
-  staging: stagingInputSchema,
-  destination: destinationSchema,
-  trigger: applierConfigSchema.shape.trigger,
-  /** the publication's, for the preview only */
-  tables: z.array(tableNameSchema).optional(),
-  onRemove: applierConfigSchema.shape.onRemove,
-  onDelete: z.enum(["keep", "drop"]).optional(),
-  tableOptions: tableOptionsInputSchema,
-  maintenance: applierConfigSchema.shape.maintenance,
-  runsKeptMax: applierConfigSchema.shape.runsKeptMax,
-  memoryBytesMax: applierConfigSchema.shape.memoryBytesMax,
-};
-
-export function checkIngestionPipelineInputs(news: Properties, olds: Properties = {}): CheckResult {
-  const { inputs, failures } = checkInputs(shape, news);
-  failures.push(...completePipelineStaging(olds, inputs));
-  return { inputs, failures };
-}
-
-/** All restart the process, and its tables stay. Another staging holds new copies of all tables. */
-export const ingestionPipelineEffects: Effects = {
-  deploymentId: "restart",
-  stateDir: "restart",
-  deployment: { part: "place of staging", of: stagingPlaceOf, effect: "resnapshot", else: "restart" },
-  stagingPath: "restart",
-  stagingIncarnation: "resnapshot",
-  staging: "restart",
-  destination: "resnapshot",
-  trigger: "restart",
-  onRemove: "restart",
-  onDelete: "none",
-  tableOptions: "restart",
-  maintenance: "restart",
-  runsKeptMax: "restart",
-  memoryBytesMax: "restart",
-  httpPort: "restart",
-  startTimeoutMs: "none",
-  stopTimeoutMs: "none",
-  forceDelete: "none",
-  preflight: "none",
-};
-
-const withOptions = (kept: Properties) => withDefaults(shape, kept);
-
-/**
- * Pure. A pipeline goes over to another staging in place. The incarnation is unknown only where an engine asks what has
- * to go before a gateway that is replaced stop-first: the applier must end before its staging does.
- */
-export function diffIngestionPipeline(olds: Properties, news: Properties): DiffResult {
-  const result = compare(ingestionPipelineEffects, withOptions(olds), withOptions(news));
-  const replaces = isUnknown(news.stagingIncarnation) ? ["stagingIncarnation"] : [];
-  return withDrift({ ...result, replaces, deleteBeforeReplace: replaces.length > 0 }, olds);
-}
-
-/** Pure. Tables whose options say so are copied again. */
-function tellPipelineCost(olds: Properties | null, inputs: Properties): void {
-  const changes = olds === null ? [] : changesOf(ingestionPipelineEffects, withOptions(olds), inputs);
-  const tables = olds === null ? [] : refreshedTables(olds, inputs);
-  const told = tables.length === 0 ? changes : changes.map(refreshing);
-  const isAll = changes.some(({ effect }) => effect === "resnapshot");
-  const copies = tables.length === 0 || isAll ? undefined : { tables, rows: null, bytes: null };
-  tellCost("IngestionPipeline", inputs.deploymentId, olds, inputs, told, copies);
-}
-
-const refreshing = (change: Change): Change =>
-  change.input === "tableOptions" ? { ...change, effect: "resnapshot" } : change;
-
-/** Tells what a delete does with the tables, where that is new. */
-function tellDelete(olds: Properties, inputs: Properties): void {
-  const wanted = inputs.onDelete ?? "keep";
-  if (containsUnknown(wanted) || wanted === (olds.onDelete ?? "keep")) return;
-  const id = containsUnknown(inputs.deploymentId) ? "" : ` ${inputs.deploymentId}`;
-  const { path } = inputs.destination as { path?: unknown };
-  const where = typeof path === "string" && !isUnknown(path) ? ` in ${path}` : "";
-  printOnce(
-    wanted === "keep"
-      ? `IngestionPipeline${id}: its delete leaves the Delta tables (onDelete: "keep")`
-      : `warning: IngestionPipeline${id}: its delete drops the Delta tables that it made${where} (onDelete: "drop"); an update or a replacement leaves them`,
-  );
-}
-
-/** Inputs that are parts of the configuration by their names. */
-const configKeys = ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"];
-
-/** The process as these inputs want it. */
-export function applierSpec(inputs: Properties): ProcessSpec {
-  const directory = join(folderOf(inputs), "applier");
-  return {
-    directory,
-    config: {
-      version: 1,
-      role: "applier",
-      id: inputs.deploymentId as string,
-      statusPath: join(directory, processFiles.status),
-      http: { port: (inputs.httpPort as number | undefined) ?? 0 },
-      stagingPath: inputs.stagingPath as string,
-      ...stagingConfig(inputs, directory),
-      destination: inputs.destination as Destination,
-      // A pipeline of before this option has a configuration without it.
-      ...(inputs.tableOptions === undefined ? {} : { tables: namedOptions(inputs.tableOptions) }),
-      ...pick(inputs, configKeys),
-    },
-    secretVariables: [...stagingVariables(inputs), ...destinationVariables(inputs.destination as Destination)],
-    secretFiles: {},
-    startTimeoutMs: inputs.startTimeoutMs as number,
-    stopTimeoutMs: inputs.stopTimeoutMs as number,
-  };
-}
-
-const folderOf = (inputs: Properties) => deploymentFolder(inputs.stateDir as string, inputs.deploymentId as string);
-
-function outputs(inputs: Properties, applied: Applied): Properties {
+function outputs(inputs: Properties, applied: Applied, formerLogs: string[]): Properties {
   const { statusPath } = applierSpec(inputs).config;
   const destinationPath = locationOf(inputs.destination as Destination);
-  return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [] };
+  const remembered = formerLogs.length === 0 ? {} : { formerLogs };
+  return { ...inputs, statusPath, destinationPath, ...soundProcess, ...applied, drift: [], ...remembered };
 }
 
 export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: DropTables): Lifecycle {
@@ -200,10 +44,11 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
   const declared = new Set<string>();
   const declare = (props: Properties) => {
     const { stateDir, deploymentId } = props;
-    if (typeof stateDir === "string" && typeof deploymentId === "string") declared.add(folderOf(props));
+    if (typeof stateDir === "string" && typeof deploymentId === "string") declared.add(pipelineFolder(props));
   };
   /** Folders in which this run has made a pipeline in the place of the one that was there (`pulumi up --replace`). */
   const taken = new Set<string>();
+  const handover = new LogHandover();
   const placed = (props: Properties): Placed => ({
     spec: applierSpec(props),
     target: props.deployment,
@@ -217,7 +62,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
       const { inputs, failures } = result;
       failures.push(...refusedTableChanges(olds, inputs));
       for (const line of [...followedTableChanges(olds, inputs), ...leavingTables(olds, inputs)]) console.log(line);
-      const keys = Object.keys(shape);
+      const keys = Object.keys(shape).filter((key) => key !== "origin");
       const existing = olds.stagingIncarnation !== undefined;
       if (failures.length === 0) tellPipelineCost(existing ? olds : null, inputs);
       if (failures.length === 0) tellDelete(olds, inputs);
@@ -253,7 +98,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
       try {
         const applied = await deployment.apply(spec);
         if (wasThere) taken.add(spec.directory);
-        return { id: inputs.deploymentId as string, outs: outputs(inputs, applied) };
+        return { id: inputs.deploymentId as string, outs: outputs(inputs, applied, handover.take(inputs)) };
       } catch (error) {
         throw await undone(error, () => remove(deployment, inputs));
       }
@@ -262,7 +107,7 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
     async read(id, props) {
       const spec = applierSpec(props);
       const found = await deploymentOf(props.deployment).inspect(spec.directory);
-      const { settings, facts } = processProperties(found, props, configKeys);
+      const { settings, facts } = processProperties(found, props, applierConfigKeys);
       const now = { ...props, ...settings };
       return {
         id,
@@ -275,8 +120,8 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
       // Read before anything can take the former staging away.
       const formerLogs = await formerLogsOf(deploymentOf(olds.deployment), olds, news);
       const applied = await applyOrRestore(placed(news), placed(olds));
-      if (folderOf(olds) !== folderOf(news)) removeFolderHere(deploymentOf(olds.deployment), olds);
-      return { outs: { ...outputs(news, applied), ...(formerLogs.length === 0 ? {} : { formerLogs }) } };
+      if (pipelineFolder(olds) !== pipelineFolder(news)) removeFolderHere(deploymentOf(olds.deployment), olds);
+      return { outs: outputs(news, applied, formerLogs) };
     },
 
     /** Stops the process. The tables stay, or by `onDelete` those that it made go, unless it is replaced. */
@@ -285,13 +130,15 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
         console.log(`IngestionPipeline ${props.deploymentId}: another one was made in its place, and goes on`);
         return;
       }
-      await remove(deploymentOf(props.deployment), props);
+      const deployment = deploymentOf(props.deployment);
+      const isReplaced = declared.has(pipelineFolder(props));
+      if (isReplaced) await handover.leave(deployment, props);
+      await remove(deployment, props);
       if (props.onDelete !== "drop") return;
-      if (declared.has(folderOf(props))) {
+      if (isReplaced) {
         console.log(`IngestionPipeline ${props.deploymentId}: is replaced, its Delta tables stay`);
         return;
       }
-      const deployment = deploymentOf(props.deployment);
       const spec = applierSpec(props);
       const { formerLogs } = props as { formerLogs?: string[] };
       // A property of the drop alone: no process has it.
@@ -302,33 +149,6 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
   };
 }
 
-/**
- * Identities of the staging logs of which this pipeline's tables were made so far, newest last. A table has its former one
- * until the new one has filled it.
- */
-async function formerLogsOf(deployment: Deployment, olds: Properties, news: Properties): Promise<string[]> {
-  // Tables at a former place stay.
-  if (!same(olds.destination, news.destination)) return [];
-  const known = (olds.formerLogs as string[] | undefined) ?? [];
-  const place = ["stagingPath", "stagingIncarnation"];
-  if (same(pick(olds, place), pick(news, place))) return known;
-  const logId = await readLogId(deployment, olds);
-  return logId === null || known.includes(logId) ? known : [...known, logId].slice(-formerLogsMax);
-}
-
-/** Null where it can't be told: then its tables stay at a delete. */
-async function readLogId(deployment: Deployment, props: Properties): Promise<string | null> {
-  const { stagingPath, deploymentId, stagingIncarnation: incarnation } = props as Record<string, string>;
-  try {
-    const found = await stagingPlace(props, deployment).inspect(stagingPath, deploymentId);
-    // One that another gateway has by now isn't the log that this pipeline has read.
-    const isOwn = found.kind === "owned" && isSameOwner(found.owner, { deploymentId, incarnation });
-    return isOwn && found.log !== undefined ? await found.log.readId() : null;
-  } catch {
-    return null;
-  }
-}
-
 async function remove(deployment: Deployment, props: Properties): Promise<void> {
   const { directory, stopTimeoutMs } = applierSpec(props);
   await deployment.remove(directory, stopTimeoutMs);
@@ -336,5 +156,5 @@ async function remove(deployment: Deployment, props: Properties): Promise<void> 
 }
 
 function removeFolderHere(deployment: Deployment, props: Properties): void {
-  if (deployment.isHere) removeIfEmpty(folderOf(props));
+  if (deployment.isHere) removeIfEmpty(pipelineFolder(props));
 }

@@ -34,6 +34,7 @@ export interface ApplierOptions {
  */
 export async function runApplier(config: ApplierConfig, options: ApplierOptions): Promise<void> {
   let state: ProcessState = { kind: "starting" };
+  let logId: string | null = null;
   let tables: ApplierTables | null = null;
   const startedAt = new Date().toISOString();
   const document = (httpPort: number): ApplierStatus => ({
@@ -45,6 +46,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
     updatedAt: new Date().toISOString(),
     httpPort,
     state,
+    logId,
     stagedSequence: tables?.stagedSequence ?? 0,
     appliedSequence: tables?.appliedSequence ?? 0,
     appliedLsn: tables?.appliedLsn ?? "0/0",
@@ -67,7 +69,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
   let destination: DestinationTables | null = null;
   try {
     const store = await openStaging(config, { requestRetryMsMax: requestRetryMs, signal: options.signal });
-    const logId = await awaitLog(store, config, options.signal, setState);
+    logId = await awaitLog(store, config, options.signal, setState);
     if (logId !== null) {
       destination = await openDestination(config, options);
       tables = await ApplierTables.open(store, logId, config.id, destination, {

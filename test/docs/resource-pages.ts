@@ -1,7 +1,7 @@
 import type { Effect, Effects } from "../../provider/lifecycle/comparison";
 import { connectionEffects, shape as connectionShape } from "../../provider/lifecycle/connection";
 import { gatewayEffects, shape as gatewayShape } from "../../provider/lifecycle/gateway-inputs";
-import { ingestionPipelineEffects, shape as pipelineShape } from "../../provider/lifecycle/ingestion-pipeline";
+import { ingestionPipelineEffects, shape as pipelineShape } from "../../provider/lifecycle/ingestion-pipeline-inputs";
 import { publicationEffects, shape as publicationShape } from "../../provider/lifecycle/publication-inputs";
 import { replicationSlotEffects, shape as slotShape } from "../../provider/lifecycle/replication-slot-inputs";
 import { allMembers, type Declaration, type Member } from "./declarations";
@@ -39,6 +39,7 @@ export const resourcePages: readonly ResourcePage[] = [
     resource: "IngestionPipeline",
     effects: ingestionPipelineEffects,
     shape: pipelineShape,
+    internal: ["origin"],
   },
   { file: "postgres-ingestion", resource: "PostgresIngestion", effects: null, shape: null },
   { file: "declarative-pipeline", resource: "DeclarativePipeline", effects: null, shape: null },

@@ -166,19 +166,6 @@ const applied = async () => {
   for (const name of tables) await until(`${name} is in the lake`, () => existsSync(firstCommit(name)));
 };
 
-/** Only the tables that its own staging log has filled are a pipeline's to drop. */
-async function tookOver(result: OperationResult): Promise<void> {
-  const log = join(folder, "state", String(result.outputs.slotName), "staging", "log.json");
-  const { logId } = JSON.parse(readFileSync(log, "utf8"));
-  for (const name of tables) {
-    await until(`${name} is of the new staging log`, () =>
-      readdirSync(join(lake(name), "_delta_log")).some(
-        (file) => file.endsWith(".json") && readFileSync(join(lake(name), "_delta_log", file), "utf8").includes(logId),
-      ),
-    );
-  }
-}
-
 async function expectOne(result: OperationResult): Promise<void> {
   expect(await slotNames(client)).toEqual([result.outputs.slotName]);
   expect(await publicationNames(client)).toEqual([result.outputs.publicationName]);
@@ -359,15 +346,16 @@ it("keeps the tables where the pipeline is deleted first, and drops them at dest
   const beginning = () => tables.map((name) => readFileSync(firstCommit(name)));
   const before = beginning();
   said.length = 0;
-  const result = ok(await (await open({ strategy, publicationName: "fifth" })).up());
+  // One table leaves meanwhile: the new staging log will never fill it, and the pipeline knows it all the same.
+  const fewer = { strategy, publicationName: "fifth", tables: ["public.item", "public.story"] };
+  const result = ok(await (await open(fewer)).up());
   expect(changes(result)).toContain("IngestionPipeline delete-replaced");
   expect(said.join("\n")).toMatch(/IngestionPipeline \S+: is replaced, its Delta tables stay/);
   await expectOne(result);
-  await tookOver(result);
   await expectEqual();
   expect(beginning()).toEqual(before);
   said.length = 0;
-  ok(await (await open()).destroy());
+  ok(await (await open(fewer)).destroy());
   const dropped = said.flatMap((line) => line.match(/Delta table \S+\/(\w+) is dropped/)?.[1] ?? []);
   expect(new Set(dropped)).toEqual(new Set(tables));
   expectNoTables();

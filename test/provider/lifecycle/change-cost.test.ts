@@ -8,11 +8,11 @@ import { changesOf, compare, type Effect, type Effects } from "../../../provider
 import { connectionEffects, shape as connectionShape } from "../../../provider/lifecycle/connection";
 import { gatewayLifecycle } from "../../../provider/lifecycle/gateway";
 import { gatewayEffects, shape as gatewayShape } from "../../../provider/lifecycle/gateway-inputs";
+import { ingestionPipelineLifecycle } from "../../../provider/lifecycle/ingestion-pipeline";
 import {
   ingestionPipelineEffects,
-  ingestionPipelineLifecycle,
   shape as pipelineShape,
-} from "../../../provider/lifecycle/ingestion-pipeline";
+} from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import type { Lifecycle, Properties } from "../../../provider/lifecycle/lifecycle";
 import { publication } from "../../../provider/lifecycle/publication";
 import {
@@ -31,7 +31,7 @@ const resources: Record<string, { effects: Effects; shape: object; apart?: strin
   ReplicationSlot: { effects: replicationSlotEffects, shape: slotShape },
   Gateway: { effects: gatewayEffects, shape: gatewayShape, apart: ["slotIncarnation"] },
   // Its tables are the publication's, for the preview only.
-  IngestionPipeline: { effects: ingestionPipelineEffects, shape: pipelineShape, apart: ["tables"] },
+  IngestionPipeline: { effects: ingestionPipelineEffects, shape: pipelineShape, apart: ["tables", "origin"] },
 };
 
 describe("the table of effects", () => {

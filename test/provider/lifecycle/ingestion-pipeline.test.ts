@@ -7,12 +7,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { localDeployment } from "../../../provider/deploy/local";
+import { applierSpec } from "../../../provider/lifecycle/applier-process";
+import { ingestionPipelineLifecycle } from "../../../provider/lifecycle/ingestion-pipeline";
 import {
-  applierSpec,
   checkIngestionPipelineInputs,
   diffIngestionPipeline,
-  ingestionPipelineLifecycle,
-} from "../../../provider/lifecycle/ingestion-pipeline";
+} from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 

@@ -5,7 +5,10 @@ import { describe, expect, it } from "vitest";
 import { z } from "zod";
 import { connection, shape as connectionShape } from "../../../provider/lifecycle/connection";
 import { checkGatewayInputs, shape as gatewayShape } from "../../../provider/lifecycle/gateway-inputs";
-import { checkIngestionPipelineInputs, shape as pipelineShape } from "../../../provider/lifecycle/ingestion-pipeline";
+import {
+  checkIngestionPipelineInputs,
+  shape as pipelineShape,
+} from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import { checkInputs } from "../../../provider/lifecycle/input-check";
 import type { CheckResult, Properties } from "../../../provider/lifecycle/lifecycle";
 import { checkPublication, shape as publicationShape } from "../../../provider/lifecycle/publication-inputs";

@@ -4,6 +4,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import type { Deployment } from "../../../provider/deploy/deployment";
 import { localDeployment } from "../../../provider/deploy/local";
 import { dropTables } from "../../../provider/deploy/table-drop";
 import { findDropObstacle } from "../../../provider/deploy/target";
@@ -11,6 +12,7 @@ import { ingestionPipelineLifecycle } from "../../../provider/lifecycle/ingestio
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { unknownValue } from "../../../provider/lifecycle/unknown-value";
 import { runApplier } from "../../../runtime/applier/applier";
+import type { ApplierStatus } from "../../../runtime/status";
 import { StagedLog, tableSchema } from "../../runtime/applier/staged-log";
 import { readDeltaRows } from "../../support/delta-reader";
 
@@ -191,6 +193,80 @@ describe("a delete", () => {
       next.close();
       other.close();
     }
+  });
+
+  it("drops what was made of the log before a replacement that deletes the pipeline first, whatever its new folder", async () => {
+    await stage();
+    const next = await StagedLog.open();
+    try {
+      // The other table has left: nothing of the new log will ever fill it.
+      await next.snapshot(orders, [{ id: "1" }]);
+      const { id, outs } = await made({ origin: "acme/shop/dev/orders" });
+      await awaitTables();
+      const replacing = run();
+      replacing.diff(id, outs, news({ stagingIncarnation: unknownValue }));
+      await replacing.delete(id, outs);
+      rmSync(join(log.folder, "staging"), { recursive: true });
+      const over = { deploymentId: "anew", stagingPath: join(next.folder, "staging"), stagingIncarnation: "2" };
+      const made2 = async (more: Properties) => {
+        const { inputs } = await replacing.check({}, news({ ...over, ...more }));
+        return replacing.create(inputs);
+      };
+      // Another resource's are none of its own.
+      const { outs: others } = await made2({ deploymentId: "others", origin: "acme/shop/dev/others" });
+      expect(others).not.toHaveProperty("formerLogs");
+      await run().delete("others", { ...others, onDelete: "keep" });
+      const { outs: replaced } = await made2({ origin: "acme/shop/dev/orders" });
+      expect(replaced.formerLogs).toEqual([log.logId]);
+      said.length = 0;
+      await run().delete("anew", (await run().read("anew", replaced)).props as Properties);
+      expect(said.sort()).toEqual([
+        "Delta table LAKE/public/items is dropped",
+        "Delta table LAKE/public/orders is dropped",
+      ]);
+    } finally {
+      next.close();
+    }
+  });
+
+  it("knows the log of before by what the applier says, where its staging can't be looked into", async () => {
+    const elsewhere = (logId: string | null): Deployment => ({
+      ...localDeployment({ mainPath }),
+      isHere: false,
+      staging: {
+        inspect: async () => ({ kind: "owned", owner: { deploymentId: "shop", incarnation: "1" } }),
+        make: async () => {},
+        remove: async () => true,
+      },
+      status: async () => ({ role: "applier", logId }) as ApplierStatus,
+      apply: async () => ({}),
+      remove: async () => {},
+    });
+    const over = news({ stagingIncarnation: "2" });
+    for (const [told, formerLogs] of [
+      ["a-log", ["a-log"]],
+      [null, undefined],
+    ] as const) {
+      const pipeline = ingestionPipelineLifecycle(() => elsewhere(told));
+      const { outs } = await pipeline.update("shop", news(), over);
+      expect(outs.formerLogs).toEqual(formerLogs);
+      pipeline.diff("shop", news(), news({ stagingIncarnation: unknownValue }));
+      await pipeline.delete("shop", news());
+      expect((await pipeline.create(over)).outs.formerLogs).toEqual(formerLogs);
+    }
+  });
+
+  it("leaves what two pipelines of one name had, as nobody knows whose is whose", async () => {
+    await stage();
+    const { id, outs } = await made({ origin: "acme/shop/dev/same" });
+    await awaitTables();
+    const replacing = run();
+    replacing.diff(id, outs, news({ stagingIncarnation: unknownValue }));
+    await replacing.delete(id, outs);
+    await replacing.delete(id, outs);
+    const { outs: replaced } = await replacing.create(outs);
+    expect(replaced).not.toHaveProperty("formerLogs");
+    await run().delete(id, { ...replaced, onDelete: "keep" });
   });
 
   it("doesn't take the log of a gateway that has the former staging by now for its own", async () => {

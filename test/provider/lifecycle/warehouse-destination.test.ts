@@ -1,6 +1,6 @@
 // Contract: what a warehouse can't do with these inputs is said by the preview, with what helps; a destination of before is as it was.
 import { describe, expect, it } from "vitest";
-import { checkIngestionPipelineInputs } from "../../../provider/lifecycle/ingestion-pipeline";
+import { checkIngestionPipelineInputs } from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import {
   destinationVariables,
   locationOf,
