@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { SluiceError } from "../../runtime/errors";
 import type { ProcessSpec } from "../deploy/deployment";
-import { type ClusterObject, processObjects, stagingClaim } from "../deploy/kubernetes-objects";
+import { stagingClaim } from "../deploy/kubernetes-claims";
+import type { ClusterObject } from "../deploy/kubernetes-object";
+import { processObjects } from "../deploy/kubernetes-objects";
 import { type KubernetesOptions, kubernetesOptionsSchema } from "../deploy/kubernetes-options";
 import { applierSpec } from "../lifecycle/applier-process";
 import { gatewaySpec } from "../lifecycle/gateway";

@@ -8,7 +8,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
 import { clusterError, type StatusAnswer, transportError } from "./kubernetes-errors";
 import { fieldManager } from "./kubernetes-names";
-import type { ClusterObject } from "./kubernetes-objects";
+import type { ClusterObject } from "./kubernetes-object";
 import type { KubernetesOptions } from "./kubernetes-options";
 
 /** An object as the cluster has it. */

@@ -1,9 +1,11 @@
 import { SluiceError } from "../../runtime/errors";
 import type { ProcessSpec } from "./deployment";
+import { stagingClaim } from "./kubernetes-claims";
 import { type Cluster, type LiveObject, resourceOf } from "./kubernetes-cluster";
 import { findWorkloads } from "./kubernetes-inspect";
 import { annotations, deploymentIdOf, stagingClaimName } from "./kubernetes-names";
-import { type ClusterObject, processObjects, secretObject, stagingClaim } from "./kubernetes-objects";
+import type { ClusterObject } from "./kubernetes-object";
+import { processObjects, secretObject } from "./kubernetes-objects";
 import type { KubernetesOptions } from "./kubernetes-options";
 import { idOf, requireOurs } from "./kubernetes-record";
 

@@ -3,7 +3,8 @@ import type { ProcessSpec } from "./deployment";
 import { renderConfiguration } from "./deployment";
 import { type Cluster, type LiveObject, type ObjectId, resourceOf } from "./kubernetes-cluster";
 import { annotations, managedBy } from "./kubernetes-names";
-import type { ClusterObject, ProcessObjects } from "./kubernetes-objects";
+import type { ClusterObject } from "./kubernetes-object";
+import type { ProcessObjects } from "./kubernetes-objects";
 
 /** Keys of a process's ConfigMap beside its configuration; no pod sees them. */
 const recordKeys = { declared: "declared.json", rendered: "rendered.json", objects: "objects.json" } as const;

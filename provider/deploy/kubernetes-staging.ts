@@ -1,10 +1,10 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
 import type { StagingFound, StagingOwner, StagingPlace } from "./deployment";
+import { stagingClaim } from "./kubernetes-claims";
 import type { Cluster, LiveObject } from "./kubernetes-cluster";
 import { kubectl } from "./kubernetes-inspect";
 import { annotations, stagingClaimName } from "./kubernetes-names";
-import { stagingClaim } from "./kubernetes-objects";
 import type { KubernetesOptions } from "./kubernetes-options";
 import { isOurs, requireOurs } from "./kubernetes-record";
 import { isSameOwner, stagingOwnerSchema } from "./staging-folder";

@@ -1,5 +1,5 @@
 import { stringify } from "yaml";
-import type { ClusterObject } from "./kubernetes-objects";
+import type { ClusterObject } from "./kubernetes-object";
 
 /** Pure: documents for `kubectl apply -f`, in this order. */
 export function manifestText(objects: readonly ClusterObject[]): string {

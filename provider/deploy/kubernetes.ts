@@ -1,27 +1,21 @@
-import { readFileSync } from "node:fs";
-import { hostname } from "node:os";
-import { setTimeout as pause } from "node:timers/promises";
-import { z } from "zod";
 import { describeError, SluiceError } from "../../runtime/errors";
-import { identifyProcess, isAlive, processIdentitySchema } from "../../runtime/process-identity";
 import type { Applied, Deployment, ProcessSpec } from "./deployment";
-import { type ApplyOptions, type Cluster, type LiveObject, type ObjectId, openCluster } from "./kubernetes-cluster";
+import { type ApplyOptions, type Cluster, type LiveObject, openCluster } from "./kubernetes-cluster";
 import { FieldConflict } from "./kubernetes-errors";
-import { findWorkloads, inspectWorkload, kubectl, readPodStatus } from "./kubernetes-inspect";
-import { annotations, deploymentIdOf, managedBy, workloadName } from "./kubernetes-names";
-import {
-  type ClusterObject,
-  type PodTemplate,
-  type ProcessObjects,
-  processObjects,
-  secretObject,
-} from "./kubernetes-objects";
+import { findWorkloads, inspectWorkload, readPodStatus } from "./kubernetes-inspect";
+import { annotations, deploymentIdOf, workloadName } from "./kubernetes-names";
+import type { ClusterObject } from "./kubernetes-object";
+import { type ProcessObjects, processObjects, secretObject } from "./kubernetes-objects";
 import type { KubernetesOptions } from "./kubernetes-options";
+import { specificationOf } from "./kubernetes-pod";
 import { explained, preflightCluster, stagingOf } from "./kubernetes-preflight";
-import { type ApplyRecord, idOf, isOurs, readRecord, recorded, requireOurs, withRecord } from "./kubernetes-record";
-import type { SecretOrigin } from "./kubernetes-source";
+import { type ApplyRecord, idOf, readRecord, recorded, requireOurs, withRecord } from "./kubernetes-record";
+import { endWorkload, prune, removeProcess } from "./kubernetes-removal";
+import { secretData } from "./kubernetes-secret";
 import { removeClaim, stagingClaims } from "./kubernetes-staging";
-import { type SeenEvents, seenEvents, selectorOf, waitUntilHealthy } from "./kubernetes-wait";
+import { dropInClaims } from "./kubernetes-table-drop";
+import { abandoned, tethering } from "./kubernetes-tether";
+import { type SeenEvents, seenEvents, waitUntilHealthy } from "./kubernetes-wait";
 import { apiVersions, type WorkloadKind } from "./kubernetes-workload";
 
 /**
@@ -61,7 +55,7 @@ export function kubernetesDeployment(options: KubernetesOptions): Deployment {
     inspect: async (directory) => inspectWorkload(await open(), directory),
     status: async (directory) => readPodStatus(await open(), directory),
     remove: async (directory, stopTimeoutMs) => removeProcess(await open(), directory, stopTimeoutMs),
-    dropTables: async (spec) => dropTables(await open(), options, spec),
+    dropTables: async (spec) => dropInClaims(await open(), options, spec),
     async sweep(stateDir, stopTimeoutMs) {
       const cluster = await open();
       for (const directory of await abandoned(cluster, stateDir)) {
@@ -130,12 +124,6 @@ async function endOthers(
   }
 }
 
-/** Digest of a workload's pods. */
-function specificationOf({ objects }: Pick<ProcessObjects, "objects">): string {
-  const text = JSON.stringify((objects.at(-1) as ClusterObject).spec);
-  return new RegExp(`"${annotations.specification}":"(\\w+)"`).exec(text)?.[1] ?? "";
-}
-
 /** Applies one of ours; what others have set of it is set back, or refused. */
 async function take(cluster: Cluster, object: ClusterObject, { onConflict }: KubernetesOptions): Promise<void> {
   const options: ApplyOptions = { force: false };
@@ -146,57 +134,6 @@ async function take(cluster: Cluster, object: ClusterObject, { onConflict }: Kub
     const told = error.fields.map(({ by, field }) => `${field} (${by})`).join(", ");
     console.log(`warning: ${object.kind} ${object.metadata.name}: what others have set is set back: ${told}`);
     await cluster.apply(object, { force: true });
-  }
-}
-
-/** Names, kinds and versions of all that a process may have, in the order in which they go. */
-const ownKinds = [
-  ["monitoring.coreos.com/v1", "ServiceMonitor"],
-  ["v1", "Service"],
-  ["policy/v1", "PodDisruptionBudget"],
-  ["networking.k8s.io/v1", "NetworkPolicy"],
-  ["v1", "ConfigMap"],
-  ["v1", "Secret"],
-  ["v1", "ServiceAccount"],
-] as const;
-
-/** Removes what options of before have made and those of now don't. */
-async function prune(cluster: Cluster, directory: string, wanted: readonly ClusterObject[]): Promise<void> {
-  const kept = new Set(wanted.map(({ kind }) => kind));
-  for (const [apiVersion, kind] of ownKinds) {
-    if (kept.has(kind)) continue;
-    await removeObject(cluster, directory, { apiVersion, kind, name: workloadName(directory) });
-  }
-}
-
-/** How long an object that owns no pods may take to go: others may hold it by a finalizer. */
-const objectTimeoutMs = 30_000;
-
-/** Until it is gone: one on its way out takes what is applied to it along. */
-async function removeObject(cluster: Cluster, directory: string, id: ObjectId): Promise<void> {
-  const found = await findAllowed(cluster, id);
-  if (found === null || !isOurs(found, directory)) return;
-  await cluster.delete(id);
-  const deadline = Date.now() + objectTimeoutMs;
-  for (;;) {
-    const left = await findAllowed(cluster, id);
-    if (left === null || left.metadata.uid !== found.metadata.uid) return;
-    if (Date.now() > deadline) {
-      throw new SluiceError("process", `the ${id.kind} ${id.name} isn't gone after ${objectTimeoutMs} ms`, {
-        remedy: `${kubectl(cluster, "describe", id.kind, id.name)} tells which finalizer holds it; then run the same again.`,
-      });
-    }
-    await pause(300);
-  }
-}
-
-/** What this user may not even look at was made by nobody of ours. */
-async function findAllowed(cluster: Cluster, id: ObjectId): Promise<LiveObject | null> {
-  try {
-    return await cluster.find(id);
-  } catch (error) {
-    if (error instanceof SluiceError && error.kind === "permission") return null;
-    throw error;
   }
 }
 
@@ -236,131 +173,4 @@ async function giveBack(cluster: Cluster, object: ClusterObject, { onConflict }:
   } catch (error) {
     if (!(error instanceof FieldConflict)) throw error;
   }
-}
-
-/** Content of the pod's Secret, by key. @throws SluiceError `config` */
-function secretData(spec: ProcessSpec, origins: Record<string, SecretOrigin>): Record<string, string> {
-  return Object.fromEntries(Object.entries(origins).map(([key, origin]) => [key, contentOf(spec, origin)]));
-}
-
-function contentOf({ secretFiles }: ProcessSpec, origin: SecretOrigin): string {
-  switch (origin.kind) {
-    case "value":
-      return secretFiles[origin.name];
-    case "variable": {
-      const value = process.env[origin.name];
-      if (value !== undefined) return value;
-      throw new SluiceError("config", `the environment variable ${origin.name} is not set`, {
-        remedy: `Set ${origin.name} where Pulumi runs, or set deployment.existingSecret to a Secret with the key ${origin.name}.`,
-      });
-    }
-    case "file":
-      try {
-        return readFileSync(origin.path, "utf8");
-      } catch (cause) {
-        throw new SluiceError("config", `the file ${origin.path} can't be read, which the pod is to have`, {
-          remedy:
-            "Put the file there, on the machine that runs Pulumi, or name a Secret that has it: deployment.existingSecret.",
-          cause,
-        });
-      }
-  }
-}
-
-/** Objects that may take long to go: what they own goes first, and a pod has its grace. */
-async function endWorkload(
-  cluster: Cluster,
-  { kind, metadata }: LiveObject & { kind: WorkloadKind },
-  stopTimeoutMs: number,
-) {
-  const id = { apiVersion: apiVersions[kind], kind, name: metadata.name };
-  const directory = metadata.annotations?.[annotations.directory] as string;
-  await cluster.delete(id);
-  const deadline = Date.now() + stopTimeoutMs + 30_000;
-  const labels = selectorOf(deploymentIdOf(directory), kind === "StatefulSet" ? "gateway" : "applier");
-  for (;;) {
-    const [found, pods] = [await cluster.find(id), await cluster.list("v1", "Pod", { labels })];
-    if (found === null && pods.length === 0) return;
-    if (Date.now() > deadline) {
-      const left = pods[0] === undefined ? id : { kind: "Pod", name: pods[0].metadata.name };
-      throw new SluiceError(
-        "timeout",
-        `the ${left.kind} ${left.name} doesn't end within ${stopTimeoutMs + 30_000} ms`,
-        {
-          remedy: `${kubectl(cluster, "describe", left.kind, left.name)} tells why (its node may be gone); then run the same again.`,
-        },
-      );
-    }
-    await pause(300);
-  }
-}
-
-async function removeProcess(cluster: Cluster, directory: string, stopTimeoutMs: number): Promise<void> {
-  for (const workload of await findWorkloads(cluster, directory)) {
-    if (isOurs(workload, directory)) await endWorkload(cluster, workload, stopTimeoutMs);
-  }
-  for (const [apiVersion, kind] of ownKinds) {
-    await removeObject(cluster, directory, { apiVersion, kind, name: workloadName(directory) });
-  }
-}
-
-/** How long a drop may take; what it hadn't dropped then is left to the next delete. */
-const dropTimeoutMs = 600_000;
-
-/** By a Job that has the applier's claims, as no applier runs any more. */
-async function dropTables(cluster: Cluster, options: KubernetesOptions, spec: ProcessSpec): Promise<void> {
-  const { directory, stopTimeoutMs } = spec;
-  const config = { ...spec.config, trigger: { kind: "once" } } as ProcessSpec["config"];
-  const run = { ...spec, config, startTimeoutMs: dropTimeoutMs };
-  const { objects, workload } = processObjects(run, options);
-  const job = structuredClone(objects.at(-1)) as ClusterObject & {
-    spec: { backoffLimit: number; template: PodTemplate };
-  };
-  job.spec.backoffLimit = 0;
-  job.spec.template.spec.containers[0].args = ["drop-tables", "--yes"];
-  const name = workloadName(directory);
-  try {
-    const seen = await seenEvents(cluster, name);
-    for (const object of [...objects.slice(0, -1), job]) await cluster.apply(object, { force: true });
-    const specification = specificationOf({ objects });
-    await waitUntilHealthy(cluster, run, { kind: workload.kind, specification, seen, memoryLimit: undefined });
-    const [pod] = await cluster.list("v1", "Pod", { labels: selectorOf(deploymentIdOf(directory), "applier") });
-    if (pod !== undefined) process.stdout.write(await cluster.log(pod.metadata.name, "applier").catch(unread));
-  } catch (error) {
-    if (!(error instanceof SluiceError)) throw error;
-    throw new SluiceError("destination", `the Delta tables could not all be dropped: ${error.message}`, {
-      remedy: `${error.remedy} Run the same again, which drops the rest; or leave them: onDelete: "keep".`,
-      cause: error,
-    });
-  } finally {
-    await removeProcess(cluster, directory, stopTimeoutMs);
-  }
-}
-
-/** The tables are dropped all the same: its log only tells which. */
-const unread = (error: unknown) =>
-  `warning: the tables are dropped, but which, can't be told: ${describeError(error)}\n`;
-
-const tetherSchema = z.object({ host: z.string(), ...processIdentitySchema.shape });
-
-/** A pod can't see the provider: it doesn't end by itself, as a process does, but is swept, from this very machine. */
-function tethering(object: ClusterObject): ClusterObject {
-  const tether = JSON.stringify({ host: hostname(), ...identifyProcess(process.pid) });
-  const { metadata } = object;
-  return {
-    ...object,
-    metadata: { ...metadata, annotations: { ...metadata.annotations, [annotations.tether]: tether } },
-  };
-}
-
-async function abandoned(cluster: Cluster, stateDir: string): Promise<string[]> {
-  const [label, value] = Object.entries(managedBy)[0];
-  const gateways = await cluster.list("apps/v1", "StatefulSet", { labels: `${label}=${value}` });
-  return gateways.flatMap(({ metadata }) => {
-    const { [annotations.directory]: directory = "", [annotations.tether]: text } = metadata.annotations ?? {};
-    if (text === undefined || !directory.startsWith(`${stateDir}/`)) return [];
-    const tether = tetherSchema.safeParse(JSON.parse(text));
-    const isGone = tether.success && tether.data.host === hostname() && !isAlive(tether.data);
-    return isGone ? [directory] : [];
-  });
 }

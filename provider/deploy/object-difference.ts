@@ -1,4 +1,4 @@
-import type { ClusterObject } from "./kubernetes-objects";
+import type { ClusterObject } from "./kubernetes-object";
 
 /**
  * Pure: paths at which a live object isn't as it was applied. What a server adds (defaults, its own fields, others' labels)

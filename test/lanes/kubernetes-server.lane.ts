@@ -8,7 +8,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vite
 import { parseAllDocuments } from "yaml";
 import type { Deployment, ProcessSpec } from "../../provider/deploy/deployment";
 import { openCluster } from "../../provider/deploy/kubernetes-cluster";
-import type { ClusterObject } from "../../provider/deploy/kubernetes-objects";
+import type { ClusterObject } from "../../provider/deploy/kubernetes-object";
 import { processDrift } from "../../provider/lifecycle/supervised-process";
 import { until } from "../support/conditions";
 import {
