@@ -25,31 +25,28 @@ const knownLogs = (props: Properties) => (props.formerLogs as string[] | undefin
 /** With the one that it has now. */
 async function allLogs(deployment: Deployment, props: Properties): Promise<string[]> {
   const known = knownLogs(props);
-  const logId = (await readAppliedLog(deployment, props)) ?? (await readOwnLog(deployment, props));
+  const logId = await readLogId(deployment, props);
   return logId === null || known.includes(logId) ? known : [...known, logId].slice(-formerLogsMax);
 }
 
-/** What the applier says of itself, wherever it runs; null where it doesn't. */
-async function readAppliedLog(deployment: Deployment, props: Properties): Promise<string | null> {
-  try {
-    const status = await deployment.status(applierSpec(props).directory);
-    return status?.role === "applier" && typeof status.logId === "string" ? status.logId : null;
-  } catch {
-    return null;
-  }
-}
-
-/** What lies in staging. Null where it can't be told: then its tables stay at a delete. */
-async function readOwnLog(deployment: Deployment, props: Properties): Promise<string | null> {
+/** Null where it can't be told: then its tables stay at a delete. */
+async function readLogId(deployment: Deployment, props: Properties): Promise<string | null> {
   const { stagingPath, deploymentId, stagingIncarnation: incarnation } = props as Record<string, string>;
   try {
     const found = await stagingPlace(props, deployment).inspect(stagingPath, deploymentId);
     // One that another gateway has by now isn't the log that this pipeline has read.
-    const isOwn = found.kind === "owned" && isSameOwner(found.owner, { deploymentId, incarnation });
-    return isOwn && found.log !== undefined ? await found.log.readId() : null;
+    if (found.kind === "owned" && !isSameOwner(found.owner, { deploymentId, incarnation })) return null;
+    const { log } = found.kind === "owned" ? found : { log: undefined };
+    return (await log?.readId()) ?? (await readAppliedLog(deployment, props));
   } catch {
     return null;
   }
+}
+
+/** What the applier says of itself: not every place of staging can be looked into. Null where it doesn't run. */
+async function readAppliedLog(deployment: Deployment, props: Properties): Promise<string | null> {
+  const status = await deployment.status(applierSpec(props).directory);
+  return status?.role === "applier" && typeof status.logId === "string" ? status.logId : null;
 }
 
 /**
