@@ -106,8 +106,8 @@ function pullFailure(failure: SluiceError, name: string, isLoggedIn: boolean): S
   if (failure.kind === "unreachable" || failure.kind === "permission" || failure.kind === "tls") return failure;
   const registry = registryOf(name);
   const who = isLoggedIn
-    ? `the login to ${registry} that docker login has stored on this machine was sent`
+    ? `the login to ${registry} that is stored on this machine was sent`
     : `nobody is logged in to ${registry} on this machine`;
-  const remedy = `Correct deployment.image, if there is no such image. It may need a login (${who}): run docker login as the user that runs Pulumi.`;
+  const remedy = `Correct deployment.image, if there is no such image. It may need a login (${who}): run docker login (or podman login) as the user that runs Pulumi.`;
   return new SluiceError("missing-object", failure.message, { remedy, cause: failure });
 }

@@ -1,8 +1,8 @@
-// Contract: an image is pulled with the login that Docker's command line has on this machine, in its file or by its helper; by
-// nobody where there is none. A file that can't be read is told without what is in it (invariant 6).
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+// Contract: an image is pulled with the login that Docker's command line has on this machine, in its file or by its helper; else
+// with podman's, the one that is nearest to the image; by nobody where there is none. A file that can't be read is told without what is in it (invariant 6).
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { registryLogin, registryOf } from "../../../provider/deploy/registry-login";
 import type { SluiceError } from "../../../runtime/errors";
@@ -19,7 +19,7 @@ afterEach(() => {
 
 const write = (content: unknown) =>
   writeFileSync(join(folder, "config.json"), typeof content === "string" ? content : JSON.stringify(content));
-const login = (image: string) => registryLogin(image, { DOCKER_CONFIG: folder });
+const login = (image: string) => registryLogin(image, { HOME: folder, DOCKER_CONFIG: folder, XDG_RUNTIME_DIR: folder });
 const auth = (text: string) => ({ auth: Buffer.from(text).toString("base64") });
 
 /** A helper as docker/docker-credential-helpers defines them: the server on stdin, JSON on stdout. */
@@ -77,6 +77,43 @@ describe("a login", () => {
       write({ credsStore, auths });
       expect(await login("registry.example/sluice")).toMatchObject({ password: "file" });
     }
+  });
+
+  describe("of podman", () => {
+    const writeAt = (path: string, content: unknown) => {
+      mkdirSync(dirname(join(folder, path)), { recursive: true });
+      writeFileSync(join(folder, path), JSON.stringify(content));
+    };
+
+    it("is that of the place nearest to the image, which is sent to no other", async () => {
+      const auths = { "q.example/shop": auth("shop:1"), "q.example/shop/s": auth("s:2"), "q.example": auth("all:3") };
+      writeAt("containers/auth.json", { auths: { ...auths, "other.example/shop": auth("other:4") } });
+      const named = async (image: string) => (await login(image))?.username;
+      expect(await named("q.example/shop/s:1")).toBe("s");
+      expect(await named("q.example/shop/t@sha256:1")).toBe("shop");
+      expect(await named("q.example/shops/s")).toBe("all");
+      expect(await named("other.example/shops")).toBeUndefined();
+      writeAt("containers/auth.json", { auths: { "docker.io/shop": auth("shop:1"), "docker.io": auth("hub:2") } });
+      expect(await named("shop/sluice")).toBe("shop");
+      expect(await named("index.docker.io/shop/sluice:1")).toBe("shop");
+      expect(await named("sluice:1")).toBe("hub");
+    });
+
+    it("is asked for where Docker has none, in the session's file, then in the user's; or in the one that is named", async () => {
+      const image = "q.example/sluice";
+      const named = async (env: NodeJS.ProcessEnv = {}) =>
+        (await registryLogin(image, { HOME: folder, XDG_RUNTIME_DIR: join(folder, "run"), ...env }))?.username;
+      const write = (path: string, user: string) => writeAt(path, { auths: { "q.example": auth(`${user}:x`) } });
+      expect(await named()).toBeUndefined();
+      write(".config/containers/auth.json", "user");
+      expect(await named()).toBe("user");
+      write("run/containers/auth.json", "session");
+      expect(await named()).toBe("session");
+      write("ci.json", "ci");
+      expect(await named({ REGISTRY_AUTH_FILE: join(folder, "ci.json") })).toBe("ci");
+      write(".docker/config.json", "docker");
+      expect(await named({ REGISTRY_AUTH_FILE: join(folder, "ci.json") })).toBe("docker");
+    });
   });
 
   it("that can't be read is told, without what is in it", async () => {
