@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { type ApplierConfig, workFolder } from "../config";
+import type { ApplierConfig } from "../config";
 import { describeError, SluiceError } from "../errors";
 import { log } from "../operate/log";
-import { RunHistory, runHistoryPath } from "../operate/run-history";
+import { RunHistory } from "../operate/run-history";
+import { runPlaceOf } from "../operate/run-place";
 import { startStatus } from "../operate/status-server";
 import type { ObjectStore } from "../staging/object-store";
 import { openStaging } from "../staging/open-staging";
@@ -77,7 +78,7 @@ export async function runApplier(config: ApplierConfig, options: ApplierOptions)
         onRemove: config.onRemove,
         maintenance: config.maintenance,
         runs: new TableRuns(
-          await RunHistory.open(runHistoryPath(workFolder(config), config.id), config.runsKeptMax),
+          await RunHistory.open(await runPlaceOf(config, async () => store), config.runsKeptMax),
           config.trigger.kind === "continuous" ? runSpanMs : null,
         ),
         batchBytesMax: destination.batchBytesMax,

@@ -6,7 +6,7 @@ import { DeltaTable } from "../destination/delta/delta-table";
 import type { DuckDbSession } from "../destination/duckdb-session";
 import { folderName } from "../destination/table-path";
 import { SluiceError } from "../errors";
-import { runHistoryPath } from "../operate/run-history";
+import { runHistoryPath } from "../operate/run-place";
 import { openStaging } from "../staging/open-staging";
 import { readLogIdentity } from "../staging/staging-log";
 import { readProgress } from "./applier-progress";

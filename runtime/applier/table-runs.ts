@@ -95,6 +95,8 @@ function percent(part: number, whole: number): number {
 /** The runs of all tables, as they go on. */
 export class TableRuns {
   private readonly open = new Map<string, TableRun>();
+  /** all runs have ended since the last flush: what may be the last for long isn't put off */
+  private hasEnded = false;
 
   constructor(
     private readonly history: RunHistory,
@@ -122,6 +124,7 @@ export class TableRuns {
   /** Ends all that are open. */
   end(nowMs: number): void {
     this.endWhere(() => true, nowMs);
+    this.hasEnded = true;
   }
 
   /** Newest first. */
@@ -129,8 +132,9 @@ export class TableRuns {
     return this.history.of(tableId).slice(-recentRuns).reverse();
   }
 
-  flush(): Promise<void> {
-    return this.history.flush();
+  async flush(): Promise<void> {
+    await this.history.flush({ isAtOnce: this.hasEnded });
+    this.hasEnded = false;
   }
 
   private endWhere(isOver: (run: TableRun) => boolean, nowMs: number): void {

@@ -1,14 +1,16 @@
 import { bytesText } from "../byte-text";
-import { type RuntimeConfig, workFolder } from "../config";
+import type { RuntimeConfig } from "../config";
 import { SluiceError } from "../errors";
-import { readRunHistory, runHistoryPath } from "../operate/run-history";
+import { readRunHistory } from "../operate/run-history";
+import { runPlaceOf } from "../operate/run-place";
 import { countText, secondsText, textTable } from "../operate/text-table";
+import { openStaging } from "../staging/open-staging";
 import type { TableRun } from "../status";
 
 const headings = ["START", "NAME", "TYPE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "BYTES"];
 
 /**
- * `sluice runs`: the history of an applier's runs, newest first, from its file; the process needn't run.
+ * `sluice runs`: the history of an applier's runs, newest first, from where it is kept; the process needn't run.
  * @param labels `schema.name` at the source; all tables when there are none
  */
 export async function printRuns(
@@ -21,7 +23,7 @@ export async function printRuns(
       remedy: "Give the applier's: <stateDir>/<deploymentId>/applier/config.json.",
     });
   }
-  const all = await readRunHistory(runHistoryPath(workFolder(config), config.id));
+  const all = await readRunHistory(await runPlaceOf(config, () => openStaging(config)));
   const known = new Set(all.map(labelOf));
   const unknown = labels.find((label) => !known.has(label));
   if (unknown !== undefined) {

@@ -1,7 +1,6 @@
-import { mkdir, open, readFile, rename } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { z } from "zod";
 import type { TableRun } from "../status";
+import type { RunPlace } from "./run-place";
 
 const tableRunSchema = z.looseObject({
   tableId: z.string(),
@@ -11,17 +10,12 @@ const tableRunSchema = z.looseObject({
   status: z.enum(["running", "succeeded", "failed", "quarantined", "interrupted"]),
 });
 
-/** Where an applier keeps the history of its runs: beside the tables, so that it outlives staging. */
-export function runHistoryPath(destinationPath: string, id: string): string {
-  return join(destinationPath, ".sluice", `runs-${encodeURIComponent(id)}.jsonl`);
-}
-
-/** Lines that a file has at least before it is written anew. */
+/** Lines that there are at least before all is written anew. */
 const linesMin = 1_000;
 
 /**
- * The last runs of each table, in a file of JSON lines: of the lines of one run the last one holds. Lines are only
- * appended, and flushed; a file that has grown is replaced as a whole. A line that a crash has cut is left out.
+ * The last runs of each table, as JSON lines: of the lines of one run the last one holds. Lines are only appended; what has
+ * grown is replaced as a whole, and so is always what can't be appended to. A line that a crash has cut is left out.
  */
 export class RunHistory {
   /** by table, newest last */
@@ -29,9 +23,11 @@ export class RunHistory {
   /** newest state of each run that isn't written, by table and start */
   private pending = new Map<string, TableRun>();
   private lines: number;
+  /** nothing is written before, but at once */
+  private dueMs = 0;
 
   private constructor(
-    private readonly path: string,
+    private readonly place: RunPlace,
     private readonly keptMax: number,
     found: { runs: TableRun[]; lines: number },
   ) {
@@ -40,8 +36,8 @@ export class RunHistory {
   }
 
   /** Runs that an earlier process has left open become `interrupted`. */
-  static async open(path: string, keptMax: number): Promise<RunHistory> {
-    const history = new RunHistory(path, keptMax, await readLines(path));
+  static async open(place: RunPlace, keptMax: number): Promise<RunHistory> {
+    const history = new RunHistory(place, keptMax, await readLines(place));
     for (const run of history.all()) if (run.status === "running") history.put({ ...run, status: "interrupted" });
     await history.flush();
     return history;
@@ -58,19 +54,23 @@ export class RunHistory {
     return this.runs.get(tableId) ?? [];
   }
 
-  /** Makes durable what was put since. What could not be written is tried again by the next call. */
-  async flush(): Promise<void> {
+  /**
+   * Makes durable what was put since, at once or when the place's interval has passed. What could not be written is tried
+   * again by a next call.
+   */
+  async flush({ isAtOnce = false } = {}): Promise<void> {
     const written = new Map(this.pending);
-    if (written.size === 0) return;
+    const nowMs = performance.now();
+    if (written.size === 0 || (!isAtOnce && nowMs < this.dueMs)) return;
+    const { append, intervalMs } = this.place;
+    this.dueMs = nowMs + intervalMs;
     const all = this.all();
     const isLong = this.lines + written.size > Math.max(linesMin, 2 * all.length);
-    await mkdir(dirname(this.path), { recursive: true });
-    if (isLong) {
-      await write(`${this.path}.tmp`, "w", all);
-      await rename(`${this.path}.tmp`, this.path);
+    if (append === undefined || isLong) {
+      await this.place.replace(textOf(all));
       this.lines = all.length;
     } else {
-      await write(this.path, "a", [...written.values()]);
+      await append(textOf(written.values()));
       this.lines += written.size;
     }
     for (const [key, run] of written) if (this.pending.get(key) === run) this.pending.delete(key);
@@ -93,18 +93,14 @@ export class RunHistory {
 const keyOf = ({ tableId, startedAt }: TableRun) => `${tableId} ${startedAt}`;
 
 /** All runs that are kept, oldest first; [] when there is no history. */
-export async function readRunHistory(path: string): Promise<TableRun[]> {
+export async function readRunHistory(place: RunPlace): Promise<TableRun[]> {
   const runs = new Map<string, TableRun>();
-  for (const run of (await readLines(path)).runs) runs.set(keyOf(run), run);
+  for (const run of (await readLines(place)).runs) runs.set(keyOf(run), run);
   return [...runs.values()].sort((a, b) => (a.startedAt < b.startedAt ? -1 : 1));
 }
 
-async function readLines(path: string): Promise<{ runs: TableRun[]; lines: number }> {
-  const text = await readFile(path, "utf8").catch((error: unknown) => {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
-    throw error;
-  });
-  const lines = text.split("\n").filter((line) => line !== "");
+async function readLines(place: RunPlace): Promise<{ runs: TableRun[]; lines: number }> {
+  const lines = (await place.read()).split("\n").filter((line) => line !== "");
   return { runs: lines.flatMap(parseLine), lines: lines.length };
 }
 
@@ -117,14 +113,4 @@ function parseLine(line: string): TableRun[] {
   }
 }
 
-async function write(path: string, flag: "a" | "w", runs: TableRun[]): Promise<void> {
-  const file = await open(path, flag);
-  try {
-    // In front too: the line before may be one that a crash has cut.
-    const newline = flag === "a" ? "\n" : "";
-    await file.writeFile(newline + runs.map((run) => `${JSON.stringify(run)}\n`).join(""));
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-}
+const textOf = (runs: Iterable<TableRun>) => [...runs].map((run) => `${JSON.stringify(run)}\n`).join("");

@@ -7,7 +7,8 @@ import { join, resolve } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Attempt, failPercentOf, TableRuns } from "../../runtime/applier/table-runs";
 import { SluiceError } from "../../runtime/errors";
-import { RunHistory, readRunHistory, runHistoryPath } from "../../runtime/operate/run-history";
+import { RunHistory, readRunHistory } from "../../runtime/operate/run-history";
+import { runDocument, runFile, runHistoryKey, runHistoryPath } from "../../runtime/operate/run-place";
 
 let folder: string;
 let path: string;
@@ -31,11 +32,12 @@ const attempt = (startedAtMs: number, more: Partial<Attempt> = {}): Attempt => (
   ...more,
 });
 const failure = { error: new SluiceError("destination", "no room", { remedy: "Make room." }), isQuarantined: true };
-const brief = async () => (await readRunHistory(path)).map(({ name, status, upserted }) => [name, status, upserted]);
+const brief = async () =>
+  (await readRunHistory(runFile(path))).map(({ name, status, upserted }) => [name, status, upserted]);
 
 describe("runs by spans of time", () => {
   it("add up what is applied within one, and begin anew after it", async () => {
-    const runs = new TableRuns(await RunHistory.open(path, 10), 60_000);
+    const runs = new TableRuns(await RunHistory.open(runFile(path), 10), 60_000);
     runs.record(orders, attempt(startMs));
     runs.record(orders, attempt(startMs + 59_000, { dropped: 7 }));
     runs.record(items, attempt(startMs + 30_000));
@@ -58,7 +60,7 @@ describe("runs by spans of time", () => {
   });
 
   it("tell the last failure and the share of failed attempts, and are good when the last attempt is", async () => {
-    const runs = new TableRuns(await RunHistory.open(path, 10), 60_000);
+    const runs = new TableRuns(await RunHistory.open(runFile(path), 10), 60_000);
     const failed = { upserted: 0, deleted: 0, bytes: 0, failure };
     runs.record(orders, attempt(startMs, failed));
     runs.record(orders, attempt(startMs + 1, failed));
@@ -80,7 +82,7 @@ describe("runs by spans of time", () => {
 
 describe("a triggered run", () => {
   it("has every table, also one that has nothing to do", async () => {
-    const runs = new TableRuns(await RunHistory.open(path, 10), null);
+    const runs = new TableRuns(await RunHistory.open(runFile(path), 10), null);
     runs.begin([orders, items], startMs);
     runs.record(items, attempt(startMs + 3_600_000));
     runs.end(startMs + 7_200_000);
@@ -103,7 +105,7 @@ describe("the history's file", () => {
 
   it("keeps so many runs of each table, and is written anew when it has grown", async () => {
     for (let process = 0; process < 3; process++) {
-      const history = await RunHistory.open(path, 5);
+      const history = await RunHistory.open(runFile(path), 5);
       for (let flush = 0; flush < 300; flush++) {
         put(history, 2);
         await history.flush();
@@ -111,20 +113,22 @@ describe("the history's file", () => {
       expect(history.of("100")).toHaveLength(2);
     }
     expect(readFileSync(path, "utf8").split("\n").length).toBeLessThan(2_500);
-    const history = await RunHistory.open(path, 5);
+    const history = await RunHistory.open(runFile(path), 5);
     put(history, 20);
     await history.flush();
     expect(history.of("100").map(({ upserted }) => upserted)).toEqual([15, 16, 17, 18, 19]);
-    expect((await RunHistory.open(path, 5)).of("200").map(({ upserted }) => upserted)).toEqual([15, 16, 17, 18, 19]);
+    expect((await RunHistory.open(runFile(path), 5)).of("200").map(({ upserted }) => upserted)).toEqual([
+      15, 16, 17, 18, 19,
+    ]);
   });
 
   it("is read though a crash has cut its last line, and written on after it", async () => {
-    const history = await RunHistory.open(path, 5);
+    const history = await RunHistory.open(runFile(path), 5);
     const runs = new TableRuns(history, 60_000);
     runs.record(orders, attempt(startMs));
     await runs.flush();
     appendFileSync(path, '{"tableId":"100","sche');
-    const next = await RunHistory.open(path, 5);
+    const next = await RunHistory.open(runFile(path), 5);
     expect(next.of("100")).toMatchObject([{ status: "interrupted", upserted: 3 }]);
     new TableRuns(next, 60_000).record(items, attempt(startMs + 1));
     await next.flush();
@@ -132,6 +136,38 @@ describe("the history's file", () => {
       ["orders", "interrupted", 3],
       ["items", "running", 3],
     ]);
+  });
+});
+
+describe("the history's document, where there is no file to append to", () => {
+  it("is written whole, not at each flush, but at once when all runs have ended; what failed is written later", async () => {
+    const documents = new Map<string, string>();
+    let isAway = false;
+    let puts = 0;
+    const staging = {
+      get: async (key: string) => (documents.has(key) ? Buffer.from(documents.get(key) as string) : null),
+      put: async (key: string, content: string) => {
+        puts++;
+        if (isAway) throw new Error("away");
+        documents.set(key, content);
+      },
+    };
+    const open = () => RunHistory.open(runDocument(staging, "shop/eu"), 5);
+    const runs = new TableRuns(await open(), 60_000);
+    for (let at = 0; at < 100; at++) {
+      runs.record(orders, attempt(startMs + at));
+      await runs.flush();
+    }
+    expect(puts).toBe(1);
+    isAway = true;
+    runs.end(startMs + 200);
+    await expect(runs.flush()).rejects.toThrow("away");
+    isAway = false;
+    await runs.flush();
+    await runs.flush();
+    expect(puts).toBe(3);
+    expect([...documents.keys()]).toEqual([runHistoryKey("shop/eu")]);
+    expect((await open()).of("100")).toMatchObject([{ status: "succeeded", upserted: 300 }]);
   });
 });
 
@@ -146,7 +182,7 @@ describe("sluice runs", () => {
     const paths = { statusPath: join(folder, "status.json"), stagingPath: join(folder, "staging") };
     writeFileSync(config, JSON.stringify({ version: 1, role: "applier", id: "shop/eu", ...paths, destination }));
     expect(sluice("runs", "--config", config)).toMatch(/^START/);
-    const runs = new TableRuns(await RunHistory.open(path, 10), 60_000);
+    const runs = new TableRuns(await RunHistory.open(runFile(path), 10), 60_000);
     runs.record(orders, attempt(startMs, { failure }));
     runs.record(items, attempt(startMs, { upserted: 1_234_567, bytes: 5_000_000 }));
     runs.end(startMs);

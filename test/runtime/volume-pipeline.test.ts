@@ -1,16 +1,21 @@
 // Contract: staged in a Unity Catalog volume, whose requests and answers get lost, whose tokens end, and with both processes
 // killed in between, the destination equals the source (invariants 1 to 4); what is sent is what was made.
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ApplierStatus, TableRun } from "../../runtime/status";
 import { DatabricksWorkspace, type RequestFault } from "../support/databricks-workspace";
 import { Pipeline } from "../support/pipeline";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { Random } from "../support/random";
+import { RuntimeProcess } from "../support/runtime-process";
 
 const volume = "main.sluice.staging";
 const stagingPath = "/Volumes/main/sluice/staging/orders";
+const main = resolve(__dirname, "../../dist/runtime/main.js");
+const place = { catalog: "main", schema: "shop" };
 let postgres: TestPostgres;
 let workspace: DatabricksWorkspace;
 let pipeline: Pipeline;
@@ -114,5 +119,36 @@ describe("a pipeline staged in a volume", () => {
     workspace.options.decide = undefined;
     await pipeline.settled();
     expect(await differences()).toEqual([]);
+  });
+
+  // No warehouse is there: its runs fail.
+  it("keeps the runs of a warehouse's applier, whose folder goes with its pod", async () => {
+    const { staging } = pipeline.gateway.config;
+    if (staging?.kind !== "volume") throw new Error("no volume");
+    const { host, ...identity } = staging.workspace;
+    const pod = (name: string) =>
+      new RuntimeProcess<ApplierStatus>(join(folder, name), {
+        ...{ version: 1, role: "applier", id: "warehouse", statusPath: join(folder, name, "status.json"), stagingPath },
+        staging: { ...staging, localPath: join(folder, name, "local") },
+        destination: { kind: "databricks", mode: "warehouse", host, ...identity, warehouseId: "none", ...place },
+      });
+    const first = pod("first").start();
+    const { tables } = await first.untilStatus("a run", ({ tables: [item] }) => item?.runs[0]?.error !== undefined);
+    const [run] = tables[0].runs;
+    await first.stop();
+    rmSync(first.folder, { recursive: true });
+    const second = pod("second").start();
+    const { tables: later } = await second.untilStatus("runs", ({ tables: found }) => found.length > 0);
+    await second.kill();
+    expect(later[0].runs.at(-1)).toMatchObject({ startedAt: run.startedAt, error: { isQuarantined: false } });
+    expect(readdirSync(workspace.files.local(`${stagingPath}/runs`))).toEqual(["warehouse.jsonl"]);
+    const told = execFileSync(process.execPath, [
+      main,
+      "runs",
+      "--config",
+      join(second.folder, "applier.json"),
+      "--json",
+    ]);
+    expect(JSON.parse(told.toString()).runs.map(({ startedAt }: TableRun) => startedAt)).toContain(run.startedAt);
   });
 });

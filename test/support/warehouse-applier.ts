@@ -9,6 +9,7 @@ import { WarehouseTableApplier } from "../../runtime/applier/warehouse-table-app
 import type { SqlSession } from "../../runtime/destination/databricks/sql-session";
 import { Warehouse } from "../../runtime/destination/databricks/warehouse";
 import { RunHistory } from "../../runtime/operate/run-history";
+import { runFile } from "../../runtime/operate/run-place";
 import type { NamedTableOptions } from "../../runtime/table-options";
 import type { StagedLog } from "../runtime/applier/staged-log";
 
@@ -44,7 +45,7 @@ export async function applyToWarehouse(
     make: (tableId, known, shared) =>
       new WarehouseTableApplier(tableId, known, { ...shared, warehouse, defaultSchema: run.schema }),
   };
-  const history = await RunHistory.open(join(mkdtempSync(join(tmpdir(), "sluice-runs-")), "runs.jsonl"), 5);
+  const history = await RunHistory.open(runFile(join(mkdtempSync(join(tmpdir(), "sluice-runs-")), "runs.jsonl")), 5);
   const tables = await ApplierTables.open(log.store, log.logId, config.id, kind, {
     tables: run.tables,
     onRemove: "keep",

@@ -85,10 +85,12 @@ describe("a login", () => {
       writeFileSync(join(folder, path), JSON.stringify(content));
     };
 
+    const nameOf = (found: object | undefined) => (found as { username?: string } | undefined)?.username;
+
     it("is that of the place nearest to the image, which is sent to no other", async () => {
       const auths = { "q.example/shop": auth("shop:1"), "q.example/shop/s": auth("s:2"), "q.example": auth("all:3") };
       writeAt("containers/auth.json", { auths: { ...auths, "other.example/shop": auth("other:4") } });
-      const named = async (image: string) => (await login(image))?.username;
+      const named = async (image: string) => nameOf(await login(image));
       expect(await named("q.example/shop/s:1")).toBe("s");
       expect(await named("q.example/shop/t@sha256:1")).toBe("shop");
       expect(await named("q.example/shops/s")).toBe("all");
@@ -102,7 +104,7 @@ describe("a login", () => {
     it("is asked for where Docker has none, in the session's file, then in the user's; or in the one that is named", async () => {
       const image = "q.example/sluice";
       const named = async (env: NodeJS.ProcessEnv = {}) =>
-        (await registryLogin(image, { HOME: folder, XDG_RUNTIME_DIR: join(folder, "run"), ...env }))?.username;
+        nameOf(await registryLogin(image, { HOME: folder, XDG_RUNTIME_DIR: join(folder, "run"), ...env }));
       const write = (path: string, user: string) => writeAt(path, { auths: { "q.example": auth(`${user}:x`) } });
       expect(await named()).toBeUndefined();
       write(".config/containers/auth.json", "user");
