@@ -107,6 +107,8 @@ export interface LocalArgs {
   supervisor?: "sluice" | "systemd";
   /** Of systemd: units of the machine (root's), or of this user. Default: by who runs Pulumi. */
   scope?: "user" | "system";
+  /** Of scope `system`: the user of this machine whose the processes are; default root. Its folders become that user's. */
+  user?: string;
 }
 
 export interface DockerArgs {

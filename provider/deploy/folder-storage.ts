@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { SluiceError } from "../../runtime/errors";
-import { defaultOwner, prepareFolders, secretsOf, writeConfiguration, writeSecrets } from "./container-folders";
+import { defaultOwner, secretsOf, writeConfiguration, writeSecrets } from "./container-folders";
 import { filesRead } from "./container-spec";
 import type { ContainerStorage, User } from "./container-storage";
 import { ask, type Engine } from "./docker-engine";
 import type { DockerOptions } from "./docker-options";
+import { prepareFolders } from "./owned-folders";
 import { pruneSecrets } from "./private-files";
 import { processFiles, readSecretDigests, readStatus, readText, removeProcessFolder } from "./process-files";
 import { stagingFolders } from "./staging-folder";

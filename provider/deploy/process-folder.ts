@@ -2,7 +2,7 @@ import { mkdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { SluiceError } from "../../runtime/errors";
 import type { ProcessSpec } from "./deployment";
-import { pruneSecrets, writePrivate } from "./private-files";
+import { type Owner, pruneSecrets, writePrivate } from "./private-files";
 import { processFiles, readText } from "./process-files";
 
 /** All that a process gets of our environment, besides its secrets. */
@@ -15,12 +15,25 @@ export function environmentOf({ secretVariables }: ProcessSpec): Record<string, 
   );
 }
 
-/** Written anew as a whole, and only where they differ; those of before go. */
-export function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
+/** Values of the variables that hold its secrets. @throws SluiceError `config`: one isn't set */
+export function variablesOf({ secretVariables }: Pick<ProcessSpec, "secretVariables">): Record<string, string> {
+  return Object.fromEntries(
+    secretVariables.map((name) => {
+      const value = process.env[name];
+      if (value !== undefined) return [name, value];
+      throw new SluiceError("config", `the environment variable ${name} is not set`, {
+        remedy: `Set ${name} where Pulumi runs, or give a file: { file: "/path/to/secret" }.`,
+      });
+    }),
+  );
+}
+
+/** Written anew as a whole, and only where they differ; those of before go. `owner`: this user, where nobody is given. */
+export function writeSecrets({ directory, secretFiles }: ProcessSpec, owner?: Owner): void {
   for (const [name, content] of Object.entries(secretFiles)) {
     const path = join(directory, name);
     if (readText(path) === content && (statSync(path).mode & 0o777) === 0o600) continue;
-    writePrivate(path, content);
+    writePrivate(path, content, owner);
   }
   pruneSecrets(directory, secretFiles);
 }
@@ -30,16 +43,16 @@ export function writeSecrets({ directory, secretFiles }: ProcessSpec): void {
  * @param mark writes what else is there, before the configuration
  * @throws SluiceError `process`
  */
-export function writeFolder(spec: ProcessSpec, configuration: string, mark: () => void): void {
+export function writeFolder(spec: ProcessSpec, configuration: string, mark: () => void, owner?: Owner): void {
   const file = (name: string) => join(spec.directory, name);
   try {
     mkdirSync(spec.directory, { recursive: true, mode: 0o700 });
     for (const stale of [processFiles.status, processFiles.started, processFiles.supervisor]) {
       rmSync(file(stale), { force: true });
     }
-    writeSecrets(spec);
+    writeSecrets(spec, owner);
     mark();
-    writePrivate(file(processFiles.configuration), configuration);
+    writePrivate(file(processFiles.configuration), configuration, owner);
   } catch (cause) {
     throw new SluiceError("process", `the folder ${spec.directory} can't be written: ${(cause as Error).message}`, {
       remedy: "Choose a stateDir where this user may write.",

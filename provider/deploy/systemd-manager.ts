@@ -69,9 +69,9 @@ export class SystemdManager {
     return parseUnitState(await this.systemctl(["show", `--property=${properties.join(",")}`, unit]));
   }
 
-  /** @throws SluiceError where there is no manager that answers */
-  async ask(): Promise<void> {
-    await this.systemctl(["show", "--property=Version"]);
+  /** Its version. @throws SluiceError where there is no manager that answers */
+  async ask(): Promise<number> {
+    return Number(/^Version=\D*(\d+)/.exec(await this.systemctl(["show", "--property=Version"]))?.[1] ?? 0);
   }
 
   async reload(): Promise<void> {

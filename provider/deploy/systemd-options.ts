@@ -12,15 +12,24 @@ export const localOptionsSchema = z
     supervisor: z.enum(["sluice", "systemd"]).optional(),
     /** of systemd: default `system` for root, else `user` */
     scope: scopeSchema.optional(),
+    /** of scope `system`: a user of this machine, by name; default root */
+    user: z
+      .string()
+      .regex(/^[a-zA-Z_][a-zA-Z0-9_.-]{0,30}$/, { error: "give the name of a user of this machine" })
+      .optional(),
   })
   .refine(({ supervisor, scope }) => scope === undefined || supervisor === "systemd", {
     error: 'a scope is of supervisor "systemd"',
     path: ["scope"],
+  })
+  .refine((target) => target.user === undefined || systemdScope(target) === "system", {
+    error: 'a user is of supervisor "systemd" with scope "system", as root has it',
+    path: ["user"],
   });
 export type LocalTarget = z.infer<typeof localOptionsSchema>;
 
 /** Null where a process is supervised by our own. */
-export function systemdScope({ supervisor, scope }: LocalTarget): Scope | null {
+export function systemdScope({ supervisor, scope }: { supervisor?: string; scope?: Scope }): Scope | null {
   if (supervisor !== "systemd") return null;
   return scope ?? (process.geteuid?.() === 0 ? "system" : "user");
 }

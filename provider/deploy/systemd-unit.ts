@@ -5,8 +5,11 @@ import type { ProcessSpec } from "./deployment";
 import { processFiles } from "./process-files";
 import type { Scope } from "./systemd-options";
 
-/** In the process's folder: what its environment is, secrets too; for this user alone. */
+/** In the process's folder: what its environment is, secrets too where there are no credentials; for this user alone. */
 export const environmentFile = "environment";
+
+/** In the process's folder, for this user alone: a secret that systemd hands to the process as its credential. */
+export const credentialFile = (variable: string) => join("credentials", variable);
 
 /** `/state/orders/gateway` → `sluice-orders-gateway.service`. */
 export const unitName = (directory: string) => `${containerName(directory)}.service`;
@@ -16,6 +19,10 @@ export const isInstalled = (text: string) => /^\[Install\]$/m.test(text);
 
 export interface UnitPlace {
   scope: Scope;
+  /** whose process it is, where it isn't the manager's */
+  user?: string;
+  /** secrets are credentials, which no other process sees, not variables */
+  hasCredentials: boolean;
   /** absolute */
   nodePath: string;
   mainPath: string;
@@ -26,7 +33,8 @@ export interface UnitPlace {
  * https://www.freedesktop.org/software/systemd/man/latest/systemd.unit.html
  */
 export function renderUnit(spec: ProcessSpec, place: UnitPlace): string {
-  const { config, directory, stopTimeoutMs } = spec;
+  const { config, directory, secretVariables, stopTimeoutMs } = spec;
+  const credentials = place.hasCredentials ? secretVariables : [];
   const command = [
     place.nodePath,
     place.mainPath,
@@ -45,10 +53,12 @@ export function renderUnit(spec: ProcessSpec, place: UnitPlace): string {
     "",
     "[Service]",
     "Type=exec",
+    ...(place.user === undefined ? [] : [`User=${place.user}`]),
     // The colon keeps systemd from replacing variables.
     `ExecStart=:${command.map(quoted).join(" ")}`,
     `WorkingDirectory=${specifiersEscaped(directory)}`,
     `EnvironmentFile=${specifiersEscaped(join(directory, environmentFile))}`,
+    ...credentials.map((name) => `LoadCredential=${name}:${specifiersEscaped(join(directory, credentialFile(name)))}`),
     "Restart=on-failure",
     "RestartSec=2",
     "KillMode=mixed",

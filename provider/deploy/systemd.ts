@@ -6,40 +6,65 @@ import { version } from "../../runtime/version";
 import { printOnce } from "../lifecycle/own-names";
 import { foldersWritten } from "./container-spec";
 import { type Deployment, type Inspection, renderConfiguration } from "./deployment";
+import { makeFolder } from "./owned-folders";
 import { packagedMainPath } from "./packaged-main";
 import { writePrivate } from "./private-files";
 import { processFiles, readSecretDigests, readStatus, readText, removeProcessFolder } from "./process-files";
-import { environmentOf, writeFolder, writeSecrets } from "./process-folder";
+import { variablesOf, writeFolder, writeSecrets } from "./process-folder";
 import { waitUntilHealthy } from "./process-health";
 import { stagingFolders } from "./staging-folder";
+import { foldersPassed, giveFolders, requireDestination, writeEnvironment } from "./systemd-folder";
 import { SystemdManager, unitFolder } from "./systemd-manager";
 import type { Scope } from "./systemd-options";
 import { isRunning, superviseUnit, unitCondition } from "./systemd-state";
-import { environmentFile, isInstalled, readMark, renderEnvironment, renderUnit, unitName } from "./systemd-unit";
+import { isInstalled, readMark, renderUnit, unitName } from "./systemd-unit";
+import { ownerOf, requireReachable } from "./systemd-user";
 import { dropTables } from "./table-drop";
 import { sweepAbandoned, tether, untether } from "./tether";
 
 export interface SystemdOptions {
   scope: Scope;
+  /** of scope `system`: whose the processes are; default root */
+  user?: string;
+  /** default: that which runs this */
+  nodePath?: string;
   /** the runtime's entry; default: that of this package */
   mainPath?: string;
 }
+
+/** From here on it has LoadCredential=. */
+const credentialsVersion = 247;
 
 /** systemd's manager doesn't look whether the provider lives: a process doesn't end by itself, but is swept. */
 const unitTether = "unit-tether.json";
 
 /** Processes of this machine as units of systemd, one for each, known by a section of their files. */
-export function systemdDeployment({ scope, mainPath = packagedMainPath() }: SystemdOptions): Deployment {
+export function systemdDeployment({
+  scope,
+  user,
+  nodePath = process.execPath,
+  mainPath = packagedMainPath(),
+}: SystemdOptions): Deployment {
   const manager = new SystemdManager(scope);
-  const place = { scope, nodePath: process.execPath, mainPath };
+  // A unit of the machine has no capability: also as root it writes only what is its user's.
+  const owner = () => (scope === "user" ? undefined : user === undefined ? { uid: 0, gid: 0 } : ownerOf(user));
   return {
     isHere: true,
-    staging: stagingFolders,
+    staging: {
+      ...stagingFolders,
+      async make(path, stagingOwner) {
+        const own = owner();
+        if (own !== undefined) makeFolder(dirname(path), own);
+        await stagingFolders.make(path, stagingOwner);
+      },
+    },
     dropTables: (spec) => dropTables(spec, { mainPath }),
     async preflight(spec) {
       try {
-        if (spec !== null) refuseLineBreaks([spec.directory, place.nodePath, place.mainPath]);
+        if (spec !== null) refuseLineBreaks([spec.directory, nodePath, mainPath]);
         if (scope === "system" && process.geteuid?.() !== 0) throw notRoot();
+        if (user !== undefined)
+          requireReachable(user, { nodePath, mainPath, folders: spec === null ? [] : foldersPassed(spec) });
         await manager.ask();
         if (scope === "user") tellLinger();
         if (spec !== null) requireOwn(unitAt(scope, spec.directory), spec.directory);
@@ -53,18 +78,26 @@ export function systemdDeployment({ scope, mainPath = packagedMainPath() }: Syst
       const unit = unitAt(scope, directory);
       requireOwn(unit, directory);
       const configuration = renderConfiguration(config);
-      const text = renderUnit(spec, place);
+      // A user's own processes see all that the others have.
+      const hasCredentials = scope === "system" && (await manager.ask()) >= credentialsVersion;
+      const text = renderUnit(spec, { scope, user, hasCredentials, nodePath, mainPath });
       const found = await inspectUnit(manager, directory);
-      if (found.kind !== "absent") writeSecrets(spec);
+      const own = owner();
+      if (found.kind !== "absent") writeSecrets(spec, own);
       const settled = found.kind === "running" || found.kind === "finished";
       const isSame = readText(unit.path) === text && "configuration" in found && found.configuration === configuration;
       if (settled && isSame && (found.version ?? version) === version) return {};
+      const credentials = hasCredentials ? variablesOf(spec) : {};
+      if (user !== undefined) requireReachable(user, { nodePath, mainPath, folders: foldersPassed(spec) });
+      if (own !== undefined) requireDestination(spec, own);
       await stopUnit(manager, unit, spec.stopTimeoutMs);
-      writeFolder(spec, configuration, () => {
-        writePrivate(join(directory, environmentFile), renderEnvironment(environmentOf(spec)));
+      if (own !== undefined) giveFolders(spec, own);
+      const mark = () => {
+        writeEnvironment(spec, { credentials, isOther: user !== undefined });
         if (tethered) tether(directory, unitTether);
         else untether(directory, unitTether);
-      });
+      };
+      writeFolder(spec, configuration, mark, own);
       // What the sandbox lets it write to must be there.
       for (const path of foldersWritten(spec)) if (!existsSync(path)) mkdirSync(path, { recursive: true });
       writeUnit(unit, text);

@@ -75,7 +75,7 @@ export function deploymentOf(input: unknown): Deployment {
   switch (target.kind) {
     case "local": {
       const scope = systemdScope(target);
-      return scope === null ? local : systemdDeployment({ scope });
+      return scope === null ? local : systemdDeployment({ scope, user: target.user });
     }
     case "docker":
       return dockerDeployment(target);

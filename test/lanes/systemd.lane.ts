@@ -1,9 +1,10 @@
 // Contract: on a real systemd (SLUICE_LANE_FOLDER, in whose namespaces this runs) apply makes one unit run, locked up, enabled
 // and healthy; one that runs so already is left alone; another configuration restarts it, and one that can't run tells its
-// own last words. It is started again after a crash and after a boot. What isn't ours, and what a hand has changed, is told,
+// own last words. It is started again after a crash and after a boot. One of the machine may be another user's, and gets its
+// secrets as credentials. What isn't ours, and what a hand has changed, is told,
 // and a foreign unit never touched. remove leaves no unit, no process and no folder. Invariants 5 and 6.
 import { execFileSync, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Client } from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
@@ -63,6 +64,18 @@ const rejection = (work: Promise<unknown>) =>
     (error: Error & { kind?: string; remedy?: string }) => error,
   );
 
+/** What a process has as SLUICE_LANE_SECRET. */
+function secretIn(pid: number): string | null {
+  const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+  const variable = (name: string) => new RegExp(`(?:^|\0)${name}=([^\0]*)`).exec(environment)?.[1];
+  const value = variable("SLUICE_LANE_SECRET");
+  if (value !== undefined) return `variable ${value}`;
+  const folder = variable("CREDENTIALS_DIRECTORY");
+  if (folder === undefined) return null;
+  const read = spawnSync("nsenter", ["--target", `${pid}`, "--mount", "cat", join(folder, "SLUICE_LANE_SECRET")]);
+  return `credential ${read.stdout}`;
+}
+
 describe.runIf(phase === "first").each(["system", "user"] as const)("a unit of scope %s", (scope) => {
   const deployment = systemdDeployment({ scope });
   let count = 0;
@@ -89,8 +102,7 @@ describe.runIf(phase === "first").each(["system", "user"] as const)("a unit of s
     expect(readStatus(wanted().directory)?.pid).toBe(pid);
     await deployment.apply(wanted());
     expect(Number(show("MainPID"))).toBe(pid);
-    const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0");
-    expect(environment).toContain("SLUICE_LANE_SECRET=canary-0815");
+    expect(secretIn(pid)).toBe(scope === "system" ? "credential canary-0815" : "variable canary-0815");
     const told = systemctl(scope, "show", unit()) + readFileSync(unitPath(), "utf8");
     expect(told).not.toContain("canary");
     const status = readFileSync(`/proc/${pid}/status`, "utf8");
@@ -200,6 +212,59 @@ describe.runIf(phase === "first").each(["system", "user"] as const)("a unit of s
     expect(systemctl(scope, "list-units", "--all", "--plain", "--no-legend", "sluice-*")).toBe("");
     expect(await deployment.inspect(wanted().directory)).toEqual({ kind: "absent" });
     expect(existsSync(join(folder, "lake", id))).toBe(true);
+  });
+});
+
+describe.runIf(phase === "first")("a unit of another user", () => {
+  const program = { nodePath: join(folder, "program", "node"), mainPath: join(folder, "program", "main.js") };
+  const as = (user?: string) => systemdDeployment({ scope: "system", user, ...program });
+  const [uid, gid] = ["-u", "-g"].map((flag) => Number(execFileSync("id", [flag, "daemon"], { encoding: "utf8" })));
+
+  it("runs as that user, who has its folders; then as root; and goes", async () => {
+    process.env.SLUICE_LANE_SECRET = "canary-0815";
+    const wanted = spec("owned");
+    const { stagingPath } = wanted.config;
+    const owner = { deploymentId: "owned", incarnation: "one" };
+    await as("daemon").staging.make(stagingPath, owner);
+    await beginStaging("owned");
+    expect(await as("daemon").preflight(wanted)).toBeNull();
+    for (const user of ["daemon", undefined, "daemon"]) {
+      await as(user).apply(wanted);
+      const pid = Number(systemctl("system", "show", "--value", "--property=MainPID", unitName(wanted.directory)));
+      const status = readFileSync(`/proc/${pid}/status`, "utf8");
+      expect(status).toMatch(user === undefined ? /^Uid:\t0\t/m : new RegExp(`^Uid:\t${uid}\t`, "m"));
+      expect(statSync(stagingPath)).toMatchObject(user === undefined ? { uid: 0, gid: 0 } : { uid, gid });
+      expect(secretIn(pid)).toBe("credential canary-0815");
+      const credential = statSync(join(wanted.directory, "credentials", "SLUICE_LANE_SECRET"));
+      expect([credential.uid, credential.mode & 0o777]).toEqual([0, 0o600]);
+      await until("it has told its progress", () => existsSync(join(stagingPath, "progress", "owned.json")));
+      rmSync(join(stagingPath, "progress", "owned.json"));
+    }
+    await as("daemon").remove(wanted.directory, 10_000);
+    expect(await as("daemon").staging.remove(stagingPath, owner)).toBe(true);
+    expect(existsSync(wanted.directory)).toBe(false);
+  });
+
+  it("that can't reach what it needs, or whom nobody knows, is told at the preview; an apply stops nothing", async () => {
+    process.env.SLUICE_LANE_SECRET = "canary-0815";
+    const wanted = spec("refused");
+    await beginStaging("refused");
+    await as().apply(wanted);
+    const show = () => systemctl("system", "show", "--value", "--property=MainPID", unitName(wanted.directory));
+    const pid = show();
+    chmodSync(join(folder, "state"), 0o700);
+    try {
+      expect((await as("daemon").preflight(wanted))?.message).toContain(`can't reach ${join(folder, "state")}`);
+      expect((await rejection(as("daemon").apply(wanted))).kind).toBe("permission");
+    } finally {
+      chmodSync(join(folder, "state"), 0o755);
+    }
+    chmodSync(join(folder, "lake", "refused"), 0o700);
+    writeFileSync(join(folder, "lake", "refused", "others"), "");
+    expect((await rejection(as("daemon").apply(wanted))).kind).toBe("destination");
+    expect((await as("sluice-lane-nobody").preflight(wanted))?.remedy).toContain("useradd");
+    expect(show()).toBe(pid);
+    await as().remove(wanted.directory, 10_000);
   });
 });
 

@@ -16,7 +16,12 @@ unshare --fork --pid --mount --mount-proc --cgroup true 2>/dev/null || skip "nam
 
 # Not below /tmp: a unit has a /tmp of its own.
 work=$(mktemp -d /var/lib/sluice-lane-XXXXXX)
-mkdir -p "$work/units/user@.service.d"
+mkdir -p "$work/units/user@.service.d" "$work/program"
+# For a unit of another user, who may not reach this checkout.
+npx node dist/image/main.js --context-only
+cp -R dist/image-context/sluice/. "$work/program/"
+cp "$(node -p process.execPath)" "$work/program/node"
+chmod -R a+rX "$work"
 # Of root's own manager, without PAM and logind.
 printf '[Service]\nPAMName=\nEnvironment=XDG_RUNTIME_DIR=/run/user/%%i XDG_CONFIG_HOME=%s\n' "$work/config" >"$work/units/user@.service.d/lane.conf"
 printf '[Service]\nExecStart=\nExecStart=mkdir -p -m 700 /run/user/%%i\nExecStop=\n' >"$work/runtime-dir.conf"

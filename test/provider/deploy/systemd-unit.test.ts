@@ -2,8 +2,8 @@
 // it, holds no secret, and systemd reads it (systemd-analyze, where there is one). What systemd tells of a unit is one
 // condition. On a machine that systemd doesn't run, a preview says so. Invariant 6 (no secret in a unit).
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir, userInfo } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { ProcessSpec } from "../../../provider/deploy/deployment";
@@ -11,10 +11,15 @@ import { parseUnitState, type UnitState } from "../../../provider/deploy/systemd
 import { localOptionsSchema } from "../../../provider/deploy/systemd-options";
 import { superviseUnit, unitCondition } from "../../../provider/deploy/systemd-state";
 import { isInstalled, readMark, renderEnvironment, renderUnit, unitName } from "../../../provider/deploy/systemd-unit";
+import { ownerOf, requireReachable } from "../../../provider/deploy/systemd-user";
 import { deploymentOf, targetInputSchema } from "../../../provider/deploy/target";
 import type { StatusDocument } from "../../../runtime/status";
 
-const place = { nodePath: process.execPath, mainPath: "/srv/app/node_modules/pulumi-sluice/dist/runtime/main.js" };
+const place = {
+  hasCredentials: true,
+  nodePath: process.execPath,
+  mainPath: "/srv/app/node_modules/pulumi-sluice/dist/runtime/main.js",
+};
 
 function spec(directory = "/var/lib/sluice/orders/applier", more: object = {}): ProcessSpec {
   return {
@@ -50,6 +55,7 @@ Type=exec
 ExecStart=:"/usr/bin/node" "${place.mainPath}" "applier" "--config" "/var/lib/sluice/orders/applier/config.json"
 WorkingDirectory=/var/lib/sluice/orders/applier
 EnvironmentFile=/var/lib/sluice/orders/applier/environment
+LoadCredential=PASSWORD:/var/lib/sluice/orders/applier/credentials/PASSWORD
 Restart=on-failure
 RestartSec=2
 KillMode=mixed
@@ -132,6 +138,16 @@ Digest=…
     } finally {
       rmSync(parent, { recursive: true, force: true });
     }
+  });
+
+  it("is of the user that is given, and of no other; without credentials its secrets are variables", () => {
+    const settings = (text: string) => text.split("\n").filter((line) => /^(User|LoadCredential)=/.test(line));
+    const owned = renderUnit(spec(), { ...place, scope: "system", user: "sluice" });
+    expect(settings(owned)).toEqual([
+      "User=sluice",
+      "LoadCredential=PASSWORD:/var/lib/sluice/orders/applier/credentials/PASSWORD",
+    ]);
+    expect(settings(renderUnit(spec(), { ...place, scope: "user", hasCredentials: false }))).toEqual([]);
   });
 
   it("has its secrets in another file, quoted as systemd reads it", () => {
@@ -235,6 +251,38 @@ describe("the target", () => {
     expect(localOptionsSchema.safeParse({ kind: "local", scope: "user" }).error?.issues[0].message).toContain(
       "systemd",
     );
+  });
+
+  it.runIf(process.platform === "linux")("has a user of scope system only, whom this machine knows", () => {
+    const parse = (scope: string) =>
+      localOptionsSchema.safeParse({ kind: "local", supervisor: "systemd", scope, user: "x" });
+    expect(parse("system").success).toBe(true);
+    expect(parse("user").error?.issues[0].message).toContain('scope "system"');
+    const { uid, gid, username } = userInfo();
+    expect(ownerOf(username)).toEqual({ uid, gid });
+    expect(() => ownerOf("sluice-nobody-has-this")).toThrow("no user sluice-nobody-has-this");
+  });
+
+  const asNobody = ["--reuid=nobody", "--clear-groups", process.execPath, "--version"];
+  const canBecome = process.geteuid?.() === 0 && spawnSync("setpriv", asNobody).status === 0;
+  it.runIf(canBecome)("has a user who reaches Node, the package and its folders, or a preview tells", () => {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-reach-"));
+    const mainPath = join(folder, "main.js");
+    writeFileSync(mainPath, "");
+    const folders = [join(folder, "state", "not-yet")];
+    const look = (places: object = {}) =>
+      requireReachable("nobody", { nodePath: process.execPath, mainPath, folders, ...places });
+    try {
+      expect(() => look()).toThrow(`the user nobody can't reach ${mainPath}`);
+      chmodSync(folder, 0o755);
+      look();
+      mkdirSync(join(folder, "state"), { mode: 0o700 });
+      mkdirSync(folders[0]);
+      expect(() => look()).toThrow(`can't reach ${folders[0]}`);
+      expect(() => look({ nodePath: join(folder, "node") })).toThrow(`can't reach ${join(folder, "node")}`);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
   });
 
   const isBooted = spawnSync("systemctl", ["show", "--property=Version"]).status === 0;
