@@ -46,13 +46,13 @@ const stuck: Record<string, string> = {
 const restartsMax = 3;
 
 /** Pure: what a pod's status says of its process. */
-export function judgePod(pod: LiveObject, memoryLimit: string | undefined): Verdict {
+export function judgePod(pod: LiveObject): Verdict {
   const { phase, conditions = [], containerStatuses = [] } = (pod.status ?? {}) as PodStatus;
   if (phase === "Succeeded") return { kind: "done" };
   const [container] = containerStatuses;
   const ended = container?.state?.terminated ?? container?.lastState?.terminated;
   if (ended !== undefined && ended.exitCode !== 0) {
-    const failure = judgeExit(ended, container.restartCount, phase === "Failed", memoryLimit);
+    const failure = judgeExit(ended, container.restartCount, phase === "Failed", memoryLimitOf(pod));
     if (failure !== null) return failure;
   }
   const waiting = container?.state?.waiting;
@@ -75,6 +75,11 @@ export function judgePod(pod: LiveObject, memoryLimit: string | undefined): Verd
   }
   const why = waiting === undefined ? "its pod isn't started yet" : `${waiting.reason}: ${waiting.message ?? ""}`;
   return { kind: "waiting", reason: why, isUp: false };
+}
+
+function memoryLimitOf({ spec }: LiveObject): string | undefined {
+  const { containers = [] } = (spec ?? {}) as { containers?: { resources?: { limits?: { memory?: string } } }[] };
+  return containers[0]?.resources?.limits?.memory;
 }
 
 function judgeExit(

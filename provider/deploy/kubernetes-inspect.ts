@@ -76,7 +76,7 @@ async function conditionOfProcess(
   }
   const pod = (await podsOf(cluster, directory)).at(-1);
   if (pod === undefined) return { kind: "dead" };
-  const verdict = judgePod(pod, undefined);
+  const verdict = judgePod(pod);
   switch (verdict.kind) {
     case "done":
     case "ready":

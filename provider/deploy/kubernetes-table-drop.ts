@@ -28,7 +28,7 @@ export async function dropInClaims(cluster: Cluster, options: KubernetesOptions,
     const seen = await seenEvents(cluster, name);
     for (const object of [...objects.slice(0, -1), job]) await cluster.apply(object, { force: true });
     const specification = specificationOf({ objects });
-    await waitUntilHealthy(cluster, run, { kind: workload.kind, specification, seen, memoryLimit: undefined });
+    await waitUntilHealthy(cluster, run, { kind: workload.kind, specification, seen });
     const [pod] = await cluster.list("v1", "Pod", { labels: selectorOf(deploymentIdOf(directory), "applier") });
     if (pod !== undefined) process.stdout.write(await cluster.log(pod.metadata.name, "applier").catch(unread));
   } catch (error) {

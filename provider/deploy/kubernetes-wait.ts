@@ -54,7 +54,6 @@ export interface Expected {
   /** of the pod template */
   specification: string;
   seen: SeenEvents;
-  memoryLimit: string | undefined;
 }
 
 /**
@@ -66,7 +65,7 @@ export interface Expected {
 export async function waitUntilHealthy(
   cluster: Cluster,
   spec: ProcessSpec,
-  { kind, specification, seen, memoryLimit }: Expected,
+  { kind, specification, seen }: Expected,
 ): Promise<string | undefined> {
   const { config, directory, startTimeoutMs } = spec;
   const name = workloadName(directory);
@@ -86,9 +85,7 @@ export async function waitUntilHealthy(
     );
     const newest = own.at(-1);
     const verdict: Verdict =
-      newest === undefined
-        ? { kind: "waiting", reason: "its pod isn't made yet", isUp: false }
-        : judgePod(newest, memoryLimit);
+      newest === undefined ? { kind: "waiting", reason: "its pod isn't made yet", isUp: false } : judgePod(newest);
     if (kind === "Job") {
       const end = conditionOf(workload, "Complete", "Failed");
       if (end?.type === "Complete") return imageOf(newest);

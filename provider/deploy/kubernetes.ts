@@ -91,7 +91,6 @@ async function applyProcess(
   const objects = withRecord(spec, rendered).map((object) =>
     tethered && object.kind === kind ? tethering(object) : object,
   );
-  const expected = { kind, seen, memoryLimit: options.resources?.limits?.memory };
   try {
     const claim = await stagingOf(cluster, spec, options);
     if (claim?.metadata.annotations?.[annotations.owner] !== undefined) await take(cluster, claim, options);
@@ -99,13 +98,13 @@ async function applyProcess(
     await endOthers(cluster, before, rendered, spec.stopTimeoutMs);
     for (const object of objects) await take(cluster, object, options).catch(explained(object));
     const specification = specificationOf(rendered);
-    const imageDigest = await waitUntilHealthy(cluster, spec, { ...expected, specification });
+    const imageDigest = await waitUntilHealthy(cluster, spec, { kind, seen, specification });
     await prune(cluster, directory, [...objects, ...(secret === null ? [] : [secret])]);
     return imageDigest === undefined ? {} : { imageDigest };
   } catch (error) {
     if (isNew) await removeProcess(cluster, directory, spec.stopTimeoutMs);
     if (former === null) throw error;
-    throw await goBack(cluster, options, spec, former, expected, error);
+    throw await goBack(cluster, options, spec, former, seen, error);
   }
 }
 
@@ -143,7 +142,7 @@ async function goBack(
   options: KubernetesOptions,
   spec: ProcessSpec,
   former: ApplyRecord,
-  { seen, memoryLimit }: { seen: SeenEvents; memoryLimit: string | undefined },
+  seen: SeenEvents,
   error: unknown,
 ): Promise<unknown> {
   if (!(error instanceof SluiceError)) return error;
@@ -159,7 +158,7 @@ async function goBack(
     for (const object of [configMap, ...former.objects]) await giveBack(cluster, object, options);
     // What others have set is theirs, also where it keeps the process from running.
     if (error instanceof FieldConflict) return error;
-    await waitUntilHealthy(cluster, spec, { kind, specification: specificationOf(former), seen, memoryLimit });
+    await waitUntilHealthy(cluster, spec, { kind, specification: specificationOf(former), seen });
     return error;
   } catch (second) {
     const message = `${error.message}\n  nor does it run as before: ${describeError(second)}`;

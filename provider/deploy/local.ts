@@ -12,6 +12,7 @@ import {
 } from "../../runtime/process-identity";
 import { type SupervisorState, supervisorStateSchema } from "../../runtime/supervisor";
 import { version } from "../../runtime/version";
+import { exitText } from "./container-spec";
 import { type Deployment, type Inspection, type ProcessSpec, renderConfiguration } from "./deployment";
 import { packagedMainPath } from "./packaged-main";
 import {
@@ -152,8 +153,9 @@ function superviseLocal(directory: string, role: string): Supervision {
   }
   if (supervisor === null || !isAlive(supervisor)) return { kind: "hopeless", message: "ended before it was healthy" };
   if (state !== null && state.restarts >= crashesMax) {
-    const exit = state.lastExit?.code ?? state.lastExit?.signal;
-    return { kind: "hopeless", message: `crashes at every start (exit ${exit}, ${state.restarts} restarts)` };
+    const { code = null, signal = null } = state.lastExit ?? {};
+    const exit = signal === "SIGKILL" ? exitText(137, false, undefined) : `exit ${code ?? signal}`;
+    return { kind: "hopeless", message: `crashes at every start (${exit}, ${state.restarts} restarts)` };
   }
   return { kind: "trying", pid: state?.child?.pid ?? null };
 }

@@ -1,5 +1,6 @@
 import { configExitCode } from "../../runtime/errors";
 import type { StatusDocument } from "../../runtime/status";
+import { exitText } from "./container-spec";
 import type { Supervision } from "./process-health";
 import { crashesMax } from "./process-health";
 import type { UnitState } from "./systemd-manager";
@@ -12,6 +13,13 @@ export function isRunning({ activeState }: UnitState): boolean {
 
 const isRestarting = ({ activeState, subState }: UnitState) =>
   activeState === "activating" && subState === "auto-restart";
+
+/** Of its last process (systemd.exec(5), "SERVICE_RESULT"). */
+function exitOf({ result, exitStatus }: UnitState): string {
+  const isOutOfMemory = result === "oom-kill";
+  if (isOutOfMemory || (result === "signal" && exitStatus === 9)) return exitText(137, isOutOfMemory, undefined);
+  return result === "signal" || result === "core-dump" ? `signal ${exitStatus}` : `exit ${exitStatus}`;
+}
 
 export type UnitCondition =
   | { kind: "running" | "finished" | "dead" }
@@ -31,7 +39,7 @@ export function unitCondition(
     return { kind: isDone && state.exitStatus === 0 ? "finished" : "dead" };
   }
   if (failure?.kind === "failed") return { kind: "failed", message: failure.message, remedy: failure.remedy };
-  if (isRestarting(state)) return { kind: "failed", message: `it ends at every start: exit ${state.exitStatus}` };
+  if (isRestarting(state)) return { kind: "failed", message: `it ends at every start: ${exitOf(state)}` };
   const mark = text === null ? null : readMark(text);
   if (mark === null || mark.kind === "foreign" || !mark.isWritten) {
     return { kind: "failed", message: `the file of its unit ${name} was changed or removed by hand` };
@@ -50,7 +58,7 @@ const systemdExitMin = 200;
 
 /** Pure: of a unit that was just started. */
 export function superviseUnit(state: UnitState): Supervision {
-  const exit = `exit ${state.exitStatus}`;
+  const exit = exitOf(state);
   if (isRestarting(state)) {
     if (state.exitStatus >= systemdExitMin)
       return { kind: "hopeless", message: `can't be started by systemd (${exit})` };

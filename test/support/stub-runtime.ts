@@ -7,7 +7,15 @@ import type { RuntimeConfig } from "../../runtime/config";
 import type { ProcessState } from "../../runtime/status";
 import { superviseProcess } from "../../runtime/supervisor";
 
-export type StubConduct = "healthy" | "finished" | "crashes" | "misconfigured" | "failed" | "waiting" | "stubborn";
+export type StubConduct =
+  | "healthy"
+  | "finished"
+  | "crashes"
+  | "killed"
+  | "misconfigured"
+  | "failed"
+  | "waiting"
+  | "stubborn";
 
 const [command, ...rest] = process.argv.slice(2);
 
@@ -31,6 +39,8 @@ function run(config: RuntimeConfig): unknown {
       return process.exit(0);
     case "crashes":
       return process.exit(3);
+    case "killed":
+      return process.kill(process.pid, "SIGKILL");
     case "misconfigured":
       console.error(JSON.stringify({ event: "stopped", error: "the stub can't go on\n  remedy: Be kind." }));
       return process.exit(78);

@@ -2,7 +2,7 @@
 // nothing else, secrets in files only (invariant 6). What an engine lacks or refuses is told at the preview, by its code or
 // status and with the remedy. The engine here answers over a real socket from memory; test/lanes/containers.lane.ts has a
 // real one.
-import { mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -220,7 +220,18 @@ describe("the preflight", () => {
     });
   });
 
-  it("tells that the user may not use it", () => {
+  it.runIf(process.geteuid?.() === 0)("tells that this very user may not use it", async () => {
+    chmodSync(join(folder, "engine.sock"), 0o700);
+    chmodSync(folder, 0o755);
+    process.seteuid?.(65534);
+    try {
+      expect(await look()).toMatchObject({ kind: "permission", message: expect.stringContaining("EACCES") });
+    } finally {
+      process.seteuid?.(0);
+    }
+  });
+
+  it("tells that a user may not use it", () => {
     const denied = Object.assign(new Error("connect EACCES"), { code: "EACCES" });
     const error = engineError(denied, "looking", openEngine({ socketPath: "/run/x.sock" }));
     expect(error).toMatchObject({ kind: "permission", remedy: expect.stringContaining("group") });

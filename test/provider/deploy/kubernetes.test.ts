@@ -293,7 +293,8 @@ describe("drift", () => {
 });
 
 describe("a pod that isn't ready", () => {
-  const failing = (status: object) => judgePod({ metadata: { name: "p", uid: "1" }, status }, "256Mi");
+  const spec = { containers: [{ resources: { limits: { memory: "256Mi" } } }] };
+  const failing = (status: object) => judgePod({ metadata: { name: "p", uid: "1" }, spec, status });
   const exited = (exitCode: number, more: object = {}) => ({
     phase: "Running",
     containerStatuses: [

@@ -105,6 +105,7 @@ describe("apply", () => {
       { kind: "process", text: expect.stringMatching(/failed: the stub can't go on\n {2}remedy: Be kind/) },
     ],
     ["crashes", { kind: "process", text: expect.stringContaining("crashes at every start (exit 3") }],
+    ["killed", { kind: "process", text: expect.stringContaining("exit 137 (killed: out of the machine's memory") }],
   ] as const)("fails when the process is one that %s, with its own words", async (conduct, expected) => {
     expect(await failure(deployment.apply(spec(conduct)))).toMatchObject(expected);
   });

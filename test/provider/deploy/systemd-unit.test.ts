@@ -225,6 +225,27 @@ describe("what systemd tells", () => {
       { kind: "hopeless", message: "crashes at every start (exit 3, 3 restarts)" },
     ],
     [
+      "is killed for want of memory",
+      { ...crashing, restarts: 3, exitStatus: 9, result: "oom-kill" },
+      {
+        kind: "hopeless",
+        message: "crashes at every start (exit 137 (it needed more than the machine's memory), 3 restarts)",
+      },
+    ],
+    [
+      "is killed",
+      { ...crashing, restarts: 3, exitStatus: 9, result: "signal" },
+      {
+        kind: "hopeless",
+        message: "crashes at every start (exit 137 (killed: out of the machine's memory, or by somebody), 3 restarts)",
+      },
+    ],
+    [
+      "breaks down",
+      { ...crashing, restarts: 3, exitStatus: 11, result: "core-dump" },
+      { kind: "hopeless", message: "crashes at every start (signal 11, 3 restarts)" },
+    ],
+    [
       "has wrong settings",
       { ...crashing, exitStatus: 78 },
       { kind: "hopeless", message: "can't run with its settings" },
