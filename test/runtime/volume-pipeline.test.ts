@@ -1,9 +1,10 @@
 // Contract: staged in a Unity Catalog volume, whose requests and answers get lost, whose tokens end, and with both processes
 // killed in between, the destination equals the source (invariants 1 to 4); what is sent is what was made.
-import { execFileSync } from "node:child_process";
+import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ApplierStatus, TableRun } from "../../runtime/status";
 import { DatabricksWorkspace, type RequestFault } from "../support/databricks-workspace";
@@ -15,7 +16,7 @@ import { RuntimeProcess } from "../support/runtime-process";
 const volume = "main.sluice.staging";
 const stagingPath = "/Volumes/main/sluice/staging/orders";
 const main = resolve(__dirname, "../../dist/runtime/main.js");
-const place = { catalog: "main", schema: "shop" };
+const place = { catalog: "main", schema: "shop", startTimeoutMs: 0 };
 let postgres: TestPostgres;
 let workspace: DatabricksWorkspace;
 let pipeline: Pipeline;
@@ -142,13 +143,9 @@ describe("a pipeline staged in a volume", () => {
     await second.kill();
     expect(later[0].runs.at(-1)).toMatchObject({ startedAt: run.startedAt, error: { isQuarantined: false } });
     expect(readdirSync(workspace.files.local(`${stagingPath}/runs`))).toEqual(["warehouse.jsonl"]);
-    const told = execFileSync(process.execPath, [
-      main,
-      "runs",
-      "--config",
-      join(second.folder, "applier.json"),
-      "--json",
+    const told = await promisify(execFile)(process.execPath, [
+      ...[main, "runs", "--config", join(second.folder, "applier.json"), "--json"],
     ]);
-    expect(JSON.parse(told.toString()).runs.map(({ startedAt }: TableRun) => startedAt)).toContain(run.startedAt);
+    expect(JSON.parse(told.stdout).runs.map(({ startedAt }: TableRun) => startedAt)).toContain(run.startedAt);
   });
 });
