@@ -21,8 +21,12 @@ export function resolveSecret(reference: SecretReference | string, what: string)
   if ("env" in reference) {
     const value = process.env[reference.env] ?? credentialOf(reference.env);
     if (value === undefined) {
+      const isUnit = (process.env.CREDENTIALS_DIRECTORY ?? "") !== "";
+      const hint = isUnit
+        ? " This unit's credentials aren't there: in a container systemd gives them only where / is a shared mount (mount --make-rshared /)."
+        : "";
       throw new SluiceError("config", `${what}: the environment variable ${reference.env} is not set`, {
-        remedy: `Set ${reference.env} in the environment of this process, or give a file: { file: "/path/to/secret" }.`,
+        remedy: `Set ${reference.env} in the environment of this process, or give a file: { file: "/path/to/secret" }.${hint}`,
       });
     }
     return value;

@@ -23,6 +23,8 @@ export interface UnitState {
   fragmentPath: string;
   activeState: string;
   subState: string;
+  /** it waits for systemd to begin or end it */
+  hasJob: boolean;
   unitFileState: string;
   mainPid: number | null;
   exitStatus: number;
@@ -35,6 +37,7 @@ const properties = [
   "FragmentPath",
   "ActiveState",
   "SubState",
+  "Job",
   "UnitFileState",
   "MainPID",
   "ExecMainStatus",
@@ -53,6 +56,7 @@ export function parseUnitState(text: string): UnitState {
     fragmentPath: found.FragmentPath ?? "",
     activeState: found.ActiveState ?? "",
     subState: found.SubState ?? "",
+    hasJob: found.Job !== undefined && found.Job !== "" && found.Job !== "0",
     unitFileState: found.UnitFileState ?? "",
     mainPid: mainPid === 0 ? null : mainPid,
     exitStatus,

@@ -66,7 +66,8 @@ export function superviseUnit(state: UnitState): Supervision {
     if (state.restarts < crashesMax) return { kind: "trying", pid: null };
     return { kind: "hopeless", message: `crashes at every start (${exit}, ${state.restarts} restarts)` };
   }
-  if (isRunning(state)) return { kind: "trying", pid: state.mainPid };
+  // A start that is queued has changed nothing yet.
+  if (isRunning(state) || state.hasJob) return { kind: "trying", pid: state.mainPid };
   if (state.activeState === "inactive" && state.exitStatus === 0) return { kind: "finished" };
   return { kind: "hopeless", message: `ended before it was healthy (${exit}, ${state.result})` };
 }

@@ -16,7 +16,7 @@ unshare --fork --pid --mount --mount-proc --cgroup true 2>/dev/null || skip "nam
 
 # Not below /tmp: a unit has a /tmp of its own.
 work=$(mktemp -d /var/lib/sluice-lane-XXXXXX)
-mkdir -p "$work/units/user@.service.d" "$work/program"
+mkdir -p "$work/units/user@.service.d" "$work/program" "$work/lake" "$work/state"
 # For a unit of another user, who may not reach this checkout.
 npx node dist/image/main.js --context-only
 cp -R dist/image-context/sluice/. "$work/program/"
@@ -41,6 +41,8 @@ boot() {
     done
     mount -t tmpfs tmpfs /lib/systemd/system-generators
     mount -t tmpfs tmpfs /var/log
+    # As a machine has it: by this a unit sees its credentials.
+    mount --make-rshared /
     ln -s /lib/systemd/system/systemd-journald.service /lib/systemd/system/sysinit.target.wants/
     exec env -i container=sluice-lane PATH="$PATH" /lib/systemd/systemd --system --unit=multi-user.target --show-status=0 --log-target=console' \
     boot "$work/units" >"$work/systemd.log" 2>&1 &

@@ -163,6 +163,7 @@ describe("what systemd tells", () => {
     fragmentPath: "/etc/systemd/system/u.service",
     activeState: "active",
     subState: "running",
+    hasJob: false,
     unitFileState: "enabled",
     mainPid: 12,
     exitStatus: 0,
@@ -179,6 +180,7 @@ describe("what systemd tells", () => {
     expect(
       parseUnitState(`${text}UnitFileState=enabled\nMainPID=12\nExecMainStatus=0\nResult=success\nNRestarts=0\n`),
     ).toEqual(running);
+    expect(parseUnitState(`${text}Job=17\n`).hasJob).toBe(true);
     expect(parseUnitState("LoadState=not-found\nMainPID=0\n")).toMatchObject({ loadState: "not-found", mainPid: null });
   });
 
@@ -218,6 +220,7 @@ describe("what systemd tells", () => {
   it.each([
     ["runs", running, { kind: "trying", pid: 12 }],
     ["has ended well", ended, { kind: "finished" }],
+    ["is still to begin", { ...ended, hasJob: true }, { kind: "trying", pid: null }],
     ["crashed once", { ...crashing, restarts: 1 }, { kind: "trying", pid: null }],
     [
       "crashes for ever",
