@@ -77,7 +77,7 @@ export function pipelineSource({ stagingPath, catalog, schema, tables }: Pipelin
     };
   });
   return `# Made by Sluice from the program that declares these tables; what is changed here is lost.
-${stagedTablesPython}
+${stagedTablesPython()}
 
 from pyspark import pipelines as dp
 

@@ -21,8 +21,8 @@ const place = { stagingPath: "/Volumes/main/sluice/staging/shop", catalog: "main
 /** What is behind the part that every pipeline has. */
 function declarations(tables: PipelineTable[]): string {
   const source = pipelineSource({ ...place, tables });
-  expect(source).toContain(stagedTablesPython);
-  return source.slice(source.indexOf(stagedTablesPython) + stagedTablesPython.length);
+  expect(source).toContain(stagedTablesPython());
+  return source.slice(source.indexOf(stagedTablesPython()) + stagedTablesPython().length);
 }
 
 /** Reads a literal as Python's grammar has it ("String and Bytes literals"), without a word of ours. */
