@@ -60,6 +60,8 @@ export interface DeclarativePipelineArgs {
   tableOptions?: pulumi.Input<pulumi.Input<TableOptionsArgs>[]>;
   /** Where the tables go, and when. */
   destination: PipelineDestinationArgs;
+  /** What has to be there first, and goes last: grants on catalog, schema and volume. */
+  after?: pulumi.Resource[];
 }
 
 /** A serverless declarative pipeline over a gateway's staging: its source, itself, and a job that triggers it. */
@@ -84,6 +86,7 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
     const setting = <T>(read: (all: DeclarativeDestination) => T) =>
       parsed.apply((all) => read(all.destination as DeclarativeDestination));
     const child = { parent: this };
+    const dependsOn = [gateway, ...(args.after ?? [])];
     const protect = protectTables ?? true;
     const label = [pulumi.getProject(), pulumi.getStack(), name].join("-");
     const source = pulumi
@@ -96,7 +99,7 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
         path: folder.apply((path) => `${path.replace(/^\/Workspace\//, "/")}/pipeline.py`),
         contentBase64: source.apply((content) => Buffer.from(content, "utf8").toString("base64")),
       },
-      { ...child, dependsOn: [gateway] },
+      { ...child, dependsOn },
     );
     this.sourcePath = file.path.apply((path) => `/Workspace${path}`);
     const pipeline = new databricks.Pipeline(
@@ -122,7 +125,7 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
       {
         ...child,
         protect,
-        dependsOn: [gateway],
+        dependsOn,
         ignoreChanges: [
           "expectedLastModified",
           "target",

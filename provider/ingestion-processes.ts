@@ -60,7 +60,7 @@ export function declareApplier(
 }
 
 /** Of tables that leave, the pipeline tells; which those of a schema are isn't known here. */
-function tableNames(
+export function tableNames(
   tables: PostgresIngestionArgs["tables"],
   schemas: PostgresIngestionArgs["schemas"],
   allTables: PostgresIngestionArgs["allTables"],

@@ -1,5 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { Connection } from "./connection";
+import type { Writer } from "./destination";
+import { tableNames } from "./ingestion-processes";
 import type { PostgresIngestionArgs } from "./postgres-ingestion";
 import { Publication } from "./publication";
 import { ReplicationSlot } from "./replication-slot";
@@ -20,11 +22,11 @@ export interface SourceSide {
   beforeImages: pulumi.Output<Table[]>;
 }
 
-/** @param reader of the slot */
+/** @param by who writes the tables */
 export function declareSource(
   name: string,
   args: SourceArgs,
-  reader: "databricks" | undefined,
+  by: Writer["by"],
   child: pulumi.CustomResourceOptions,
 ): SourceSide {
   const { adopt, preflight, strategy, forceDelete, captureDdl, tables, schemas, allTables } = args;
@@ -68,6 +70,7 @@ export function declareSource(
       allTables,
       publicationName: args.publicationName,
       fullIdentity: beforeImages,
+      ...(by === "pipeline" ? { keyed: keyedTables(args) } : {}),
       captureDdl,
       adopt,
       strategy,
@@ -85,7 +88,7 @@ export function declareSource(
       publicationName,
       pipelineId,
       slotName: args.slotName,
-      reader,
+      reader: by === "managed" ? "databricks" : undefined,
       failover: args.failover,
       adopt,
       strategy,
@@ -97,6 +100,19 @@ export function declareSource(
   );
   return { connection, standbyConnection, publication, slot, read, beforeImages };
 }
+
+/** Those that AUTO CDC merges by a key of the source. */
+function keyedTables({ tables, tableOptions }: SourceArgs): pulumi.Output<Table[]> {
+  return pulumi
+    .all([tableNames(tables, undefined, undefined), pulumi.output(tableOptions)])
+    .apply(([names, options]) => {
+      const without = (options ?? []).filter(({ mode, key }) => mode === "append" || key !== undefined);
+      const kept = new Set(without.map(({ table }) => nameText(table)));
+      return names.filter((table) => !kept.has(nameText(table)));
+    });
+}
+
+const nameText = (table: Table) => (typeof table === "string" ? table : `${table.schema}.${table.name}`);
 
 /** Each by itself where they are given so: else a secret among them would make secrets of all. */
 function settingsOf(source: PostgresIngestionArgs["source"]) {

@@ -166,7 +166,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
     super("sluice:index:PostgresIngestion", name, {}, options);
     const writer = knownWriter(this, args);
     const child = { parent: this };
-    const side = declareSource(name, args, writer.by === "managed" ? "databricks" : undefined, child);
+    const side = declareSource(name, args, writer.by, child);
     this.connection = side.connection;
     this.standbyConnection = side.standbyConnection;
     this.publication = side.publication;
@@ -227,6 +227,7 @@ export class PostgresIngestion extends pulumi.ComponentResource {
             tables: own.tables,
             tableOptions: own.tableOptions,
             destination: writer.destination,
+            after: this.securables?.made,
           },
           child,
         );

@@ -61,6 +61,11 @@ export interface PublicationArgs {
    */
   fullIdentity?: pulumi.Input<pulumi.Input<Table>[]>;
   /**
+   * Tables that are refused without a key, as what writes them has nothing else to tell rows by: with `mode: "pipeline"`
+   * those of `scd1` and `scd2` without `tableOptions[].key`. Default none.
+   */
+  keyed?: pulumi.Input<pulumi.Input<Table>[]>;
+  /**
    * Event triggers on the source that announce each change of a table's definition in the stream, so that it is followed
    * exactly whatever follows it; default false. They are made by a superuser, or what stands for one (`rds_superuser`,
    * `azure_pg_admin`), never fail a statement, and go with the publication.

@@ -44,6 +44,8 @@ export const shape = {
   origin: z.string().optional(),
   /** tables of which old rows are wanted whole, whatever their keys */
   fullIdentity: z.array(tableNameSchema).default([]),
+  /** tables that are refused without a key */
+  keyed: z.array(tableNameSchema).optional(),
   captureDdl: z.boolean().default(false),
   adopt: z.boolean().optional(),
   onDelete: z.enum(["drop", "keep"]).optional(),
@@ -115,6 +117,7 @@ export const publicationEffects: Effects = {
   publicationName: "newSlot",
   pipelineId: "newSlot",
   fullIdentity: "inPlace",
+  keyed: "none",
   captureDdl: "inPlace",
   /** decides when it is made */
   adopt: "none",
@@ -186,5 +189,7 @@ export function addedSchemas(olds: Properties, news: Properties): string[] {
   const known = new Set(definitionOf(olds).schemas);
   return definitionOf(news).schemas.filter((name) => !known.has(name));
 }
+
+export const keyedOf = (props: Properties) => (props.keyed as TableName[] | undefined) ?? [];
 
 export const fullIdentityOf = (props: Properties) => (props.fullIdentity as TableName[] | undefined) ?? [];

@@ -8,6 +8,7 @@ import { decideIdentity, type IdentityDecision, type IdentityFacts } from "../po
 import { type RowFilter, readRowFilters } from "../postgres/row-filter";
 import {
   inspectTables,
+  keyProblem,
   type TableFacts,
   type TableName,
   type TableProblem,
@@ -38,15 +39,21 @@ export interface PublicationPlan {
   problems: PlanProblem[];
 }
 
-/** @param known row filters that needn't be asked for */
+/** @param keyed tables that can't be without a key; @param known row filters that needn't be asked for */
 export async function planPublication(
   client: Client,
   definition: PublicationDefinition,
   {
     user,
     fullIdentity,
+    keyed = [],
     known = [],
-  }: { user: string; fullIdentity: readonly TableName[]; known?: readonly RowFilter[] },
+  }: {
+    user: string;
+    fullIdentity: readonly TableName[];
+    keyed?: readonly TableName[];
+    known?: readonly RowFilter[];
+  },
 ): Promise<PublicationPlan> {
   const version = await readServerVersion(client);
   const { tables, schemas, allTables } = definition;
@@ -145,6 +152,13 @@ export async function planPublication(
         remedy: `Run ${grants.join("; ")}.`,
       });
     }
+  }
+  const isKeyed = byName(keyed);
+  for (const member of members) {
+    if (!isKeyed.has(quoteTable(member.root))) continue;
+    const decision = decide(member);
+    const problem = keyProblem(member, decision.kind === "set" ? decision.identity : member.identity);
+    if (problem !== null) problems.push({ ...problem, property: pathOf(member.root) });
   }
   return { version, definition, filters, members, decide, facts, traits, problems };
 }

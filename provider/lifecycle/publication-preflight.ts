@@ -18,7 +18,7 @@ import type { CheckFailure, Properties } from "./lifecycle";
 import { publicationNameOf } from "./names";
 import { isOwn } from "./own-names";
 import { alterationOf, isMarked } from "./publication-drift";
-import { addedSchemas, changedTables, definitionOf, fullIdentityOf } from "./publication-inputs";
+import { addedSchemas, changedTables, definitionOf, fullIdentityOf, keyedOf } from "./publication-inputs";
 import { type PlanProblem, type PublicationPlan, planPublication } from "./publication-plan";
 
 /** @throws SluiceError with all problems that the server would make, or the source's writers would have */
@@ -89,7 +89,7 @@ export async function inspectAtCheck(inputs: Properties, olds: Properties | null
     if (olds === null) await takeLostId(client, inputs);
     const definition = definitionOf(inputs);
     const fullIdentity = fullIdentityOf(inputs);
-    const plan = await planPublication(client, definition, { user: source.user, fullIdentity });
+    const plan = await planPublication(client, definition, { user: source.user, fullIdentity, keyed: keyedOf(inputs) });
     const pipelineId = inputs.pipelineId as string;
     const name =
       (inputs.publicationName as string | undefined) ??

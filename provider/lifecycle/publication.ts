@@ -35,6 +35,7 @@ import {
   diffPublication,
   fullIdentityOf,
   isReplacedInPlace,
+  keyedOf,
   publicationChanges,
   shape,
 } from "./publication-inputs";
@@ -109,6 +110,7 @@ const planOf = (client: Client, inputs: Properties, known?: readonly RowFilter[]
   planPublication(client, definitionOf(inputs), {
     user: (inputs.source as SourceConfig).user,
     fullIdentity: fullIdentityOf(inputs),
+    keyed: keyedOf(inputs),
     known,
   });
 

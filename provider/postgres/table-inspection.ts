@@ -66,6 +66,21 @@ export async function inspectTables(client: Client, tables: readonly TableName[]
   });
 }
 
+/** Pure: why no row of a table can be told from another, with this replica identity; null where one can. */
+export function keyProblem(
+  { schema, name, primaryKey }: TableName & { primaryKey: readonly string[] },
+  identity: Identity,
+): TableProblem | null {
+  if (primaryKey.length > 0 || identity.kind === "index") return null;
+  return {
+    table: { schema, name },
+    kind: "unsupported",
+    message: `${quoteTable({ schema, name })} has no key (a primary key that isn't deferrable, or a replica identity index), by which its rows would be merged`,
+    remedy:
+      'Add a primary key, or name a unique index as its replicaIdentity; or give columns that are unique in tableOptions: { table, key }; or use mode "append" for it.',
+  };
+}
+
 /** Pure: why a table can't be replicated by `user`, or null. */
 export function tableProblem(table: TableName, facts: TableFacts | null, user: string): TableProblem | null {
   const name = quoteTable(table);

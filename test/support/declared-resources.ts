@@ -8,8 +8,14 @@ export interface Declared {
   options: pulumi.CustomResourceOptions;
 }
 
-/** What a program declares, without an engine: the resources of Databricks in order. Inputs are plain, secrets too. */
-export async function declaredBy(program: (options: pulumi.ComponentResourceOptions) => void): Promise<Declared[]> {
+/**
+ * What a program declares, without an engine: the resources of Databricks in order, or those whose type has `of` in it. Inputs
+ * are plain, secrets too.
+ */
+export async function declaredBy(
+  program: (options: pulumi.ComponentResourceOptions) => void,
+  of = "databricks:",
+): Promise<Declared[]> {
   const made: Declared[] = [];
   const given = new Map<string, pulumi.CustomResourceOptions>();
   const seen: pulumi.ResourceTransformation = ({ type, name, props, opts }) => {
@@ -44,7 +50,7 @@ export async function declaredBy(program: (options: pulumi.ComponentResourceOpti
   );
   program({ transformations: [seen] });
   await pulumi.runtime.disconnect();
-  return made.filter(({ type }) => type.startsWith("databricks:"));
+  return made.filter(({ type }) => type.includes(of));
 }
 
 const secretKey = "4dabf18193072939515e22adb298388d";

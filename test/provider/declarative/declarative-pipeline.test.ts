@@ -2,10 +2,11 @@
 // its tables and its staging; what it can't do is an error of the program before anything is declared.
 import { createRequire } from "node:module";
 import { resolve } from "node:path";
+import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { checkDeclarativeInputs } from "../../../provider/declarative/declarative-inputs";
 import { pipelineSource } from "../../../provider/declarative/pipeline-source";
-import type { PipelineDestinationArgs, PostgresIngestionArgs } from "../../../provider/index";
+import type { Gateway, PipelineDestinationArgs, PostgresIngestionArgs } from "../../../provider/index";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { defaultTableOptions } from "../../../runtime/table-options";
 import { type Declared, declaredBy } from "../../support/declared-resources";
@@ -13,7 +14,10 @@ import { wrongInputs } from "../../support/package-inputs";
 
 // As it is compiled: code of the test runner can't be stored in a state.
 const dist = resolve(__dirname, "../../../dist/provider");
-const { PostgresIngestion } = createRequire(__filename)(dist) as typeof import("../../../provider/index");
+const { DeclarativePipeline, PostgresIngestion } = createRequire(__filename)(
+  dist,
+) as typeof import("../../../provider/index");
+const { Grant } = createRequire(__filename)("@pulumi/databricks") as typeof import("@pulumi/databricks");
 
 const destination: PipelineDestinationArgs = { kind: "databricks", mode: "pipeline", catalog: "Main", schema: "shop" };
 const given: PostgresIngestionArgs = {
@@ -91,6 +95,36 @@ describe("a declarative pipeline", () => {
     const before = await confOf({});
     expect(await confOf({ tags: { a: "b" } })).toEqual(before);
     expect(await confOf({ schema: "other" })).not.toEqual(before);
+  });
+
+  it("names the tables that AUTO CDC merges by a key to the preview", async () => {
+    const args: PostgresIngestionArgs = {
+      ...given,
+      tables: ["public.orders", { table: { schema: "a.b", name: "c" } }, "public.events", "public.lines"],
+      tableOptions: [
+        { table: { schema: "public", name: "events" }, mode: "append" },
+        { table: "public.lines", key: ["id"] },
+      ],
+    };
+    const [publication] = await declaredBy(() => new PostgresIngestion("orders", args), "Publication");
+    expect(publication.inputs.keyed).toEqual(["public.orders", { schema: "a.b", name: "c" }]);
+  });
+
+  it("is made after what is said to be there first", async () => {
+    const declared = await declaredBy((options) => {
+      const privileges = ["READ_VOLUME"];
+      const grant = new Grant("grant", { volume: "main.sluice.staging", principal: "p", privileges });
+      const gateway = new pulumi.ComponentResource("test:index:Gateway", "gateway") as unknown as Gateway;
+      Object.assign(gateway, { stagingPath: pulumi.output("/Volumes/main/sluice/staging") });
+      new DeclarativePipeline("orders", { gateway, tables: ["public.orders"], destination, after: [grant] }, options);
+    });
+    const dependencies = declared
+      .filter(({ type }) => !type.endsWith(":Grant"))
+      .map(({ type, options }) => [type.split(":").at(-1), (options.dependsOn as pulumi.Resource[]).length]);
+    expect(dependencies).toEqual([
+      ["WorkspaceFile", 2],
+      ["Pipeline", 2],
+    ]);
   });
 
   it("tells what it can't do, each by its input", () => {

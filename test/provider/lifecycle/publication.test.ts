@@ -191,6 +191,24 @@ describe("create, update and delete", () => {
     expect(await identities()).toEqual(asFound);
   });
 
+  it("a table that can't be without a key is refused by the preview, with what else can be done", async () => {
+    const failuresOf = async (keyed: string[], tables: unknown[] = all) =>
+      (await publication.check({}, news(tables, { keyed }))).failures;
+    expect(await failuresOf(["s.plain", "s.toasted", "s.nothing"])).toEqual([]);
+    const refused = await failuresOf(["s.plain", "s.keyless"]);
+    expect(refused).toEqual([
+      { property: "tables[2]", reason: expect.stringMatching(/"s"\."keyless" has no key.*key }/s) },
+    ]);
+    // A unique index is one, as the replica identity.
+    await client.query("ALTER TABLE s.keyless ALTER n SET NOT NULL; CREATE UNIQUE INDEX one ON s.keyless (n)");
+    expect(await failuresOf(["s.keyless"])).toHaveLength(1);
+    const byIndex = [{ table: "s.keyless", replicaIdentity: { index: "one" } }];
+    expect(await failuresOf(["s.keyless"], byIndex)).toEqual([]);
+    const inputs = { ...(await checked(all)), keyed: [{ schema: "s", name: "keyless" }] };
+    await expect(publication.create(inputs)).rejects.toThrow("has no key");
+    expect(await published()).toEqual([]);
+  });
+
   it("an identity that another publication needs stays", async () => {
     const { id, outs } = await created(["s.keyless"]);
     await client.query("CREATE PUBLICATION theirs FOR TABLE s.keyless");
