@@ -26,6 +26,8 @@ async function main(): Promise<number> {
       volume: { type: "string" },
       schema: { type: "string" },
       warehouse: { type: "string" },
+      pipeline: { type: "string" },
+      full: { type: "boolean" },
       version: { type: "boolean" },
       help: { type: "boolean" },
     },
@@ -51,14 +53,10 @@ async function main(): Promise<number> {
     case "status":
     case "runs":
     case "resync": {
+      if (command === "runs" && values.pipeline !== undefined) return printPipelineRuns(values, positionals.slice(1));
       const path = configPath(command, values.config);
       const tables = [...(values.table ?? []), ...positionals.slice(1)];
-      const limit = Number(values.limit ?? 20);
-      if (!Number.isInteger(limit) || limit < 1) {
-        throw new SluiceError("config", `--limit ${values.limit} is no whole number from 1`, {
-          remedy: "Give how many runs to show, as in --limit 20.",
-        });
-      }
+      const limit = limitOf(values.limit);
       const acceptLoss = values["accept-history-loss"] === true;
       const options = { all: values.all === true, acceptLoss, limit, asJson: values.json === true };
       await operate(command, readConfigFile(path), tables, options);
@@ -81,8 +79,20 @@ async function main(): Promise<number> {
       }
       const { printDatabricksHealth } = await import("./commands/doctor.js");
       const { host, profile, volume, schema, warehouse } = values;
-      const config = values.config === undefined ? undefined : readConfigFile(values.config);
+      const config = optionalConfig(values.config);
       return printDatabricksHealth({ config, host, profile, volume, schema, warehouse, asJson: values.json === true });
+    }
+    case "refresh": {
+      const { config, host, profile, pipeline, full = false, all = false, json = false } = values;
+      const tables = [...(values.table ?? []), ...positionals.slice(1)];
+      if (pipeline === undefined || all === tables.length > 0) {
+        throw new SluiceError("config", "sluice refresh: --pipeline ID, and --table NAME or --all, are needed", {
+          remedy: "Name the tables as they are in the workspace, as in --table main.shop.orders.",
+        });
+      }
+      const { startRefresh } = await import("./commands/refresh.js");
+      await startRefresh({ config: optionalConfig(config), host, profile }, pipeline, { tables, full }, json);
+      return 0;
     }
     case "supervise": {
       if (positionals[1] === undefined) {
@@ -97,6 +107,39 @@ async function main(): Promise<number> {
       process.stdout.write(usage);
       return values.help === true ? 0 : 64;
   }
+}
+
+const optionalConfig = (path: string | undefined) => (path === undefined ? undefined : readConfigFile(path));
+
+function limitOf(text = "20"): number {
+  const limit = Number(text);
+  if (Number.isInteger(limit) && limit >= 1) return limit;
+  throw new SluiceError("config", `--limit ${text} is no whole number from 1`, {
+    remedy: "Give how many runs to show, as in --limit 20.",
+  });
+}
+
+async function printPipelineRuns(
+  values: {
+    config?: string;
+    host?: string;
+    profile?: string;
+    pipeline?: string;
+    table?: string[];
+    limit?: string;
+    json?: boolean;
+  },
+  named: string[],
+): Promise<number> {
+  const { config, host, profile, pipeline = "", table = [], json = false } = values;
+  const options = { limit: limitOf(values.limit), asJson: json };
+  const { withWorkspace } = await import("./commands/refresh.js");
+  const { printPipelineRuns: print } = await import("./commands/runs.js");
+  const labels = [...table, ...named];
+  await withWorkspace("sluice runs", { config: optionalConfig(config), host, profile }, (client) =>
+    print(client, pipeline, labels, options),
+  );
+  return 0;
 }
 
 /** In a container the variable names the file, so that `docker exec … sluice status` needs no option. */

@@ -7,6 +7,10 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    whether it answers; exits with 0 or 1
   sluice runs --config FILE [--table SCHEMA.TABLE] [--limit N] [--json]
                                    what the applier has done by table, the newest first (20)
+  sluice runs --pipeline ID [--config FILE | --host URL | --profile NAME] [--table SCHEMA.TABLE] [--limit N] [--json]
+                                   the same of a declarative pipeline of Databricks, from its event log
+  sluice refresh --pipeline ID [--config FILE | --host URL | --profile NAME] --table NAME | --all [--full] [--json]
+                                   starts an update of it, of these tables only; --full: they lose what they have first
   sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
                                    new snapshots of tables, whose rows of now stay readable until then
   sluice doctor databricks [--config FILE | --host URL | --profile NAME] [--volume CATALOG.SCHEMA.VOLUME]

@@ -1,18 +1,17 @@
-import type { RuntimeConfig } from "../config";
 import { type AccessFinding, type AccessQuestion, checkAccess } from "../databricks/access-check";
 import { resolveWorkspace } from "../databricks/workspace";
 import { WorkspaceClient } from "../databricks/workspace-client";
-import { parseVolumePath, volumeNameSchema, type WorkspaceSettings, workspaceSchema } from "../databricks-config";
+import { parseVolumePath, volumeNameSchema, type WorkspaceSettings } from "../databricks-config";
 import { SluiceError } from "../errors";
+import { type WorkspaceOption, workspaceSettings } from "./workspace-option";
 
 /** Nobody waits longer for a workspace that is away. */
 const retryMsMax = 10_000;
 
-export interface DoctorOptions {
-  /** of a process, whose workspace and volume are looked at */
-  config?: RuntimeConfig;
-  host?: string;
-  profile?: string;
+const command = "sluice doctor databricks";
+
+/** With a configuration its volume is looked at too. */
+export interface DoctorOptions extends WorkspaceOption {
   /** `catalog.schema.volume` */
   volume?: string;
   /** `catalog.schema` */
@@ -55,14 +54,8 @@ export function describe({ check, object, result, message, remedy }: AccessFindi
 }
 
 function readQuestion(options: DoctorOptions): { settings: WorkspaceSettings; question: AccessQuestion } {
-  const { config, host, profile, schema, warehouse } = options;
-  const staging = config?.staging.kind === "volume" ? config.staging : undefined;
-  if (config !== undefined && staging === undefined) {
-    throw wrong("the configuration has no workspace: its staging is a folder", "Give --host or --profile instead.");
-  }
-  const said = { ...(host === undefined ? {} : { host }), ...(profile === undefined ? {} : { profile }) };
-  const parsed = workspaceSchema.safeParse(staging === undefined ? said : { ...staging.workspace, ...said });
-  if (!parsed.success) throw wrong(parsed.error.issues[0].message, "See sluice --help.");
+  const { config, schema, warehouse } = options;
+  const settings = workspaceSettings(command, options);
   const volume = options.volume ?? (config === undefined ? undefined : parseVolumePath(config.stagingPath)?.volume);
   if (volume !== undefined && !volumeNameSchema.safeParse(volume).success) {
     throw wrong(`--volume ${volume} is no volume's name`, "It is catalog.schema.volume.");
@@ -70,8 +63,7 @@ function readQuestion(options: DoctorOptions): { settings: WorkspaceSettings; qu
   if (schema !== undefined && !/^[^.]+\.[^.]+$/.test(schema)) {
     throw wrong(`--schema ${schema} is no schema's name`, "It is catalog.schema.");
   }
-  return { settings: parsed.data, question: { volume, schema, warehouse } };
+  return { settings, question: { volume, schema, warehouse } };
 }
 
-const wrong = (message: string, remedy: string) =>
-  new SluiceError("config", `sluice doctor databricks: ${message}`, { remedy });
+const wrong = (message: string, remedy: string) => new SluiceError("config", `${command}: ${message}`, { remedy });

@@ -1,13 +1,18 @@
 import { bytesText } from "../byte-text";
 import type { RuntimeConfig } from "../config";
+import { type PipelineEvent, pipelineEvents } from "../databricks/pipeline-api";
+import type { WorkspaceClient } from "../databricks/workspace-client";
 import { SluiceError } from "../errors";
 import { readRunHistory } from "../operate/run-history";
 import { runPlaceOf } from "../operate/run-place";
 import { countText, secondsText, textTable } from "../operate/text-table";
 import { openStaging } from "../staging/open-staging";
 import type { TableRun } from "../status";
+import { type PipelineRun, pipelineRuns } from "./pipeline-runs";
 
 const headings = ["START", "NAME", "TYPE", "STATUS", "DURATION", "UPSERTED", "DELETED", "DROPPED", "FAIL %", "BYTES"];
+/** Of a pipeline, that are read at most. */
+const eventsMax = 20_000;
 
 /**
  * `sluice runs`: the history of an applier's runs, newest first, from where it is kept; the process needn't run.
@@ -20,7 +25,8 @@ export async function printRuns(
 ): Promise<void> {
   if (config.role !== "applier") {
     throw new SluiceError("config", `sluice runs: the configuration is of a ${config.role}`, {
-      remedy: "Give the applier's: <stateDir>/<deploymentId>/applier/config.json.",
+      remedy:
+        "Give the applier's: <stateDir>/<deploymentId>/applier/config.json. Runs of a declarative pipeline: --pipeline ID.",
     });
   }
   const all = await readRunHistory(await runPlaceOf(config, () => openStaging(config)));
@@ -37,10 +43,48 @@ export async function printRuns(
   else process.stdout.write(`${runLines(runs).join("\n")}\n`);
 }
 
-const labelOf = ({ schema, name }: TableRun) => `${schema}.${name}`;
+/** What of a run is shown, ours or a declarative pipeline's. */
+type ShownRun = Pick<
+  TableRun,
+  "schema" | "name" | "startedAt" | "durationMs" | "upserted" | "deleted" | "dropped" | "failPercent" | "bytes"
+> & { type: string; status: string; error?: { message: string; remedy?: string } };
+
+/**
+ * `sluice runs --pipeline`: the same of a declarative pipeline, from Databricks' event log. What an update has done is told
+ * once all its events are read; so as many are read as `limit` runs take, to a bound.
+ * @param labels `schema.name` in the workspace
+ */
+export async function printPipelineRuns(
+  client: WorkspaceClient,
+  pipelineId: string,
+  labels: string[],
+  { limit, asJson }: { limit: number; asJson: boolean },
+): Promise<void> {
+  const isWanted = (run: PipelineRun) => labels.length === 0 || labels.includes(labelOf(run));
+  let events: PipelineEvent[] = [];
+  let isWhole = true;
+  for await (const page of pipelineEvents(client, pipelineId)) {
+    events.push(...page);
+    // Of the last one there may be more.
+    const oldest = events.findLast(({ origin }) => origin?.update_id !== undefined)?.origin?.update_id;
+    const known = events.filter(({ origin }) => origin?.update_id !== oldest);
+    const isEnough = pipelineRuns(known).filter(isWanted).length >= limit;
+    isWhole = !isEnough && events.length < eventsMax;
+    if (isEnough) events = known;
+    if (!isWhole) break;
+  }
+  const runs = pipelineRuns(events).filter(isWanted).slice(0, limit);
+  if (asJson) process.stdout.write(`${JSON.stringify({ runs })}\n`);
+  else process.stdout.write(`${runLines(runs).join("\n")}\n`);
+  if (!isWhole && runs.length < limit) {
+    process.stderr.write(`the last ${eventsMax} events were read, and what is older wasn't\n`);
+  }
+}
+
+const labelOf = ({ schema, name }: { schema: string; name: string }) => (schema === "" ? name : `${schema}.${name}`);
 
 /** Pure. */
-export function runLines(runs: readonly TableRun[]): string[] {
+export function runLines(runs: readonly ShownRun[]): string[] {
   const lines = textTable(headings, runs.map(cells), 4);
   for (const run of runs) {
     if (run.error !== undefined) lines.push("", `${run.startedAt} ${labelOf(run)}: ${run.error.message}`);
@@ -49,7 +93,7 @@ export function runLines(runs: readonly TableRun[]): string[] {
   return lines;
 }
 
-function cells(run: TableRun): string[] {
+function cells(run: ShownRun): string[] {
   return [
     run.startedAt,
     labelOf(run),

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { DatabricksCatalog, type Principal } from "./databricks-catalog";
 import { DatabricksFiles } from "./databricks-files";
+import { DatabricksPipelines } from "./databricks-pipelines";
 import { ApiFailure, type Reply } from "./databricks-reply";
 
 /** What befalls one request. */
@@ -55,6 +56,7 @@ export class DatabricksWorkspace {
   readonly warehouses = new Map<string, { name: string; state: string }>();
   /** tokens that hold, and of whom; until when */
   private readonly tokens = new Map<string, { principal: Principal; expiresAtMs: number }>();
+  readonly pipelines = new DatabricksPipelines();
   private readonly secrets = new Map<string, { secret: string; principal: Principal }>();
   private running = 0;
   /** most requests that were worked on at a time */
@@ -236,6 +238,8 @@ export class DatabricksWorkspace {
       const groups = (principal.groups ?? []).map((display) => ({ display }));
       return { status: 200, body: { id: "1", userName: principal.name, active: true, groups } };
     }
+    const pipeline = /^\/api\/2\.0\/pipelines\/([^/]+)\/(events|updates)$/.exec(path);
+    if (pipeline !== null) return this.pipelines.answer(method, pipeline[1], pipeline[2], query, content);
     const warehouse = /^\/api\/2\.0\/sql\/warehouses\/(.+)$/.exec(path);
     const found = warehouse === null ? undefined : this.warehouses.get(warehouse[1]);
     if (warehouse !== null && found !== undefined) return { status: 200, body: { id: warehouse[1], ...found } };

@@ -6,7 +6,7 @@ import type { RuntimeConfigInput } from "../../runtime/config";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
 import { until } from "./conditions";
 
-const builtMainPath = resolve(
+export const builtMainPath = resolve(
   __dirname,
   "..",
   "..",
