@@ -32,7 +32,7 @@ const allowed: Record<string, string[]> = {
   change: ["postgres"],
   databricks: [],
   staging: ["postgres", "change", "databricks"],
-  destination: ["postgres", "change", "staging"],
+  destination: ["postgres", "change", "databricks", "staging"],
   operate: [],
   gateway: ["postgres", "change", "staging", "operate"],
   applier: ["postgres", "change", "staging", "databricks", "destination", "operate"],

@@ -50,7 +50,7 @@ export function openWarehouse(
       openSqlSession(
         { host: hostname, port: port === "" ? undefined : Number(port), path },
         {
-          token: () => tokens.token(),
+          tokens,
           statementTimeoutMs: destination.statementTimeoutMs,
           startTimeoutMs: destination.startTimeoutMs,
           settings: settingsOf(destination),

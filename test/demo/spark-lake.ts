@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { DatabricksWorkspace } from "../support/databricks-workspace";
-import { SparkFront } from "../support/spark-front";
+import { startSparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
 import { openSparkTable } from "../support/spark-table";
 import type { DemoLake } from "./demo-lake";
@@ -17,7 +17,7 @@ export async function openSparkLake(folder: string, python: string, jars: string
   const own = join(folder, "spark");
   const server = await SparkServer.start(python, jars, { tables: join(own, "tables"), work: own });
   const token = randomUUID();
-  const front = await SparkFront.start(server.port, token);
+  const front = await startSparkFront(server.port, token);
   const workspace = await DatabricksWorkspace.open();
   const close = async () => {
     await front.close();

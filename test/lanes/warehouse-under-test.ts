@@ -1,14 +1,14 @@
 import { openSqlSession, type SqlSession } from "../../runtime/destination/databricks/sql-session";
-import type { SparkFront } from "../support/spark-front";
+import type { WarehouseFront } from "../support/warehouse-front";
 
 /** What the front wants to see. */
 export const token = "a token of the lane";
 
-export function openSession(front: SparkFront): Promise<SqlSession> {
+export function openSession(front: WarehouseFront): Promise<SqlSession> {
   return openSqlSession(
     { host: "localhost", port: front.port, path: "/sql/1.0/warehouses/spark", caCert: front.caCert },
     {
-      token: () => token,
+      tokens: { token: async () => token, refuse: () => {} },
       statementTimeoutMs: 300_000,
       startTimeoutMs: 10_000,
       settings: ["SET TIME ZONE 'UTC'"],

@@ -3,7 +3,7 @@
 // Invariant 4 (the destination equals the source) rests on it.
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { compareTable, type Destination, describeDifference } from "./equality";
+import { compareTable, compareTables, type Destination, describeDifference } from "./equality";
 import { startPostgres, type TestPostgres } from "./postgres-server";
 
 let server: TestPostgres;
@@ -169,5 +169,29 @@ describe("of a table without a key", () => {
     for (const text of ["", "\\N", "NULL"]) {
       expect(await compareTwins([2, text], [1, "x"], [1, "x"])).toMatchObject({ equal: false, differing: 2 });
     }
+  });
+});
+
+describe("of two tables", () => {
+  const twins = (...rows: [number, string | null][]) =>
+    destination([
+      ["a", "integer", ...rows.map(([a]) => a)],
+      ["b", "string", ...rows.map(([, b]) => b)],
+    ]);
+  const wanted = twins([1, "x"], [1, "x"], [2, null]);
+
+  it("holds in any order", async () => {
+    expect(await compareTables(twins([2, null], [1, "x"], [1, "x"]), wanted)).toEqual({ rows: 3, problems: [] });
+  });
+
+  it("finds what is missing, what is too many, and another column", async () => {
+    expect((await compareTables(twins([2, null], [1, "x"]), wanted)).problems).toEqual([
+      "1 rows are missing, 0 too many, of 2",
+      "lacks 1\tx",
+    ]);
+    const other = await compareTables(twins([2, ""], [1, "x"], [1, "x"]), wanted);
+    expect(other.problems).toEqual(["1 rows are missing, 1 too many, of 3", "lacks 2\t\\N", "has 2\t"]);
+    const renamed = await compareTables(destination([["a", "long", 1n]]), wanted);
+    expect(renamed.problems).toEqual(["columns are a long, not a integer, b string"]);
   });
 });

@@ -83,6 +83,35 @@ export async function compareTable(
   };
 }
 
+/**
+ * Compares two tables as multisets of whole rows, as `compareTable` does: the first rows that one of them lacks, as lines;
+ * `rows`: of the found one. Memory is that of the digests and of the largest data file.
+ */
+export async function compareTables(
+  found: Destination,
+  wanted: Destination,
+): Promise<{ rows: number; problems: string[] }> {
+  const [has, lacks] = [found, wanted].map(({ columns }) =>
+    columns.map(({ name, type }) => `${name} ${type}`).join(", "),
+  );
+  if (has !== lacks) return { rows: 0, problems: [`columns are ${has}, not ${lacks}`] };
+  const { digests, rows } = await readDigests(found);
+  const problems: string[] = [];
+  let missing = 0;
+  await eachLine(wanted, (line) => {
+    if (takeOne(digests, hash("sha256", line, "latin1"))) return;
+    if (++missing <= differencesMax) problems.push(`lacks ${line}`);
+  });
+  let extra = 0;
+  for (const count of digests.values()) extra += count;
+  if (extra > 0) {
+    const lines = await readLeft(found, digests);
+    problems.push(...lines.slice(0, differencesMax).map((line) => `has ${line}`));
+  }
+  if (missing + extra > 0) problems.unshift(`${missing} rows are missing, ${extra} too many, of ${rows}`);
+  return { rows, problems };
+}
+
 /** One difference as a line. */
 export function describeDifference({ table, key, column, source, destination }: Difference): string {
   if (source === null)

@@ -11,8 +11,22 @@ export class SqlFailure extends SluiceError {
     options: { remedy: string; sqlState?: string; cause?: unknown },
     /** the engine's name of the error, such as TABLE_OR_VIEW_NOT_FOUND */
     readonly condition: string | null = null,
+    /** whoever was asked to come again was not served: how long to wait; null when nobody asked */
+    readonly retryAfterMs: number | null = null,
   ) {
     super(kind, message, options);
+  }
+
+  /** The same of a statement that was begun, whatever became of it. */
+  whileRunning(): SqlFailure {
+    const { kind, message, remedy, sqlState, cause, condition } = this;
+    return new SqlFailure(
+      kind as Exclude<ErrorKind, "internal">,
+      message,
+      "unknown",
+      { remedy, sqlState, cause },
+      condition,
+    );
   }
 }
 
@@ -77,15 +91,23 @@ const bySqlState: [RegExp, keyof typeof remedies][] = [
   [/^(0A|56038)/, "unsupported"],
 ];
 
-/** An answer of the engine itself: the statement has failed, and Delta's commits are all or nothing. */
-export function refused(message: string, sqlState: string | null, outcome: Outcome = "none"): SqlFailure {
+/**
+ * An answer of the engine itself: the statement has failed, and Delta's commits are all or nothing.
+ * @param unnamed what it is where neither its name nor its SQLSTATE says it
+ */
+export function refused(
+  message: string,
+  sqlState: string | null,
+  outcome: Outcome = "none",
+  unnamed: keyof typeof remedies = "other",
+): SqlFailure {
   const [, condition = null] = /\[([A-Z][A-Z0-9_]+(?:\.[A-Z0-9_]+)?)\]/.exec(message) ?? [];
   const [, told] = /SQLSTATE: ([0-9A-Z]{5})/.exec(message) ?? [];
   const state = told ?? sqlState ?? "";
   const found =
     byCondition.find(([pattern]) => condition !== null && pattern.test(condition)) ??
     bySqlState.find(([pattern]) => pattern.test(state));
-  const { kind, remedy } = remedies[found?.[1] ?? "other"];
+  const { kind, remedy } = remedies[found?.[1] ?? unnamed];
   return new SqlFailure(
     kind,
     `the warehouse refused a statement: ${brief(message)}`,
@@ -101,22 +123,47 @@ export function overdue(timeoutMs: number): SqlFailure {
   return new SqlFailure(kind, `a statement took longer than ${timeoutMs} ms`, "unknown", { remedy });
 }
 
-/** By the status of an answer of HTTP: whoever is told to come again was not served. */
-export function httpFailure(status: number, cause: unknown): SqlFailure {
-  const rule =
+/**
+ * A call that the service has refused without a word of SQL's (no name, no SQLSTATE): the session is over, or its warehouse
+ * isn't there yet. Databricks takes a session for a warehouse that only starts, and refuses all that comes in it.
+ */
+export function callRefused(message: string): SqlFailure {
+  const failure = refused(message, null);
+  if (failure.condition !== null || failure.sqlState !== "") return failure;
+  const { kind, remedy } = remedies.unreachable;
+  return new SqlFailure(kind, `the warehouse refused a call: ${brief(message)}`, "unknown", { remedy });
+}
+
+/**
+ * By the status of an answer of HTTP. Who is asked to come again, or may not come in, was not served; a 503 that asks for
+ * nothing may be of a proxy that has sent the call on.
+ */
+export function httpFailure(
+  status: number,
+  { retryAfterMs = null, told = null }: { retryAfterMs?: number | null; told?: string | null },
+): SqlFailure {
+  const isBusy = status === 429 || (status === 503 && retryAfterMs !== null);
+  const { kind, remedy } =
     status === 401
       ? remedies.authentication
       : status === 403
         ? remedies.permission
-        : status === 429 || status === 503
+        : isBusy
           ? remedies.busy
           : remedies.unreachable;
-  const isServed = status !== 401 && status !== 403 && status !== 404 && status !== 429 && status !== 503;
-  const { kind, remedy } = rule;
-  return new SqlFailure(kind, `the warehouse answered with HTTP status ${status}`, isServed ? "unknown" : "none", {
-    remedy,
-    cause,
-  });
+  const outcome = isBusy || status === 401 || status === 403 ? "none" : "unknown";
+  const text = `the warehouse answered with HTTP status ${status}${told === null ? "" : `: ${brief(told)}`}`;
+  return new SqlFailure(kind, text, outcome, { remedy }, null, isBusy ? (retryAfterMs ?? 0) : null);
+}
+
+/** A call that wasn't made, as there is no token for it. */
+export function noToken(cause: unknown): SqlFailure {
+  if (cause instanceof SluiceError && cause.kind !== "internal") {
+    return new SqlFailure(cause.kind, cause.message, "none", { remedy: cause.remedy, cause });
+  }
+  const { kind, remedy } = remedies.unreachable;
+  const message = cause instanceof Error ? cause.message : String(cause);
+  return new SqlFailure(kind, `no token for the warehouse is to be had: ${brief(message)}`, "none", { remedy, cause });
 }
 
 /** No answer, or only a part of one. */

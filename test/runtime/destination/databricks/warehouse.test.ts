@@ -92,6 +92,12 @@ describe("a warehouse", () => {
   });
 });
 
+/** As node-fetch gives it to the client's THTTPException. */
+const answer = (status: number, headers: Record<string, string> = {}) => ({
+  statusCode: status,
+  response: { status, headers: new Headers(headers) },
+});
+
 describe("a failure", () => {
   it.each([
     ["[DELTA_METADATA_CHANGED] x SQLSTATE: 2D521", null, "conflict"],
@@ -108,12 +114,16 @@ describe("a failure", () => {
   });
 
   it.each([
-    [{ statusCode: 503 }, "unreachable", "none"],
-    [{ statusCode: 429 }, "unreachable", "none"],
+    [answer(503, { "retry-after": "2" }), "unreachable", "none"],
+    // A proxy's may come behind the effect.
+    [answer(503), "unreachable", "unknown"],
+    [answer(429), "unreachable", "none"],
+    [answer(404), "unreachable", "unknown"],
     [{ statusCode: 401 }, "authentication", "none"],
     [{ statusCode: 403 }, "permission", "none"],
     [{ statusCode: 500 }, "unreachable", "unknown"],
-    [{ payload: { response: { status: 503 } } }, "unreachable", "none"],
+    [{ name: "Status Error", message: "Invalid SessionHandle: SessionHandle [1]", code: -1 }, "unreachable", "unknown"],
+    [{ name: "Status Error", message: "[PARSE_SYNTAX_ERROR] x SQLSTATE: 42601", code: -1 }, "destination", "none"],
     [Object.assign(new Error("x"), { code: "ECONNRESET" }), "unreachable", "unknown"],
     [
       Object.assign(new Error("x"), { errorCode: "ERROR", response: { sqlState: "42501", displayMessage: "no" } }),
@@ -125,6 +135,9 @@ describe("a failure", () => {
       "timeout",
       "unknown",
     ],
+    [Object.assign(new Error("x"), { errorCode: "CANCELED", response: {} }), "timeout", "unknown"],
+    [Object.assign(new Error("x"), { errorCode: "TIMEOUT", response: {} }), "timeout", "unknown"],
+    [Object.assign(new Error("x"), { errorCode: "CLOSED", response: {} }), "unreachable", "unknown"],
   ])("of the client, %o, is %s with the outcome %s", (thrown, kind, outcome) => {
     expect(failureOf(thrown)).toMatchObject({ kind, outcome });
   });
