@@ -1,38 +1,48 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { SluiceError } from "../../runtime/errors";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import { packagedMainPath } from "./packaged-main";
 import { processFiles } from "./process-files";
+import { environmentOf } from "./process-folder";
 
 /** Drops the tables that an applier, which is gone, has made; idempotent. */
 export type DropTables = (spec: ProcessSpec) => Promise<void>;
 
 /**
- * By a process of the runtime on this machine, whatever ran the applier: a container's folders are this machine's. It
- * ends with this one; what it had not dropped is left to the next delete.
+ * By a process of the runtime on this machine, whatever ran the applier: a container's folders are this machine's, and a
+ * warehouse is reached from anywhere. It ends with this one; what it had not dropped is left to the next delete.
  */
 export async function dropTables(
-  { directory, config, secretVariables }: ProcessSpec,
+  spec: ProcessSpec,
   { mainPath = packagedMainPath(), timeoutMs = 600_000, env = {} as NodeJS.ProcessEnv } = {},
 ): Promise<void> {
+  const { directory, config } = spec;
   const path = join(directory, processFiles.configuration);
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   chmodSync(directory, 0o700);
   writeFileSync(path, renderConfiguration(config), { mode: 0o600 });
   try {
-    const secrets = Object.fromEntries(secretVariables.map((name) => [name, process.env[name]]));
     await run([mainPath, "drop-tables", "--config", path, "--yes"], {
       directory,
       timeoutMs,
-      env: { ...secrets, ...env },
+      env: { ...environmentOf(spec), ...env },
     });
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }
+}
+
+/** The same of an applier whose folders are on another machine, and its tables and staging in a workspace. */
+export async function dropFromHere(spec: ProcessSpec, options: Parameters<typeof dropTables>[1] = {}): Promise<void> {
+  const directory = mkdtempSync(join(tmpdir(), "sluice-drop-"));
+  const { staging } = spec.config;
+  const own = staging?.kind === "volume" ? { staging: { ...staging, localPath: join(directory, "local") } } : {};
+  await dropTables({ ...spec, directory, config: { ...spec.config, ...own } as ProcessSpec["config"] }, options);
 }
 
 async function run(
@@ -42,7 +52,7 @@ async function run(
   const child = spawn(process.execPath, args, {
     cwd: directory,
     stdio: ["ignore", "pipe", "pipe", "ipc"],
-    env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+    env,
     timeout: timeoutMs,
     killSignal: "SIGKILL",
   });

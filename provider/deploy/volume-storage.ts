@@ -13,6 +13,7 @@ import { ensureVolume, findVolume, isVolumeOf, removeVolume, volumeTaken } from 
 import { withFilesContainer } from "./files-container";
 import { containerTether } from "./folder-storage";
 import { digestOf, processFiles } from "./process-files";
+import { dropFromHere } from "./table-drop";
 import { getFiles, privateFile, putFiles } from "./volume-archive";
 import { ownerOf, ownerText } from "./volume-owner";
 import { volumeStaging } from "./volume-staging";
@@ -64,7 +65,10 @@ export function volumeStorage(engine: Engine, options: DockerOptions): Container
       await putFiles(engine, name, directory, [privateFile(containerTether, "")], ownerOf(options));
     },
     sweep: (stateDir, end) => sweepVolumes(engine, stateDir, end),
-    dropTables: (spec) => dropInVolumes(engine, options, spec),
+    dropTables: (spec) =>
+      spec.config.role === "applier" && spec.config.destination.kind === "databricks"
+        ? dropFromHere(spec)
+        : dropInVolumes(engine, options, spec),
   };
 }
 

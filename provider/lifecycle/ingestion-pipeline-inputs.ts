@@ -12,6 +12,7 @@ import { processShape } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import { refreshedTables, tableOptionsInputSchema } from "./table-options";
 import { containsUnknown, isUnknown } from "./unknown-value";
+import { locationOf } from "./warehouse-destination";
 
 /** Where tables can be written; each with its own settings. */
 const destinations = {
@@ -119,8 +120,8 @@ export function tellDelete(olds: Properties, inputs: Properties): void {
   const wanted = inputs.onDelete ?? "keep";
   if (containsUnknown(wanted) || wanted === (olds.onDelete ?? "keep")) return;
   const id = containsUnknown(inputs.deploymentId) ? "" : ` ${inputs.deploymentId}`;
-  const { path } = inputs.destination as { path?: unknown };
-  const where = typeof path === "string" && !isUnknown(path) ? ` in ${path}` : "";
+  const { destination } = inputs;
+  const where = containsUnknown(destination) ? "" : ` in ${locationOf(destination as Destination)}`;
   printOnce(
     wanted === "keep"
       ? `IngestionPipeline${id}: its delete leaves the Delta tables (onDelete: "keep")`

@@ -75,7 +75,8 @@ export function ingestionPipelineLifecycle(deploymentOf: DeploymentOf, drop?: Dr
         ...(destination?.kind === "databricks" ? [] : [{ property: "destination.path", path: destination?.path }]),
       ];
       failures.push(...(await checkPlace(deploymentOf, olds, inputs, folders)));
-      if (inputs.onDelete === "drop" && !containsUnknown(inputs.deployment)) {
+      // Those of a warehouse are dropped by it.
+      if (inputs.onDelete === "drop" && destination?.kind === "local" && !containsUnknown(inputs.deployment)) {
         const reason = findDropObstacle(inputs.deployment, process.geteuid?.());
         if (reason !== null) failures.push({ property: "onDelete", reason });
       }

@@ -25,13 +25,10 @@ export function warehouseObstacles(inputs: Properties): CheckFailure[] {
   const failures: CheckFailure[] = [];
   const refuse = (property: string, reason: string, remedy: string) =>
     failures.push({ property, reason: `${reason}\n  remedy: ${remedy}` });
-  const { deployment, onDelete, staging, stagingPath } = inputs;
+  const { deployment, staging, stagingPath } = inputs;
   const isInPod = (deployment as { kind?: unknown } | undefined)?.kind === "kubernetes";
   if (!containsUnknown([deployment, staging]) && isInPod && !isInVolume(inputs)) {
     refuse("deployment", podsWithoutWarehouse.reason, podsWithoutWarehouse.remedy);
-  }
-  if (onDelete === "drop") {
-    refuse("onDelete", "a delete drops no tables of a warehouse yet", "Leave onDelete out, and drop them there.");
   }
   const path = destination.stagedPath ?? stagingPath;
   if (destination.engine !== "spark" && typeof path === "string" && !isUnknown(path) && !path.startsWith("/Volumes/")) {

@@ -1,10 +1,11 @@
 import type { ApplierConfig } from "../config";
+import { Warehouse } from "../destination/databricks/warehouse";
 import { log } from "../operate/log";
 import type { TableKind } from "./applied-table";
 import { openSession } from "./session";
 import { TableApplier } from "./table-applier";
 import { removeDropped } from "./table-drop";
-import { openWarehouse } from "./warehouse-session";
+import { warehouseOptions, warehouseSessions } from "./warehouse-session";
 import { WarehouseTableApplier } from "./warehouse-table-applier";
 
 /** Part of the memory limit that a batch's compressed change files may take here: they grow when they're read. */
@@ -41,12 +42,13 @@ export async function openDestination(
     }
     case "databricks": {
       const { catalog, schema, parallelMax, batchBytesMax } = destination;
-      const warehouse = openWarehouse(destination, {
-        writer: config.id,
-        stagingPath: config.stagingPath,
-        signal,
-        onWait: (reason) => log("info", "warehouse-awaited", { reason }),
-      });
+      const warehouse = new Warehouse(
+        warehouseOptions(destination, { writer: config.id, stagingPath: config.stagingPath }),
+        warehouseSessions(destination, {
+          signal,
+          onWait: (reason) => log("info", "warehouse-awaited", { reason }),
+        }),
+      );
       const own = { warehouse, defaultSchema: schema };
       return {
         location: `${catalog}.${schema}`,

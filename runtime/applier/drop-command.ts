@@ -1,6 +1,8 @@
 import type { RuntimeConfig } from "../config";
 import { SluiceError } from "../errors";
-import { dropPipelineTables, folderOf, type TableFate } from "./pipeline-drop";
+import type { TableFate } from "./made-tables";
+import { dropPipelineTables } from "./pipeline-drop";
+import { dropWarehouseTables } from "./warehouse-drop";
 
 /** `sluice drop-tables`: a line for each table. It ends with whoever started it, where that is a provider. */
 export async function printDrop(config: RuntimeConfig, isConfirmed: boolean): Promise<void> {
@@ -9,13 +11,21 @@ export async function printDrop(config: RuntimeConfig, isConfirmed: boolean): Pr
       remedy: "Give the applier's: <stateDir>/<id>/applier/config.json.",
     });
   }
+  const { destination } = config;
   if (!isConfirmed) {
-    throw new SluiceError("config", `sluice drop-tables drops the Delta tables in ${folderOf(config)}`, {
+    const where = destination.kind === "local" ? destination.path : `${destination.catalog}.${destination.schema}`;
+    throw new SluiceError("config", `sluice drop-tables drops the Delta tables in ${where}`, {
       remedy: "Stop the applier, then give --yes.",
     });
   }
   process.on("disconnect", () => process.exit(1));
-  await dropPipelineTables(config, (fate) => process.stdout.write(`${describeFate(fate)}\n`));
+  const tell = (fate: TableFate) => process.stdout.write(`${describeFate(fate)}\n`);
+  switch (destination.kind) {
+    case "local":
+      return dropPipelineTables(config, destination.path, tell);
+    case "databricks":
+      return dropWarehouseTables(config, destination, tell);
+  }
 }
 
 function describeFate(fate: TableFate): string {

@@ -7,29 +7,25 @@ import type { DuckDbSession } from "../destination/duckdb-session";
 import { folderName } from "../destination/table-path";
 import { SluiceError } from "../errors";
 import { runHistoryPath } from "../operate/run-place";
-import { openStaging } from "../staging/open-staging";
-import { readLogIdentity } from "../staging/staging-log";
-import { readProgress } from "./applier-progress";
+import { otherLog, readMadeTables, type TableFate } from "./made-tables";
 import { openSession } from "./session";
 import { dropFolder, removeDropped } from "./table-drop";
 import { ownerOf, tableOwner } from "./table-home";
-
-/** What became of one Delta table of the destination. */
-export type TableFate = { path: string } & ({ kind: "dropped" } | { kind: "kept"; reason: string });
 
 /**
  * Drops the Delta tables that an applier, which has ended, made of its staging log or a former one, and with them what it has in
  * `.sluice`; all others stay. One that was cut off is finished by the next.
  * @throws SluiceError `destination` when something of it can't be removed
  */
-export async function dropPipelineTables(config: ApplierConfig, tell: (fate: TableFate) => void): Promise<void> {
-  const destinationPath = folderOf(config);
+export async function dropPipelineTables(
+  config: ApplierConfig,
+  destinationPath: string,
+  tell: (fate: TableFate) => void,
+): Promise<void> {
   if (!existsSync(destinationPath)) return;
-  const log = await readLog(config);
+  const { logIds, places } = await readMadeTables(config);
   const session = await openSession(config, destinationPath);
-  const schemas = new Set(log?.schemas);
-  const logIds = new Set(config.formerLogs);
-  if (log !== null) logIds.add(log.logId);
+  const schemas = new Set(places.map(({ schema }) => join(destinationPath, folderName(schema))));
   try {
     await removeDropped(destinationPath);
     for (const path of await tableFolders(destinationPath)) {
@@ -43,26 +39,6 @@ export async function dropPipelineTables(config: ApplierConfig, tell: (fate: Tab
   }
   await rm(runHistoryPath(destinationPath, config.id), { force: true });
   for (const folder of [...schemas, join(destinationPath, ".sluice")]) await removeEmpty(folder);
-}
-
-/** @throws SluiceError `config` when the tables aren't in a folder */
-export function folderOf({ destination }: ApplierConfig): string {
-  if (destination.kind === "local") return destination.path;
-  throw new SluiceError("config", "sluice drop-tables drops tables in a folder, not those of a warehouse", {
-    remedy: `Drop them there: SHOW TABLES IN ${destination.catalog}.${destination.schema}; DROP TABLE …`,
-  });
-}
-
-/** The staging log, and the folders of the schemas that the applier wrote to, as far as its progress tells. */
-async function readLog(config: ApplierConfig) {
-  const { stagingPath, staging, id } = config;
-  if (staging.kind === "folder" && !existsSync(stagingPath)) return null;
-  const store = await openStaging({ stagingPath, staging });
-  const logId = await readLogIdentity(store);
-  if (logId === null) return null;
-  const tables = Object.values((await readProgress(store, id, logId))?.tables ?? {});
-  const schemas = tables.map((table) => join(folderOf(config), folderName((table.place ?? table).schema)));
-  return { logId, schemas };
 }
 
 /** Folders with a Delta log, two below the destination. */
@@ -96,8 +72,7 @@ async function dropIfOurs(
   try {
     const owner = ownerOf(await DeltaTable.open(path, destination.session));
     if (owner === null) return kept("it was not made by Sluice");
-    if (logIds.size === 0) return kept("the staging log is gone that tells whose it is");
-    if (!logIds.has(owner.logId)) return kept("it was made of another staging log");
+    if (!logIds.has(owner.logId)) return kept(otherLog(logIds));
     const other = await findOther(path);
     if (other !== null) return kept(`it has something else in it: ${other}`);
     const outcome = await dropFolder(path, tableOwner(owner.logId, owner.tableId ?? basename(path)), destination);

@@ -20,6 +20,7 @@ export class RecordedWarehouse implements SqlSession {
   readonly sent: string[] = [];
   readonly tables = new Map<string, Table>();
   private epoch = "";
+  private writers = new Set<string>();
   /** what befalls a statement before it has an effect */
   before: (statement: string) => Promise<void> | void = () => {};
   /** of changes that are asked about */
@@ -62,7 +63,10 @@ export class RecordedWarehouse implements SqlSession {
         operationParameters: told,
       }));
     }
-    if (statement.startsWith("SELECT CAST(count(*)")) return [{ n: "0" }];
+    if (statement.startsWith("SELECT CAST(count(*)")) {
+      return [{ n: String(statement.includes("_sluice_writers") ? this.writers.size : 0) }];
+    }
+    if (statement.startsWith("SHOW TABLES IN ")) return this.tablesIn(statement.slice("SHOW TABLES IN ".length));
     if (statement.startsWith("SELECT CAST(count(_unchanged)")) return [this.traits];
     this.sent.push(statement);
     const [, guarded = null] = /IF\(max\(epoch\) <=> '([^']*)'/.exec(statement) ?? [];
@@ -70,12 +74,18 @@ export class RecordedWarehouse implements SqlSession {
     const begunAt = table?.changes;
     await this.before(statement);
     if (signal?.aborted) return [];
-    const [, epoch = null] = /AS writer, '([^']*)' AS epoch/.exec(statement) ?? [];
-    if (epoch !== null) this.epoch = epoch;
+    const [, writer = "", epoch = null] = /SELECT '([^']*)' AS writer, '([^']*)' AS epoch/.exec(statement) ?? [];
+    if (epoch !== null) {
+      this.epoch = epoch;
+      this.writers.add(writer);
+    }
+    const [, leaving = null] = /^DELETE FROM .* WHERE writer = '([^']*)'/.exec(statement) ?? [];
+    if (leaving !== null) this.writers.delete(leaving);
     if (guarded !== null && this.tables.get(name)?.changes !== begunAt) {
       throw refused("[DELTA_METADATA_CHANGED] x SQLSTATE: 2D521", null);
     }
-    if (statement.startsWith("CREATE OR REPLACE TABLE")) {
+    if (statement.startsWith("DROP TABLE")) this.tables.delete(name);
+    else if (statement.startsWith("CREATE OR REPLACE TABLE")) {
       this.tables.set(name, { ...made(statement), changes: (begunAt ?? 0) + 1 });
     } else if (statement.startsWith("MERGE") && table !== undefined) table.history.unshift(tokenOf(statement));
     else if (statement.includes(" SET TBLPROPERTIES ") && table !== undefined) {
@@ -83,6 +93,13 @@ export class RecordedWarehouse implements SqlSession {
       table.changes++;
     }
     return [];
+  }
+
+  private tablesIn(schema: string): SqlRow[] {
+    const names = [...this.tables.keys()].filter((each) => each.startsWith(`${schema}.`));
+    const all = [...names, ...(this.writers.size > 0 ? [`${schema}.\`_sluice_writers\``] : [])];
+    if (all.length === 0) throw refused(`[SCHEMA_NOT_FOUND] no schema ${schema}. SQLSTATE: 42704`, null);
+    return all.map((each) => ({ tableName: each.slice(schema.length + 2, -1), isTemporary: "false" }));
   }
 
   async close(): Promise<void> {}

@@ -15,7 +15,6 @@ export interface WarehouseOptions {
   parallelMax: number;
 }
 
-const writersTable = "_sluice_writers";
 const takeOverAttempts = 5;
 
 /**
@@ -24,6 +23,7 @@ const takeOverAttempts = 5;
  * still run or wait, then has no effect any more (docs/ARCHITECTURE.md).
  */
 export class Warehouse {
+  static readonly writersTable = "_sluice_writers";
   /** of the epoch: what a table was found to be under another one isn't known any more */
   generation = 0;
   private session: SqlSession | null = null;
@@ -38,7 +38,7 @@ export class Warehouse {
   ) {}
 
   private get writers(): string {
-    return sqlName(this.options.catalog, this.options.schema, writersTable);
+    return sqlName(this.options.catalog, this.options.schema, Warehouse.writersTable);
   }
 
   /** The full name of a table, quoted. */
@@ -64,15 +64,7 @@ export class Warehouse {
     const session = await this.open();
     const epoch = randomUUID();
     try {
-      for (let attempt = 1; ; attempt++) {
-        try {
-          await this.writeEpoch(session, epoch);
-          break;
-        } catch (thrown) {
-          if (!(thrown instanceof SqlFailure) || thrown.kind !== "conflict" || attempt === takeOverAttempts)
-            throw thrown;
-        }
-      }
+      await besideOthers(() => this.writeEpoch(session, epoch));
     } catch (thrown) {
       await session.close();
       throw thrown;
@@ -138,9 +130,30 @@ WHEN NOT MATCHED THEN INSERT (writer, epoch) VALUES (s.writer, s.epoch)`);
     }
   }
 
+  /** The writer writes no more: it leaves the table of writers, which goes with the last one. */
+  async leave(): Promise<void> {
+    const generation = await this.ready();
+    const { writer } = this.options;
+    const mine = `DELETE FROM ${this.writers} WHERE writer = ${sqlText(writer)}`;
+    await besideOthers(() => this.run(generation, mine));
+    const [left] = await this.run(generation, `SELECT CAST(count(*) AS STRING) AS n FROM ${this.writers}`);
+    if (left.n === "0") await this.run(generation, `DROP TABLE ${this.writers}`);
+  }
+
   async close(): Promise<void> {
     const { session } = this;
     this.session = null;
     await session?.close();
+  }
+}
+
+/** Again, as long as only other writers of the table of writers were first. */
+async function besideOthers<T>(write: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await write();
+    } catch (thrown) {
+      if (!(thrown instanceof SqlFailure) || thrown.kind !== "conflict" || attempt === takeOverAttempts) throw thrown;
+    }
   }
 }

@@ -34,6 +34,7 @@ describe("a warehouse as destination", () => {
   it("is accepted with staging in a volume, in a container too", () => {
     expect(properties(warehouse)).toEqual([]);
     expect(properties(warehouse, { deployment: { kind: "docker" } })).toEqual([]);
+    expect(properties(warehouse, { onDelete: "drop" })).toEqual([]);
     expect(locationOf(warehouse)).toBe("main.lake");
     expect(destinationVariables(warehouse)).toEqual(["TOKEN_OF_A_TEST"]);
   });
@@ -45,7 +46,6 @@ describe("a warehouse as destination", () => {
     ["destination.mode", { ...warehouse, mode: "pipeline" }, {}],
     ["destination.stagedPath", { ...warehouse, stagedPath: undefined }, {}],
     ["deployment", warehouse, { deployment: { kind: "kubernetes", namespace: "data" } }],
-    ["onDelete", warehouse, { onDelete: "drop" }],
   ])("is refused at %s, with what helps", (property, destination, more) => {
     const found = properties(destination, more);
     expect(found.map((failure) => failure.property)).toEqual([property]);
