@@ -7,7 +7,7 @@ import type { Destination } from "./ingestion-pipeline-inputs";
 import type { Properties } from "./lifecycle";
 import { stagingConfig, stagingVariables } from "./staging-input";
 import { namedOptions } from "./table-options";
-import { destinationVariables } from "./warehouse-destination";
+import { destinationConfig, destinationVariables } from "./warehouse-destination";
 
 /** Inputs that are parts of the configuration by their names. */
 export const applierConfigKeys = ["onRemove", "trigger", "maintenance", "runsKeptMax", "memoryBytesMax"];
@@ -25,7 +25,7 @@ export function applierSpec(inputs: Properties): ProcessSpec {
       http: { port: (inputs.httpPort as number | undefined) ?? 0 },
       stagingPath: inputs.stagingPath as string,
       ...stagingConfig(inputs, directory),
-      destination: inputs.destination as Destination,
+      destination: destinationConfig(inputs.destination as Destination),
       // A pipeline of before this option has a configuration without it.
       ...(inputs.tableOptions === undefined ? {} : { tables: namedOptions(inputs.tableOptions) }),
       ...pick(inputs, applierConfigKeys),

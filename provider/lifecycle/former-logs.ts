@@ -6,6 +6,7 @@ import { same } from "./comparison";
 import { pick } from "./connection";
 import type { Properties } from "./lifecycle";
 import { stagingPlace } from "./staging-input";
+import { placeOfTables } from "./warehouse-destination";
 
 /*
  * A table has the identity of the staging log that it was made of until the next log has filled it. So a pipeline remembers
@@ -15,10 +16,12 @@ import { stagingPlace } from "./staging-input";
 /** Those that a pipeline had before it goes over to these inputs; asked while its staging is still there. */
 export async function formerLogsOf(deployment: Deployment, olds: Properties, news: Properties): Promise<string[]> {
   // Tables at a former place stay.
-  if (!same(olds.destination, news.destination)) return [];
+  if (!isSamePlace(olds.destination, news.destination)) return [];
   const place = ["stagingPath", "stagingIncarnation"];
   return same(pick(olds, place), pick(news, place)) ? knownLogs(olds) : allLogs(deployment, olds);
 }
+
+const isSamePlace = (one: unknown, other: unknown) => same(placeOfTables(one), placeOfTables(other));
 
 const knownLogs = (props: Properties) => (props.formerLogs as string[] | undefined) ?? [];
 
@@ -67,7 +70,7 @@ export class LogHandover {
   take(inputs: Properties): string[] {
     const left = this.#left.get(keyOf(inputs)) ?? null;
     this.#left.delete(keyOf(inputs));
-    return left !== null && same(left.destination, inputs.destination) ? left.logs : [];
+    return left !== null && isSamePlace(left.destination, inputs.destination) ? left.logs : [];
   }
 }
 

@@ -12,7 +12,7 @@ import { processShape } from "./supervised-process";
 import { tableNameSchema } from "./table-name";
 import { refreshedTables, tableOptionsInputSchema } from "./table-options";
 import { containsUnknown, isUnknown } from "./unknown-value";
-import { locationOf } from "./warehouse-destination";
+import { completeDestination, locationOf, placeOfTables } from "./warehouse-destination";
 
 /** Where tables can be written; each with its own settings. */
 const destinations = {
@@ -63,7 +63,7 @@ export const shape = {
 
 export function checkIngestionPipelineInputs(news: Properties, olds: Properties = {}): CheckResult {
   const { inputs, failures } = checkInputs(shape, news);
-  failures.push(...completePipelineStaging(olds, inputs));
+  failures.push(...completePipelineStaging(olds, inputs), ...completeDestination(olds, inputs));
   return { inputs, failures };
 }
 
@@ -75,7 +75,7 @@ export const ingestionPipelineEffects: Effects = {
   stagingPath: "restart",
   stagingIncarnation: "resnapshot",
   staging: "restart",
-  destination: "resnapshot",
+  destination: { part: "place of the tables", of: placeOfTables, effect: "resnapshot", else: "restart" },
   trigger: "restart",
   onRemove: "restart",
   onDelete: "none",

@@ -79,7 +79,7 @@ function completeVolume(olds: Properties, inputs: Properties): CheckFailure[] {
   const staging = inputs.staging as VolumeStaging;
   const folder = staging.path ?? inputs.deploymentId;
   if (!containsUnknown([staging.volume, folder])) inputs.stagingPath = `${volumePath(staging.volume)}/${folder}`;
-  const completed = completeWorkspace(olds, staging.workspace);
+  const completed = completeWorkspace(volumeOf(olds)?.workspace, staging.workspace);
   if (completed.problem !== null) return [{ property: "staging.workspace", reason: completed.problem }];
   inputs.staging = { ...staging, workspace: completed.workspace };
   return [];
@@ -87,15 +87,17 @@ function completeVolume(olds: Properties, inputs: Properties): CheckFailure[] {
 
 type Completed = { problem: null; workspace: WorkspaceSettings } | { problem: string };
 
-/** `problem`: what is missing, with its remedy. */
-function completeWorkspace(olds: Properties, given: WorkspaceSettings): Completed {
+/**
+ * A workspace that isn't said is that of the environment, or what it was `before`. `problem`: what is missing, with its
+ * remedy.
+ */
+export function completeWorkspace(before: WorkspaceSettings | undefined, given: WorkspaceSettings): Completed {
   const found = (workspace: WorkspaceSettings): Completed => ({ problem: null, workspace });
   if (containsUnknown(given)) return found(given);
   const completed = completeSettings(given);
   const isWhole = ({ host, profile, token, clientSecret }: WorkspaceSettings) =>
     profile !== undefined || (host !== undefined && (token ?? clientSecret) !== undefined);
   if (isWhole(completed)) return found(completed);
-  const before = volumeOf(olds)?.workspace;
   if (before !== undefined && isWhole({ ...before, ...given })) return found({ ...before, ...given });
   try {
     resolveWorkspace(given);
@@ -121,7 +123,7 @@ export function completePipelineStaging(olds: Properties, inputs: Properties): C
     return [];
   }
   const { volume, workspace } = staging as VolumeStaging;
-  const completed = completeWorkspace(olds, workspace);
+  const completed = completeWorkspace(volumeOf(olds)?.workspace, workspace);
   if (completed.problem !== null) return [{ property: "staging.workspace", reason: completed.problem }];
   inputs.staging = { ...staging, workspace: completed.workspace };
   if (containsUnknown([volume, stagingPath]) || String(stagingPath).startsWith(`${volumePath(volume)}/`)) return [];
@@ -147,7 +149,7 @@ export function stagingConfig(inputs: Properties, directory: string): { staging?
 }
 
 /** Paths hold wherever the process runs. */
-function withPaths(workspace: WorkspaceSettings): WorkspaceSettings {
+export function withPaths(workspace: WorkspaceSettings): WorkspaceSettings {
   const of = (secret: SecretReference | undefined) =>
     secret !== undefined && "file" in secret ? { file: resolve(secret.file) } : secret;
   const { token, clientSecret, configFile, ...others } = workspace;

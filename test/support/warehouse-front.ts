@@ -42,6 +42,8 @@ export class WarehouseFront {
   /** asked for each call */
   fault: (call: WarehouseCall) => Fault = () => "none";
   accepts: (token: string) => boolean;
+  /** service principals that may log in by OAuth, and their secrets */
+  readonly principals = new Map<string, string>();
   readonly statements: string[] = [];
   /** how often each was called */
   readonly calls = new Map<string, number>();
@@ -56,14 +58,22 @@ export class WarehouseFront {
     this.accepts = (given) => given === token;
   }
 
-  static async start(serve: WarehouseService, token: string): Promise<WarehouseFront> {
+  static async start(serve: WarehouseService, given: string): Promise<WarehouseFront> {
     const authority = makeCertificate({ subject: "warehouse front", isAuthority: true });
     const certificate: Certificate = makeCertificate({ subject: "localhost", issuer: authority, names: ["localhost"] });
     const server = createServer({ key: certificate.key, cert: certificate.certificate });
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     const { port } = server.address() as AddressInfo;
-    const front = new WarehouseFront(server, serve, token, port, authority.certificate);
+    const front = new WarehouseFront(server, serve, given, port, authority.certificate);
     server.on("request", (request, response) => {
+      if (request.url === "/oidc/v1/token") {
+        const basic = Buffer.from((request.headers.authorization ?? "").slice("Basic ".length), "base64").toString();
+        const [id, secret] = basic.split(":");
+        const isKnown = front.principals.get(id) === secret;
+        response.writeHead(isKnown ? 200 : 401, { "content-type": "application/json" });
+        response.end(JSON.stringify(isKnown ? { access_token: given, expires_in: 3600 } : { error: "invalid_client" }));
+        return;
+      }
       const [, token = ""] = /^Bearer (.*)$/.exec(request.headers.authorization ?? "") ?? [];
       if (!front.accepts(token)) {
         response.writeHead(401).end();

@@ -44,6 +44,15 @@ describe("the table of effects", () => {
   const rows = Object.entries(resources).flatMap(([kind, { effects }]) =>
     Object.entries(effects).flatMap(([input, effect]): Row[] => {
       if (typeof effect === "string") return [[kind, input, "a", "b", effect]];
+      if (input === "destination") {
+        const lake = { kind: "databricks", catalog: "main", schema: "lake" };
+        return [
+          [kind, input, lake, { ...lake, parallelMax: 8 }, effect.else],
+          [kind, input, lake, { ...lake, schema: "other" }, effect.effect],
+          [kind, input, { kind: "local", path: "/a" }, { kind: "local", path: "/b" }, effect.effect],
+          [kind, input, lake, unknownValue, effect.effect],
+        ];
+      }
       if (effect.of !== undefined) {
         return [
           [kind, input, { kind: "local" }, { kind: "docker" }, effect.else],

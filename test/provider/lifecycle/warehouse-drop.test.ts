@@ -136,6 +136,23 @@ it("lets nothing commit that the applier had sent before", async () => {
   expect(names()).toEqual([]);
 });
 
+it.each<[string, (folder: string) => object]>([
+  ["a token of a file", (folder) => ({ token: { file: join(folder, "token") } })],
+  ["OAuth of a service principal", () => ({ clientId: "lake", clientSecret: { env: "SECRET_OF_DROP_TEST" } })],
+  ["a profile with OAuth", (folder) => ({ host: undefined, profile: "service", configFile: join(folder, "cfg") })],
+])("is let in by %s", async (_, identity) => {
+  await made(log, ["1"]);
+  front.principals.set("lake", "dose-1");
+  vi.stubEnv("SECRET_OF_DROP_TEST", "dose-1");
+  const host = `https://localhost:${front.port}`;
+  writeFileSync(join(log.folder, "token"), token);
+  writeFileSync(join(log.folder, "cfg"), `[service]\nhost = ${host}\nclient_id = lake\nclient_secret = dose-1\n`);
+  const { destination } = inputs();
+  await remove({ destination: { ...destination, token: undefined, ...identity(log.folder) } });
+  vi.unstubAllEnvs();
+  expect(names()).toEqual([]);
+});
+
 it("is done from here for an applier that ran on another machine, without its folders", async () => {
   await made(log, ["1"]);
   vi.stubEnv("NODE_EXTRA_CA_CERTS", env.NODE_EXTRA_CA_CERTS);
