@@ -40,6 +40,7 @@ export { Publication, type PublicationArgs, type PublishedTableArgs, type Publis
 export { ReplicationSlot, type ReplicationSlotArgs } from "./replication-slot";
 export type {
   ClaimArgs,
+  DatabricksAppArgs,
   DeploymentArgs,
   DockerArgs,
   DockerSsh,

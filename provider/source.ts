@@ -1,5 +1,6 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { SecretReference } from "../runtime/secret-reference";
+import type { WorkspaceArgs } from "./staging";
 
 export type { SecretReference };
 
@@ -96,9 +97,10 @@ export type Strategy = "blue-green" | "stop-first";
  * Where a process runs. `local`, the default: detached and supervised, on the machine that runs Pulumi. `docker`: in a
  * container. On that machine it has its folders, at their own paths: from one to the other the process is restarted, and
  * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies. So are the
- * claims of a cluster: `kubernetes` runs the process in a pod.
+ * claims of a cluster: `kubernetes` runs the process in a pod. `databricks` runs it as a Databricks App, which keeps no files:
+ * staging is in a volume, and a SQL warehouse writes the tables.
  */
-export type DeploymentArgs = LocalArgs | DockerArgs | KubernetesArgs;
+export type DeploymentArgs = LocalArgs | DockerArgs | KubernetesArgs | DatabricksAppArgs;
 
 /** Processes of the machine that runs Pulumi. */
 export interface LocalArgs {
@@ -240,6 +242,22 @@ export interface KubernetesArgs {
   user?: string;
   /** What somebody else has set of our objects: `take`, the default, sets it back and says so; `refuse` fails. */
   onConflict?: "take" | "refuse";
+}
+
+/** A Databricks App for each process; tried against a stand-in of the API only (docs/databricks.md has the limits). */
+export interface DatabricksAppArgs {
+  kind: "databricks";
+  /** Who makes the apps, by OAuth (`clientId` with `clientSecret`); default: the environment's. Another `host` replaces the gateway. */
+  workspace?: WorkspaceArgs;
+  /** Default: the workspace's own, `MEDIUM` (2 processors, 6 GB of memory). Restarts the process. */
+  computeSize?: "MEDIUM" | "LARGE";
+  /** Of the workspace, for the apps' sources; default `/Workspace/Shared/sluice`. */
+  folder?: string;
+  /**
+   * A secret scope that is there, with a key for each secret that source, staging and destination name: NAME of `{ env: "NAME" }`,
+   * and the last part of a path. Default: one of ours for each app, with what they are on the machine that runs Pulumi.
+   */
+  secretScope?: string;
 }
 
 /** What both processes, gateway and applier, have. */

@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { parseArgs } from "node:util";
+import { runAsApp } from "./app-process";
 import type { RuntimeConfig } from "./config";
 import { readConfigFile } from "./config-file";
 import { describeError, exitCodeOf, SluiceError } from "./errors";
@@ -92,6 +93,10 @@ async function main(): Promise<number> {
       }
       const { startRefresh } = await import("./commands/refresh.js");
       await startRefresh({ config: optionalConfig(config), host, profile }, pipeline, { tables, full }, json);
+      return 0;
+    }
+    case "app": {
+      await runAsApp(configPath(command, values.config), { mainPath: __filename });
       return 0;
     }
     case "supervise": {

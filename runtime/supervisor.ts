@@ -30,6 +30,8 @@ export interface SuperviseOptions {
   healthyMs?: number;
   /** how long a child may take to end after SIGTERM; default 25,000, then SIGKILL */
   stopTimeoutMs?: number;
+  /** where output goes; default `<dir>/<role>.log`, three files of 10 MB */
+  log?: { write(chunk: Buffer | string): void };
 }
 
 /** Pure: the pause before the next start. */
@@ -43,15 +45,14 @@ export function restartPauseMs(
 }
 
 /**
- * Keeps one process running by its configuration file until SIGTERM or SIGINT, or until it ends with code 0. Its
- * output goes to `<dir>/<role>.log`, three files of 10 MB.
+ * Keeps one process running by its configuration file until SIGTERM or SIGINT, or until it ends with code 0.
  * Returns when nothing is left to supervise; the caller exits with 0.
  * @throws SluiceError `config`
  */
 export async function superviseProcess(configPath: string, options: SuperviseOptions): Promise<void> {
   const { role } = readConfigFile(configPath);
   const directory = dirname(configPath);
-  const log = new RotatingLog(join(directory, `${role}.log`));
+  const log = options.log ?? new RotatingLog(join(directory, `${role}.log`));
   const backoffMs = options.backoffMs ?? { min: 500, max: 30_000 };
   const identity = identifyProcess(process.pid) ?? { pid: process.pid, startTime: "unknown" };
   const state: SupervisorState = { ...identity, child: null, restarts: 0, lastExit: null, finished: false };
@@ -116,7 +117,10 @@ export async function superviseProcess(configPath: string, options: SuperviseOpt
   }
 }
 
-function ended(child: ChildProcess, log: RotatingLog): Promise<{ code: number | null; signal: string | null }> {
+function ended(
+  child: ChildProcess,
+  log: { write(chunk: Buffer | string): void },
+): Promise<{ code: number | null; signal: string | null }> {
   child.stdout?.on("data", (chunk: Buffer) => log.write(chunk));
   child.stderr?.on("data", (chunk: Buffer) => log.write(chunk));
   return new Promise((resolve) => {

@@ -19,5 +19,6 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
   sluice drop-tables --config FILE --yes
                                    drops the Delta tables that an applier, which is stopped, has made
   sluice supervise FILE            runs the process of a configuration file, again after a crash
+  sluice app --config FILE         the same where Databricks Apps give port and address
   sluice --version
 `;

@@ -24,8 +24,11 @@ export const stagingLabel = `${kubernetesPrefix}staging`;
 const nameLengthMax = 52;
 
 /** Pure: a deployment's id as a part of names: `dbx_5_ab` → `dbx-5-ab`. What isn't ours under it is refused anyway. */
-export function instanceName(deploymentId: string): string {
-  const longest = nameLengthMax - "sluice--destination".length;
+export const instanceName = (deploymentId: string): string =>
+  shortName(deploymentId, nameLengthMax - "sluice--destination".length);
+
+/** Pure: a name of a-z, 0-9 and hyphens, with a digest in it where the id alone would be too long. */
+export function shortName(deploymentId: string, longest: number): string {
   const plain = deploymentId
     .toLowerCase()
     .replaceAll(/[^a-z0-9]+/g, "-")

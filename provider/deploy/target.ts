@@ -1,4 +1,7 @@
 import { z } from "zod";
+import { completeSettings } from "../../runtime/databricks/workspace";
+import { databricksDeployment } from "./databricks";
+import { databricksOptionsSchema } from "./databricks-options";
 import type { Deployment } from "./deployment";
 import { dockerDeployment } from "./docker";
 import { dockerOptionsSchema, usesVolumes } from "./docker-options";
@@ -10,13 +13,18 @@ import { systemdDeployment } from "./systemd";
 import { localOptionsSchema, systemdScope } from "./systemd-options";
 
 /** Where the processes run; a further target is a further member here, and a case below. */
-const targetSchema = z.discriminatedUnion("kind", [localOptionsSchema, dockerOptionsSchema, kubernetesOptionsSchema]);
+const targetSchema = z.discriminatedUnion("kind", [
+  localOptionsSchema,
+  dockerOptionsSchema,
+  kubernetesOptionsSchema,
+  databricksOptionsSchema,
+]);
 export type Target = z.infer<typeof targetSchema>;
 
 /**
  * The input; that of a process of our own supervisor is left out, as it is in stacks of before it. An engine that DOCKER_HOST
- * has on another machine is kept, so that a delete finds it, and a preview tells when the variable names another; so is the
- * manager of a unit.
+ * has on another machine is kept, so that a delete finds it, and a preview tells when the variable names another; so are the
+ * manager of a unit, and the workspace of apps.
  */
 export const targetInputSchema = targetSchema.optional().transform((target): Target | undefined => {
   if (target?.kind === "docker") {
@@ -24,6 +32,7 @@ export const targetInputSchema = targetSchema.optional().transform((target): Tar
     return host === undefined ? target : { ...target, host };
   }
   if (target?.kind === "kubernetes") return target;
+  if (target?.kind === "databricks") return { ...target, workspace: completeSettings(target.workspace) };
   const scope = target === undefined ? null : systemdScope(target);
   return target === undefined || scope === null ? undefined : { ...target, scope };
 });
@@ -51,6 +60,7 @@ function placeOf(target: Target): string {
     case "docker":
       return usesVolumes(target) ? `volumes of ${engineOf(target)}` : "this machine";
     case "kubernetes":
+    case "databricks":
       return engineOf(target);
   }
 }
@@ -67,6 +77,8 @@ export function engineOf(input: unknown): string {
       const { namespace, kubeconfig = "the default kubeconfig", context = "its context" } = target;
       return `the namespace ${namespace} of ${kubeconfig}, ${context}`;
     }
+    case "databricks":
+      return `apps of ${target.workspace.host ?? `the profile ${target.workspace.profile}`}`;
   }
 }
 
@@ -81,6 +93,8 @@ export function deploymentOf(input: unknown): Deployment {
       return dockerDeployment(target);
     case "kubernetes":
       return kubernetesDeployment(target);
+    case "databricks":
+      return databricksDeployment(target);
   }
 }
 
@@ -90,6 +104,7 @@ export function findDropObstacle(input: unknown, uid: number | undefined): strin
   switch (target.kind) {
     case "local":
     case "kubernetes":
+    case "databricks":
       return null;
     case "docker": {
       // Those in volumes are dropped by a container of the same user.

@@ -35,7 +35,7 @@ export function tellFullRefresh(olds: Properties, { reader }: Properties): void 
   if (reader !== "databricks") return;
   const subject = olds.slotName === undefined ? "ReplicationSlot" : `ReplicationSlot ${olds.slotName}`;
   printOnce(
-    `warning: ${subject}: Databricks' pipelines copy nothing by themselves, and the new slot lacks the changes before it: start a full refresh once it is there (databricks pipelines start-update --full-refresh, with the ingestion pipeline's id)`,
+    `warning: ${subject}: Databricks' pipelines copy nothing by themselves, and the new slot lacks the changes before it: start a full refresh once it is there (sluice refresh --pipeline ID --all --full, with the ingestion pipeline's id)`,
   );
 }
 

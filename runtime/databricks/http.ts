@@ -8,7 +8,7 @@ import { finished, pipeline } from "node:stream/promises";
 export type HttpBody = { kind: "bytes"; bytes: Buffer; type: string } | { kind: "file"; path: string };
 
 export interface HttpRequest {
-  method: "GET" | "HEAD" | "PUT" | "POST" | "DELETE";
+  method: "GET" | "HEAD" | "PUT" | "POST" | "PATCH" | "DELETE";
   url: URL;
   headers: Record<string, string>;
   body?: HttpBody;

@@ -30,13 +30,14 @@ export interface StatusServer {
 }
 
 /**
- * Serves `/healthz` (200 or 503), `/status` and `/metrics`, and keeps the status file fresh.
+ * Serves `/healthz` (200 or 503), `/status` and `/metrics`, also below `/api` (all that the front of Databricks Apps lets a token
+ * ask for), and keeps the status file fresh.
  * @throws SluiceError `port-in-use`
  */
 export async function startStatus(options: StatusOptions): Promise<StatusServer> {
   let port = options.httpPort;
   const server = createServer((request, response) => {
-    switch (request.url) {
+    switch (request.url?.replace(/^\/api\//, "/")) {
       case "/healthz": {
         const healthy = options.healthy();
         response.writeHead(healthy ? 200 : 503, { "content-type": "text/plain" }).end(healthy ? "ok\n" : "not ready\n");

@@ -5,6 +5,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
+import { DatabricksApps } from "./databricks-apps";
 import { DatabricksCatalog, type Principal } from "./databricks-catalog";
 import { DatabricksFiles } from "./databricks-files";
 import { DatabricksPipelines } from "./databricks-pipelines";
@@ -49,7 +50,7 @@ const filesPath = /^\/api\/2\.0\/fs\/(files|directories)(\/.*)$/;
 
 /**
  * A Databricks workspace on this machine's loopback interface: OAuth, the Files API over folders of this machine, Unity
- * Catalog's names and privileges, who somebody is, and SQL warehouses' states. With faults for any request.
+ * Catalog's names and privileges, who somebody is, SQL warehouses' states, and apps. With faults for any request.
  */
 export class DatabricksWorkspace {
   readonly requests: ReceivedRequest[] = [];
@@ -58,6 +59,8 @@ export class DatabricksWorkspace {
   private readonly tokens = new Map<string, { principal: Principal; expiresAtMs: number }>();
   readonly pipelines = new DatabricksPipelines();
   private readonly secrets = new Map<string, { secret: string; principal: Principal }>();
+  /** apps, with workspace files and secrets */
+  readonly apps: DatabricksApps;
   private running = 0;
   /** most requests that were worked on at a time */
   peakRequests = 0;
@@ -72,6 +75,11 @@ export class DatabricksWorkspace {
     options: WorkspaceOptions,
   ) {
     this.options = options;
+    this.apps = new DatabricksApps(
+      folder,
+      () => this.host,
+      (token) => token.startsWith("oauth-") && (this.tokens.get(token)?.expiresAtMs ?? 0) > Date.now(),
+    );
   }
 
   static async open(options: WorkspaceOptions = {}): Promise<DatabricksWorkspace> {
@@ -120,6 +128,7 @@ export class DatabricksWorkspace {
   }
 
   async close(): Promise<void> {
+    await this.apps.close();
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
     rmSync(this.folder, { recursive: true, force: true });
@@ -243,6 +252,8 @@ export class DatabricksWorkspace {
     const warehouse = /^\/api\/2\.0\/sql\/warehouses\/(.+)$/.exec(path);
     const found = warehouse === null ? undefined : this.warehouses.get(warehouse[1]);
     if (warehouse !== null && found !== undefined) return { status: 200, body: { id: warehouse[1], ...found } };
+    const ofApps = await this.apps.answer(method, path, query, content);
+    if (ofApps !== null) return ofApps;
     throw new ApiFailure(404, "ENDPOINT_NOT_FOUND", `No API found for '${method} ${path}'`);
   }
 

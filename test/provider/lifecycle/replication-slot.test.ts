@@ -104,7 +104,7 @@ describe("check", () => {
     const refresh = said.filter((line) => line.includes("full refresh"));
     expect(refresh).toHaveLength(1);
     expect(refresh[0]).toMatch(
-      new RegExp(`^warning: ReplicationSlot ${inputs.slotName}: .*start-update --full-refresh`),
+      new RegExp(`^warning: ReplicationSlot ${inputs.slotName}: .*sluice refresh --pipeline ID --all --full`),
     );
     expect(said.join("\n")).toMatch(/stays until Databricks' pipelines have gone over to the new one/);
   });

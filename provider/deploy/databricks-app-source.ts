@@ -1,0 +1,213 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { stringify } from "yaml";
+import type { RuntimeConfigInput } from "../../runtime/config";
+import { SluiceError } from "../../runtime/errors";
+import { isLoopback } from "../../runtime/source-config";
+import { version } from "../../runtime/version";
+import { type ProcessSpec, renderConfiguration } from "./deployment";
+import { shortName } from "./kubernetes-names";
+
+/** Where the provider finds the content of a secret of the app. */
+export type AppSecret =
+  | { kind: "variable"; name: string }
+  | { kind: "file"; path: string }
+  /** of the process's `secretFiles` */
+  | { kind: "value"; name: string };
+
+/** What is deployed, but for the runtime itself. */
+export interface AppSource {
+  /** by name, in the folder of the app's source */
+  files: Record<string, string>;
+  /** by the variable of the app that has it */
+  secrets: Record<string, AppSecret>;
+  /** of all that it is made of: another is another deployment */
+  digest: string;
+}
+
+/** What the workspace's folder says was applied; no file that the app reads. */
+export interface AppRecord {
+  directory: string;
+  /** the configuration as the provider has it */
+  configuration: string;
+  version: string;
+}
+
+/** Of Databricks: 2 to 30 characters. */
+const appNameMax = 30;
+
+/** Pure: `<stateDir>/orders/gateway` → `sluice-orders-gateway`. */
+export function appName(directory: string): string {
+  const role = basename(directory);
+  return `sluice-${shortName(basename(dirname(directory)), appNameMax - `sluice--${role}`.length)}-${role}`;
+}
+
+const mark = "pulumi-sluice ";
+
+/** Pure: an app's description, by which it is ours. */
+export const describeApp = (directory: string, tether: string | null): string =>
+  `${mark}${directory}${tether === null ? "" : ` ${tether}`}`;
+
+/** Pure: whose app that is, by its description; null for one that isn't ours. */
+export function readDescription(description: string | undefined): { directory: string; tether: string | null } | null {
+  if (description === undefined || !description.startsWith(mark)) return null;
+  const [, directory, tether] = /^(.*?)(?: (\{.*\}))?$/.exec(description.slice(mark.length)) ?? [];
+  return { directory, tether: tether ?? null };
+}
+
+/** Pure: what can't run in an app, whatever the workspace; null when all can. */
+export function appProblem({ config }: Pick<ProcessSpec, "config">): SluiceError | null {
+  const refuse = (message: string, remedy: string) => new SluiceError("config", message, { remedy });
+  if (config.staging?.kind !== "volume") {
+    return refuse(
+      "an app keeps no files: its staging can't be a folder",
+      'Stage in a Unity Catalog volume, the Gateway\'s staging: { kind: "volume", volume: "catalog.schema.volume" }, and give it to the pipeline too.',
+    );
+  }
+  if (config.role === "gateway" && isLoopback(config.source.host)) {
+    return refuse(
+      `the source's host ${config.source.host} is the app itself, in an app`,
+      "Give the host as the workspace's serverless compute reaches it.",
+    );
+  }
+  if (config.role === "applier" && config.destination.kind === "local") {
+    return refuse(
+      "an app keeps no files: it can't write Delta tables into a folder",
+      'Write by a SQL warehouse, destination: { kind: "databricks", mode: "warehouse", … }, or run the applier elsewhere.',
+    );
+  }
+  if (config.role === "applier" && config.trigger?.kind === "once") {
+    return refuse('an app runs for good: there is no trigger "once"', 'Use the trigger "continuous" or "schedule".');
+  }
+  if ((config.http?.port ?? 0) > 0) {
+    return refuse("an app's port is the platform's choice", "Leave httpPort out.");
+  }
+  const workspaces = [config.staging.workspace, config.role === "applier" ? config.destination : {}];
+  if (workspaces.some((workspace) => "profile" in workspace && workspace.profile !== undefined)) {
+    return refuse(
+      "an app has no .databrickscfg",
+      'Give the process clientId and clientSecret: { env: "NAME" } of a service principal, in staging.workspace and destination.',
+    );
+  }
+  return null;
+}
+
+/**
+ * Pure but for certificates, which it reads: all that an app of this process is made of. Secrets become variables of the app, whose
+ * own `DATABRICKS_…` are its own service principal's; where files are is the app's business.
+ * @param scope of the secrets
+ * @throws SluiceError `config`
+ */
+export function appSource(spec: ProcessSpec): AppSource {
+  const problem = appProblem(spec);
+  if (problem !== null) throw problem;
+  const secrets: Record<string, AppSecret> = {};
+  const variableOf = (origin: AppSecret): { env: string } => {
+    const named = origin.kind === "file" ? basename(origin.path) : origin.name;
+    const name = `SLUICE_SECRET_${named.replaceAll(/[^A-Za-z0-9]+/g, "_").toUpperCase()}`;
+    const known = secrets[name];
+    if (known !== undefined && JSON.stringify(known) !== JSON.stringify(origin)) {
+      throw new SluiceError("config", `two secrets would be the variable ${name} of the app`, {
+        remedy: "Name one of their variables or files otherwise.",
+      });
+    }
+    secrets[name] = origin;
+    return { env: name };
+  };
+  const moved = (value: unknown): unknown => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    const [key, ...others] = Object.keys(value);
+    if (others.length === 0 && key === "env" && "env" in value) {
+      return variableOf({ kind: "variable", name: String(value.env) });
+    }
+    if (others.length === 0 && key === "file" && "file" in value) {
+      const path = String(value.file);
+      const isValue = dirname(path) === spec.directory;
+      return variableOf(isValue ? { kind: "value", name: basename(path) } : { kind: "file", path });
+    }
+    return Object.fromEntries(
+      Object.entries(value).map(([name, inner]) => {
+        // Certificates are no secrets, and are as good as text.
+        const isFile = /Cert(File)$/.test(name) && typeof inner === "string";
+        return isFile ? [name.replace(/File$/, ""), readCertificate(inner)] : [name, moved(inner)];
+      }),
+    );
+  };
+  const own: Record<string, unknown> = { ...spec.config };
+  if ("source" in spec.config) own.source = moved(spec.config.source);
+  own.staging = moved(spec.config.staging);
+  if (spec.config.role === "applier") own.destination = moved(spec.config.destination);
+  const record: AppRecord = { directory: spec.directory, configuration: renderConfiguration(spec.config), version };
+  const files = {
+    "config.json": renderConfiguration(own as unknown as RuntimeConfigInput),
+    "app.yaml": stringify({
+      command: ["node", "node_modules/pulumi-sluice/dist/runtime/main.js", "app", "--config", "config.json"],
+      env: Object.keys(secrets)
+        .sort()
+        .map((name) => ({ name, valueFrom: resourceName(name) })),
+    }),
+    "record.json": `${JSON.stringify(record, null, 2)}\n`,
+  };
+  const digest = createHash("sha256")
+    .update(JSON.stringify([files, version]))
+    .digest("hex")
+    .slice(0, 16);
+  return { files, secrets, digest };
+}
+
+/** Pure: the app's resource that has a variable's secret: letters, digits and hyphens. */
+export const resourceName = (variable: string) => variable.toLowerCase().replaceAll("_", "-");
+
+function readCertificate(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new SluiceError("config", `the file ${path} can't be read, which the app is to have`, {
+      remedy: "Put the file there, on the machine that runs Pulumi, or give the certificate as text.",
+      cause,
+    });
+  }
+}
+
+/** Content of the secrets, by variable. @throws SluiceError `config` */
+export function secretContents(spec: ProcessSpec, secrets: Record<string, AppSecret>): Record<string, string> {
+  return Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, contentOf(spec, secret)]));
+}
+
+function contentOf({ secretFiles }: ProcessSpec, secret: AppSecret): string {
+  switch (secret.kind) {
+    case "value":
+      return secretFiles[secret.name];
+    case "variable": {
+      const value = process.env[secret.name];
+      if (value !== undefined) return value;
+      throw new SluiceError("config", `the environment variable ${secret.name} is not set`, {
+        remedy: `Set ${secret.name} where Pulumi runs, or set deployment.secretScope to a scope with the key ${secret.name}.`,
+      });
+    }
+    case "file":
+      try {
+        return readFileSync(secret.path, "utf8").replace(/\r?\n$/, "");
+      } catch (cause) {
+        throw new SluiceError("config", `the file ${secret.path} can't be read, which the app is to have`, {
+          remedy: "Put the file there, on the machine that runs Pulumi, or set deployment.secretScope.",
+          cause,
+        });
+      }
+  }
+}
+
+/** Pure: a secret's key in a scope that is the user's. @throws SluiceError `config` for a value, which no scope has */
+export function keyInScope(scope: string, secret: AppSecret): string {
+  switch (secret.kind) {
+    case "variable":
+      return secret.name;
+    case "file":
+      return basename(secret.path);
+    case "value":
+      throw new SluiceError("config", `a secret of source is a value, and ${scope} has none for it`, {
+        remedy: 'Give { env: "NAME" }, and the scope a key of this name; or leave secretScope out.',
+      });
+  }
+}
