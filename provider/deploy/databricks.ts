@@ -24,6 +24,7 @@ import {
 import { type App, type AppSettings, AppsApi } from "./databricks-apps-api";
 import type { DatabricksOptions } from "./databricks-options";
 import type { Deployment, Inspection, ProcessSpec, StagingPlace } from "./deployment";
+import { dropFromHere } from "./table-drop";
 
 /** For tests: how often the platform is asked. */
 export interface Pace {
@@ -74,11 +75,8 @@ export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pac
         return app === null ? null : ((await ask(api, app))?.status ?? null);
       }),
     remove: (directory) => within((api) => removeApp(api, options, directory, lookMs)),
-    async dropTables() {
-      throw new SluiceError("unsupported", "an app writes tables of a warehouse, which no delete drops yet", {
-        remedy: 'Leave onDelete: "drop" out, and drop the tables there.',
-      });
-    },
+    // A warehouse is reached from anywhere.
+    dropTables: dropFromHere,
     sweep: (stateDir) =>
       within(async (api) => {
         for (const { description } of await api.apps()) {

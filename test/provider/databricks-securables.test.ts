@@ -120,6 +120,10 @@ describe("an ingestion on Databricks makes", () => {
     ];
     expect(sorted(ofType(declared, "Grant"))).toEqual(sorted(grants));
     expect(ofType(declared, "Volume")).toHaveLength(1);
+    // Nothing runs before it may, or after it may no more.
+    const waited = declared.find(({ type }) => type.endsWith(":Pipeline"))?.options.dependsOn as pulumi.Resource[];
+    const kinds = waited.map((each) => each.constructor.name);
+    expect(kinds.sort()).toEqual(["Gateway", ...grants.map(() => "Grant"), "Volume"].sort());
   });
 
   it("grants on every schema that tables are in, by source or by their options", async () => {

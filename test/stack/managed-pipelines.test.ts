@@ -33,11 +33,15 @@ afterAll(async () => {
 
 const dist = resolve(__dirname, "../../dist/test");
 
+/** What the operations have printed. */
+const said: string[] = [];
+
 /** The test engine, whatever is on PATH: the plug-in is in no registry of packages. */
-function open(destination: object = {}, tables = ["Sales.Orders"]) {
+function open(destination: object = {}, tables = ["Sales.Orders"], more: object = {}) {
   const args = {
     source: server.source(),
     tables,
+    ...more,
     securables: {
       create: ["schema", "clusterPolicy"],
       principal: "runner",
@@ -61,6 +65,7 @@ function open(destination: object = {}, tables = ["Sales.Orders"]) {
     config: { "sluice-managed:args": JSON.stringify(args) },
     env: { PULUMI_NODEJS_TRANSPILE_ONLY: "true", DATABRICKS_STAND_IN: join(folder, "workspace.json") },
     plugins: { databricks: join(dist, "support/databricks-provider.js") },
+    onLine: (line) => said.push(line),
   });
 }
 
@@ -149,6 +154,11 @@ longTest(
     expect(errorsOf(await open({ staging: { schema: "elsewhere" } }, tables).preview())).toMatch(
       /unable to replace resource ".*ingestion-gateway", as it is protected/,
     );
+    // The provider would leave the connection's name as it was: another one is another, and so another gateway.
+    const renamed = await open({ connection: { host: "db.example.com", name: "other" } }, tables).preview();
+    expect(errorsOf(renamed)).toMatch(/unable to replace resource ".*ingestion-gateway", as it is protected/);
+    const connections = renamed.steps.filter(({ type }) => type === "databricks:index/connection:Connection");
+    expect(connections.map(({ op }) => op)).toContainEqual(expect.stringMatching(/replace/));
     const destroyed = await open({}, tables).destroy();
     expect(errorsOf(destroyed)).toMatch(/protect/);
     expect(pipelines()).toEqual(before);
@@ -158,9 +168,28 @@ longTest(
 );
 
 longTest(
+  "goes over to another slot in place, and says that it wants a full refresh",
+  async () => {
+    const tables = ["Sales.Orders", "Sales.item"];
+    const another = () => open({}, tables, { slotName: "another_slot" });
+    said.length = 0;
+    expect(steps(await another().preview())).toContain("update Pipeline ingestion-ingestion");
+    expect(said.join("\n")).toMatch(/warning: ReplicationSlot \S+: .*start a full refresh/);
+    expect(steps(await another().up())).toContain("update Pipeline ingestion-ingestion");
+    expect(await slotNames(client)).toEqual(["another_slot"]);
+    const pipelines = Object.values(workspace().resources).filter(({ type }) => type.endsWith(":Pipeline"));
+    expect(JSON.stringify(pipelines[1].inputs)).toContain('"slotName":"another_slot"');
+    said.length = 0;
+    expect(steps(await another().preview())).toEqual([]);
+    expect(said.join("\n")).not.toMatch(/full refresh/);
+  },
+  120_000,
+);
+
+longTest(
   "is deleted before the slot, once it isn't protected, and nothing remains",
   async () => {
-    const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"]);
+    const stack = open({ protectTables: false }, ["Sales.Orders", "Sales.item"], { slotName: "another_slot" });
     const restored = steps(await stack.up());
     expect(restored.filter((step) => !/^create (Grant|Secret|SecretAcl|SecretScope) /.test(step))).toEqual([]);
     const gone = steps(await stack.destroy());
