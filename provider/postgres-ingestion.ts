@@ -165,7 +165,9 @@ export class PostgresIngestion extends pulumi.ComponentResource {
   ) {
     super("sluice:index:PostgresIngestion", name, {}, options);
     const writer = knownWriter(this, args);
-    const child = { parent: this };
+    // The engine leaves out its children's deletes too, of which a slot must know.
+    const { retainOnDelete } = options ?? {};
+    const child = { parent: this, ...(retainOnDelete === undefined ? {} : { retainOnDelete }) };
     const side = declareSource(name, args, writer.by, child);
     this.connection = side.connection;
     this.standbyConnection = side.standbyConnection;

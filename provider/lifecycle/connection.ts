@@ -10,7 +10,7 @@ import { type Finding, findProblems, readSystemIdentifier } from "../postgres/pr
 import { readSourceFacts } from "../postgres/source-facts";
 import { tellCost } from "./change-cost";
 import { changesOf, compare, type Effects, same, withDrift } from "./comparison";
-import { checkInputs, ownSource, sourceFailure } from "./input-check";
+import { checkInputs, ownSource, sourceFailures } from "./input-check";
 import type { CheckResult, DiffResult, Lifecycle, Properties } from "./lifecycle";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
 import { sourceInputShape, sslModeOf, withoutPlainSecrets } from "./source-input";
@@ -139,12 +139,7 @@ export const connection: Lifecycle = {
         else printOnce(`${finding.severity}: ${server}: ${finding.message}. ${finding.remedy}`);
       }
     } catch (error) {
-      if (error instanceof SluiceError && error.kind === "timeout") {
-        // It answers, only late: an update has more time.
-        printOnce(`warning: ${server}: ${error.message}. ${error.remedy}`);
-        return result;
-      }
-      failures.push(sourceFailure(error, ownSource));
+      failures.push(...sourceFailures(error, source, ownSource));
     }
     return result;
   },

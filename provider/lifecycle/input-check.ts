@@ -1,7 +1,9 @@
 import type { z } from "zod";
+import type { SourceConfig } from "../../runtime/config";
 import { describeError, SluiceError } from "../../runtime/errors";
 import { withRemedy } from "./input-remedy";
 import type { CheckFailure, Properties } from "./lifecycle";
+import { printOnce } from "./own-names";
 import { containsUnknown, isUnknown } from "./unknown-value";
 
 type Path = readonly PropertyKey[];
@@ -82,8 +84,18 @@ export function renderPath(path: Path): string {
   }, "");
 }
 
+/**
+ * What a check that asked a source has failed by. A source that answers, only late, is told and fails nothing: an update has
+ * more time.
+ */
+export function sourceFailures(error: unknown, source: SourceConfig, propertyOf: SourceProperties): CheckFailure[] {
+  if (!(error instanceof SluiceError) || error.kind !== "timeout") return [sourceFailure(error, propertyOf)];
+  printOnce(`warning: ${source.host}:${source.port}: ${error.message}. ${error.remedy}`);
+  return [];
+}
+
 /** A failure of the source as the failure of the input that can mend it. */
-export function sourceFailure(error: unknown, propertyOf: SourceProperties): CheckFailure {
+function sourceFailure(error: unknown, propertyOf: SourceProperties): CheckFailure {
   const reason = describeError(error);
   if (!(error instanceof SluiceError)) return { property: propertyOf.host, reason };
   switch (error.kind) {

@@ -23,7 +23,7 @@ import { same } from "./comparison";
 import { pick } from "./connection";
 import { readOthersIdentities, restoreIdentities, setIdentities } from "./identity-restoration";
 import { inIdentityTransaction } from "./identity-transaction";
-import { nestedSource, sourceFailure } from "./input-check";
+import { nestedSource, sourceFailures } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
 import { publicationNameOf } from "./names";
@@ -182,7 +182,8 @@ export const publication: Lifecycle = {
         failures.push({ property: "publicationName", reason: nameTaken(name).describe() });
       }
     } catch (error) {
-      failures.push(sourceFailure(error, nestedSource));
+      failures.push(...sourceFailures(error, inputs.source as SourceConfig, nestedSource));
+      if (failures.length === 0) tell();
     }
     return result;
   },

@@ -7,7 +7,7 @@ import { readSlotFacts, type SlotFacts } from "../postgres/slot-statements";
 import { readSourceFacts } from "../postgres/source-facts";
 import { readPublishedSizes, type TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
-import { nestedSource, sourceFailure } from "./input-check";
+import { nestedSource, sourceFailures } from "./input-check";
 import type { CheckFailure, Properties } from "./lifecycle";
 import { isOwn, printOnce } from "./own-names";
 import { diffReplicationSlot } from "./replication-slot-inputs";
@@ -50,7 +50,7 @@ export async function checkFailover(source: SourceConfig): Promise<CheckFailure[
     }
     return failures;
   } catch (error) {
-    return [sourceFailure(error, nestedSource)];
+    return sourceFailures(error, source, nestedSource);
   }
 }
 

@@ -19,7 +19,7 @@ import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { isReplacing } from "./comparison";
 import { pick } from "./connection";
-import { nestedSource, sourceFailure } from "./input-check";
+import { nestedSource, sourceFailures } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
 import { isOwn, rememberOwn } from "./own-names";
@@ -99,7 +99,7 @@ export const replicationSlot: Lifecycle = {
       if (existing) rememberOwn("slot place", serverOf(source));
     } catch (error) {
       tell();
-      failures.push(sourceFailure(error, nestedSource));
+      failures.push(...sourceFailures(error, source, nestedSource));
     }
     return result;
   },

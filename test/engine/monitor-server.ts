@@ -103,6 +103,8 @@ type LogRequest = import("@pulumi/pulumi/proto/engine_pb.js").LogRequest;
 
 function resourceMonitor(monitor: Monitor) {
   const features = resourceMessages.ResourceMonitorFeature;
+  /** URNs that are left out of deletes: what stands below such a one is too, unless it says otherwise. */
+  const retained = new Set<string>();
   // Aliases as specifications are left out: then the SDK itself works out their URNs.
   const supported = [
     features.RESOURCE_MONITOR_FEATURE_SECRETS,
@@ -120,7 +122,9 @@ function resourceMonitor(monitor: Monitor) {
       return info;
     }),
     registerResource: handler(async (request: RegisterRequest) => {
-      const registered = await monitor.registerResource(goalOf(request));
+      const goal = goalOf(request, retained);
+      const registered = await monitor.registerResource(goal);
+      if (goal.retainOnDelete) retained.add(registered.urn);
       const response = new resourceMessages.RegisterResourceResponse();
       response.setUrn(registered.urn);
       response.setId(registered.id);
@@ -179,7 +183,7 @@ function engine(monitor: Monitor) {
   };
 }
 
-function goalOf(request: RegisterRequest): Goal {
+function goalOf(request: RegisterRequest, retained: ReadonlySet<string>): Goal {
   const propertyDependencies: Record<string, string[]> = {};
   for (const [key, list] of request.getPropertydependenciesMap().entries()) {
     propertyDependencies[key] = list.getUrnsList();
@@ -201,7 +205,9 @@ function goalOf(request: RegisterRequest): Goal {
     additionalSecretOutputs: request.getAdditionalsecretoutputsList(),
     aliases: request.getAliasurnsList(),
     importId: request.getImportid(),
-    retainOnDelete: request.getRetainondelete() ?? false,
+    retainOnDelete: request.hasRetainondelete()
+      ? (request.getRetainondelete() ?? false)
+      : retained.has(request.getParent()),
     deletedWith: request.getDeletedwith(),
   };
 }

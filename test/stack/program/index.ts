@@ -10,7 +10,8 @@ function withSecrets(_: string, value: unknown): unknown {
 
 // Whatever arguments a test wants, wrong ones too.
 const args = JSON.parse(new pulumi.Config().require("args"), withSecrets) as PostgresIngestionArgs;
-const ingestion = new PostgresIngestion("ingestion", args);
+const retainOnDelete = new pulumi.Config().getBoolean("retainAll");
+const ingestion = new PostgresIngestion("ingestion", args, { retainOnDelete });
 
 export const { slotName, publicationName, gatewayStatusPath, applierStatusPath, destinationPath } = ingestion;
 export const costs = {
