@@ -3,20 +3,20 @@ import { afterApply, lacksBeforeImages, type PlanState, schemaAfter, stagedBytes
 import { applyPlan } from "../destination/table-apply";
 import { tableColumns } from "../destination/table-columns";
 import { clusterNames } from "../destination/target-metadata";
-import { describeError, SluiceError } from "../errors";
+import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import type { ApplierTableStatus } from "../status";
 import type { AppliedTable } from "./applied-table";
 import { decideApply } from "./apply-decision";
 import { TableDamage } from "./table-damage";
 import { blocked, fullDisk, needsPurged, toSluiceError } from "./table-errors";
-import { afterFailure, retryDelayMs, runAttemptsMax } from "./table-failure";
 import { assertOwned, heldSequence, isSamePlace, openPlace, type Place, type TableHome, takenBy } from "./table-home";
 import { ConditionMemo, TableMaintenance } from "./table-maintenance";
 import { TableReading } from "./table-reading";
 import type { Attempt } from "./table-runs";
 import { type KnownTable, type TableContext, TableState } from "./table-state";
 import { describeTable, runTable } from "./table-status";
+import { isDue, noteFailure, noteSuccess, retryNow, waitMs } from "./table-turns";
 
 const attemptsMax = 5;
 
@@ -66,9 +66,7 @@ export class TableApplier implements AppliedTable {
   }
 
   isDue(nowMs: number): boolean {
-    const { state } = this;
-    if (state.failure !== null) return retryDelayMs(state.failure, nowMs) === 0;
-    return state.plan === null || this.doneSequence < this.context.records.head;
+    return isDue(this.state, this.context.records.head, nowMs);
   }
 
   /** A new snapshot of it is staged: it may heal. */
@@ -78,17 +76,12 @@ export class TableApplier implements AppliedTable {
 
   /** A failed table is due now. */
   retry(): void {
-    const { state } = this;
-    if (state.failure !== null) state.failure = { ...state.failure, retryAtMs: 0, count: 0 };
+    retryNow(this.state);
   }
 
   /** How long until something can be done towards `goal`, 0 for at once; null when that is reached or hopeless. */
   waitMs(goal: number, nowMs: number): number | null {
-    const { state } = this;
-    if (state.failure === null) return this.doneSequence >= goal ? null : 0;
-    const { count, quarantinedAtMs } = state.failure;
-    const leftMs = retryDelayMs(state.failure, nowMs);
-    return leftMs > 0 && (quarantinedAtMs !== null || count >= runAttemptsMax) ? null : leftMs;
+    return waitMs(this.state, goal, nowMs);
   }
 
   /**
@@ -107,9 +100,7 @@ export class TableApplier implements AppliedTable {
       if (plan.ready.steps.length > 0) await this.apply(plan);
       else if (state.lacksPurged && state.known.awaitsSnapshot !== true)
         throw needsPurged(state.label, plan.baseSequence);
-      state.failure = null;
-      const { quarantinedAt: _over, ...known } = state.known;
-      state.known = known;
+      noteSuccess(state);
     } catch (thrown) {
       this.failed(await this.explained(thrown), nowMs);
       failed = true;
@@ -119,20 +110,7 @@ export class TableApplier implements AppliedTable {
   }
 
   private failed(thrown: unknown, nowMs: number): void {
-    const { state } = this;
-    const sinceMs = state.known.quarantinedAt === undefined ? nowMs : Date.parse(state.known.quarantinedAt);
-    const failure = afterFailure(state.failure, toSluiceError(thrown, state.label), nowMs, sinceMs);
-    state.failure = failure;
-    const { quarantinedAtMs } = failure;
-    if (quarantinedAtMs !== null) {
-      state.known = { ...state.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
-    }
-    log("warning", failure.quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
-      table: state.label,
-      error: describeError(failure.error),
-      retryMs: failure.retryAtMs - nowMs,
-    });
-    state.forget();
+    noteFailure(this.state, toSluiceError(thrown, this.state.label), nowMs);
   }
 
   /** A full disk, or a damaged file, says more than what has failed by it. */

@@ -11,12 +11,12 @@ import type { AppliedTable } from "./applied-table";
 import { decideApply } from "./apply-decision";
 import { LossAcceptance } from "./loss-acceptance";
 import { needsPurged, toSluiceError } from "./table-errors";
-import { afterFailure, retryDelayMs, runAttemptsMax } from "./table-failure";
 import { isSamePlace, type Place } from "./table-home";
 import { noMaintenance, tableCondition } from "./table-maintenance";
 import { type Attempt, failPercentOf, type RunTable } from "./table-runs";
 import type { KnownTable } from "./table-state";
 import { failedState } from "./table-status";
+import { isDue, noteFailure, noteSuccess, retryNow, waitMs } from "./table-turns";
 import { type WarehouseContext, WarehouseReading, WarehouseState } from "./warehouse-reading";
 
 type Done = Omit<Attempt, "startedAtMs" | "durationMs" | "failure">;
@@ -64,9 +64,7 @@ export class WarehouseTableApplier implements AppliedTable {
   }
 
   isDue(nowMs: number): boolean {
-    const { state } = this;
-    if (state.failure !== null) return retryDelayMs(state.failure, nowMs) === 0;
-    return state.plan === null || this.doneSequence < this.context.records.head;
+    return isDue(this.state, this.context.records.head, nowMs);
   }
 
   snapshotStaged(): void {
@@ -74,15 +72,11 @@ export class WarehouseTableApplier implements AppliedTable {
   }
 
   retry(): void {
-    const { state } = this;
-    if (state.failure !== null) state.failure = { ...state.failure, retryAtMs: 0, count: 0 };
+    retryNow(this.state);
   }
 
   waitMs(goal: number, nowMs: number): number | null {
-    const { failure } = this.state;
-    if (failure === null) return this.doneSequence >= goal ? null : 0;
-    const leftMs = retryDelayMs(failure, nowMs);
-    return leftMs > 0 && (failure.quarantinedAtMs !== null || failure.count >= runAttemptsMax) ? null : leftMs;
+    return waitMs(this.state, goal, nowMs);
   }
 
   async advance(nowMs: number): Promise<void> {
@@ -95,9 +89,7 @@ export class WarehouseTableApplier implements AppliedTable {
       if (plan.ready.steps.length > 0) await this.apply(plan);
       else if (state.lacksPurged && state.known.awaitsSnapshot !== true)
         throw needsPurged(state.label, plan.baseSequence);
-      state.failure = null;
-      const { quarantinedAt: _over, ...known } = state.known;
-      state.known = known;
+      noteSuccess(state);
     } catch (thrown) {
       this.failed(toSluiceError(thrown, state.label), nowMs);
     }
@@ -116,21 +108,9 @@ export class WarehouseTableApplier implements AppliedTable {
 
   private failed(error: SluiceError, nowMs: number): void {
     const { state } = this;
-    const sinceMs = state.known.quarantinedAt === undefined ? nowMs : Date.parse(state.known.quarantinedAt);
-    const failure = afterFailure(state.failure, error, nowMs, sinceMs);
-    state.failure = failure;
     // Half as much may come in time; without it, the same statement would take as long again.
     if (error.kind === "timeout") state.batchBytesMax = Math.max(batchBytesMin, Math.floor(state.batchBytesMax / 2));
-    const { quarantinedAtMs } = failure;
-    if (quarantinedAtMs !== null) {
-      state.known = { ...state.known, quarantinedAt: new Date(quarantinedAtMs).toISOString() };
-    }
-    log("warning", quarantinedAtMs === null ? "table-failed" : "table-quarantined", {
-      table: state.label,
-      error: describeError(error),
-      retryMs: failure.retryAtMs - nowMs,
-    });
-    state.forget();
+    noteFailure(state, error, nowMs);
   }
 
   private async apply({ ready, baseSequence, keepsHistory }: PlanState): Promise<void> {

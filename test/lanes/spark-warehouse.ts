@@ -4,6 +4,9 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { runApplier } from "../../runtime/applier/applier";
+import type { TableFate } from "../../runtime/applier/made-tables";
+import { dropWarehouseTables } from "../../runtime/applier/warehouse-drop";
+import { warehouseDestinationSchema } from "../../runtime/config";
 import type { SqlSession } from "../../runtime/destination/databricks/sql-session";
 import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../runtime/table-options";
 import { replayModes } from "../runtime/applier/mode-replay";
@@ -14,7 +17,7 @@ import { openDelta, readDeltaRows } from "../support/delta-reader";
 import { compareTables } from "../support/equality";
 import { startSparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
-import { applyToWarehouse, type WarehouseRun } from "../support/warehouse-applier";
+import { applyToWarehouse, catalog, type WarehouseRun } from "../support/warehouse-applier";
 import type { Fault, WarehouseCall, WarehouseFront } from "../support/warehouse-front";
 import { openSession, token } from "./warehouse-under-test";
 
@@ -319,6 +322,109 @@ class Lane {
     }
   }
 
+  /** How a table lies follows its options; what is dropped at a delete is what was made. */
+  async layout(): Promise<void> {
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const table = tableSchema("1", "laid", { id: "long*", name: "string", amount: "double" });
+    const destination = warehouseDestinationSchema.parse({
+      ...{ kind: "databricks", mode: "warehouse", engine: "spark", catalog, schema },
+      ...{ host: "https://localhost", warehouseId: "lane" },
+    });
+    const session = await openSession(this.front);
+    const told: TableFate[] = [];
+    const drop = () =>
+      dropWarehouseTables(
+        log.config(),
+        destination,
+        (fate) => told.push(fate),
+        () => openSession(this.front),
+      );
+    try {
+      const model = new ModelTable(log, table, true);
+      await model.start();
+      for (const [round, options] of [
+        { clusterBy: ["name"] },
+        { clusterBy: ["amount", "name"], changeDataFeed: true },
+        { deletionVectors: false },
+      ].entries()) {
+        const tables = [{ ...defaultTableOptions, schema: "public", name: "laid", ...options }];
+        for (const kind of ["insert", "insert", "update"] as const)
+          await model.step({ kind, pick: round, value: round });
+        await model.commit();
+        await this.apply(log, { tables, schema });
+        const [detail] = await session.run(`DESCRIBE DETAIL ${schema}.laid`);
+        const wanted = { clusterBy: [], changeDataFeed: false, deletionVectors: true, ...options };
+        const found = {
+          clusterBy: parsed(detail.clusteringColumns),
+          ...(parsed(detail.properties) as object),
+        } as Record<string, unknown>;
+        const problems = [
+          ...(JSON.stringify(found.clusterBy) === JSON.stringify(wanted.clusterBy)
+            ? []
+            : [`clustered by ${found.clusterBy}`]),
+          ...(found["delta.enableChangeDataFeed"] === String(wanted.changeDataFeed) ? [] : ["change data feed"]),
+          ...(found["delta.enableDeletionVectors"] === String(wanted.deletionVectors) ? [] : ["deletion vectors"]),
+          ...(found["delta.columnMapping.mode"] === "name" ? [] : ["column mapping"]),
+        ];
+        report(`a table with ${JSON.stringify(options)}`, problems);
+        await this.equalsLocal(log, tables, schema, ["laid"], `with ${JSON.stringify(options)}`);
+      }
+      await session.run(`CREATE TABLE ${schema}.notes (a INT) USING DELTA`);
+      await drop();
+      await drop();
+      const left = (await session.run(`SHOW TABLES IN ${schema}`)).map(({ tableName }) => String(tableName));
+      const fates = told.map(({ kind, path }) => `${kind} ${path}`).join();
+      report(
+        "a delete drops what was made, and leaves what is somebody's",
+        left.join() === "notes" && fates === `dropped ${catalog}.${schema}.laid` ? [] : [left.join(), fates],
+      );
+    } finally {
+      await session.close();
+      log.close();
+    }
+  }
+
+  /** A table is copied again while others read it: they have all rows of before, or all of now. */
+  async swap(rows: number): Promise<void> {
+    const log = await StagedLog.open();
+    const schema = this.newSchema();
+    const table = tableSchema("1", "swapped", { id: "long*", name: "string", amount: "double" });
+    const tables: NamedTableOptions[] = [{ ...defaultTableOptions, schema: "public", name: "swapped" }];
+    const copy = async (name: string) => {
+      await log.schema(table);
+      log.begin(table, name);
+      await log.rowsOf(table, name, `SELECT i::BIGINT, '${name}', i / 8.0 FROM range(${rows}) r(i)`);
+      log.end(table, name, rows);
+      await log.commit();
+      await this.apply(log, { tables, schema });
+    };
+    const session = await openSession(this.front);
+    try {
+      await copy("before");
+      let isOver = false;
+      const swapped = copy("now").finally(() => {
+        isOver = true;
+      });
+      const seen: string[] = [];
+      do {
+        const [found] = await session.run(
+          `SELECT CAST(count(*) AS STRING) AS n, min(name) AS low, max(name) AS high FROM ${schema}.swapped`,
+        );
+        seen.push(`${found.n} ${found.low} ${found.high}`);
+      } while (!isOver);
+      await swapped;
+      const states = [`${rows} before before`, `${rows} now now`];
+      const odd = seen.filter((each) => !states.includes(each));
+      const isOrdered =
+        seen.lastIndexOf(states[0]) < (seen.includes(states[1]) ? seen.indexOf(states[1]) : seen.length);
+      report(`${seen.length} readings of a table that is copied again`, [...odd, ...(isOrdered ? [] : ["back again"])]);
+    } finally {
+      await session.close();
+      log.close();
+    }
+  }
+
   /** 100,000 changes into 2,000,000 rows. */
   async large(rows: number, changes: number): Promise<void> {
     const log = await StagedLog.open();
@@ -360,6 +466,9 @@ class Lane {
   }
 }
 
+/** Of an engine that gives arrays and maps as they are, or as JSON's text. */
+const parsed = (value: unknown): unknown => (typeof value === "string" ? JSON.parse(value) : value);
+
 async function main(python: string, folder: string, port: string | undefined): Promise<void> {
   const server = port === undefined ? await SparkServer.start(python, folder) : null;
   const front = await startSparkFront(server?.port ?? Number(port), token);
@@ -371,6 +480,8 @@ async function main(python: string, folder: string, port: string | undefined): P
       for (const seed of [3, 4]) await lane.modes(seed, 30);
       for (const seed of [1, 4]) await lane.schemaChanges(seed, 14);
     },
+    layout: () => lane.layout(),
+    swap: () => lane.swap(20_000),
     lost: () => lane.lostAnswers(),
     kills: () => lane.kills(1, 24),
     large: () => lane.large(2_000_000, 100_000),
