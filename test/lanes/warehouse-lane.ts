@@ -1,0 +1,85 @@
+import { join } from "node:path";
+import { runApplier } from "../../runtime/applier/applier";
+import type { NamedTableOptions } from "../../runtime/table-options";
+import type { StagedLog } from "../runtime/applier/staged-log";
+import { openDelta, readDeltaRows } from "../support/delta-reader";
+import { compareTables } from "../support/equality";
+import { applyToWarehouse, type WarehouseRun } from "../support/warehouse-applier";
+import type { WarehouseFront } from "../support/warehouse-front";
+import { openSession } from "./warehouse-under-test";
+
+/** Problems so far, of all parts. */
+let failures = 0;
+export const hasFailed = () => failures > 0;
+
+export function report(what: string, problems: string[]): void {
+  if (problems.length > 0) failures++;
+  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
+  for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
+}
+
+/** Repeatable. */
+export function random(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+export function difference(found: string[], wanted: string[]): string[] {
+  const problems: string[] = [];
+  if (found.length !== wanted.length) problems.push(`${found.length} rows, not ${wanted.length}`);
+  const missing = wanted.filter((row) => !found.includes(row)).slice(0, 5);
+  const extra = found.filter((row) => !wanted.includes(row)).slice(0, 5);
+  return [...problems, ...missing.map((row) => `lacks ${row}`), ...extra.map((row) => `has ${row}`)];
+}
+
+/** Spark as a warehouse, and what the local applier makes of the same. */
+export class Lane {
+  private schemas = 0;
+
+  constructor(
+    readonly front: WarehouseFront,
+    private readonly sparkFolder: string,
+  ) {}
+
+  newSchema(): string {
+    return `lane${++this.schemas}_${process.pid}`;
+  }
+
+  /** Of a table's folder. */
+  path(schema: string, name: string): string {
+    return join(this.sparkFolder, "warehouse", `${schema}.db`, name);
+  }
+
+  /** Rows as an independent reader finds them in Spark's own files. */
+  rows(schema: string, name: string): Promise<Record<string, unknown>[]> {
+    return readDeltaRows(this.path(schema, name));
+  }
+
+  async apply(log: StagedLog, run: WarehouseRun): Promise<void> {
+    await applyToWarehouse(log, () => openSession(this.front), run);
+  }
+
+  /** The local applier's tables of the same log, row for row. */
+  async equalsLocal(
+    log: StagedLog,
+    tables: NamedTableOptions[],
+    schema: string,
+    names: string[],
+    when: string,
+  ): Promise<void> {
+    await runApplier(
+      { ...log.config({ tables }), id: "local" },
+      { signal: new AbortController().signal, version: "0.0.0" },
+    );
+    for (const name of names) {
+      const { rows, problems } = await compareTables(
+        await openDelta(this.path(schema, name)),
+        await openDelta(join(log.destination, "public", name)),
+      );
+      report(`${when}: ${name} equals the local applier's, ${rows} rows`, problems);
+    }
+  }
+}
