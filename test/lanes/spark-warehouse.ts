@@ -1,5 +1,5 @@
 // The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
-// SLUICE_LANE_PARTS=modes,schema,layout,swap,lost,large,kills,more names what is done; default all but the last two, which are long.
+// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,kills,more names what is done; default the first three; the others are long.
 // Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -28,7 +28,7 @@ async function main(python: string, folder: string, port: string | undefined): P
     kills: () => kills(lane, 1, 24),
     large: () => large(lane, 2_000_000, 100_000),
   };
-  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? ["modes", "schema", "layout", "swap", "lost", "large"];
+  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? ["modes", "schema", "large"];
   try {
     for (const name of only) {
       const startedMs = performance.now();

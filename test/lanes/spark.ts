@@ -13,7 +13,8 @@ let failures = 0;
 
 function report(what: string, problems: string[]): void {
   if (problems.length > 0) failures++;
-  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
+  const seconds = Math.round(performance.now() / 1_000);
+  console.log(`[${seconds} s] ${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
   for (const problem of problems) console.log(`  ${problem}`);
 }
 
