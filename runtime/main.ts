@@ -27,6 +27,9 @@ async function main(): Promise<number> {
       volume: { type: "string" },
       schema: { type: "string" },
       warehouse: { type: "string" },
+      managed: { type: "boolean" },
+      "gateway-schema": { type: "string" },
+      connection: { type: "string" },
       pipeline: { type: "string" },
       full: { type: "boolean" },
       version: { type: "boolean" },
@@ -79,9 +82,11 @@ async function main(): Promise<number> {
         });
       }
       const { printDatabricksHealth } = await import("./commands/doctor.js");
-      const { host, profile, volume, schema, warehouse } = values;
+      const { host, profile, volume, schema, warehouse, managed, connection } = values;
+      const gatewaySchema = values["gateway-schema"];
       const config = optionalConfig(values.config);
-      return printDatabricksHealth({ config, host, profile, volume, schema, warehouse, asJson: values.json === true });
+      const asked = { volume, schema, warehouse, managed, gatewaySchema, connection };
+      return printDatabricksHealth({ config, host, profile, ...asked, asJson: values.json === true });
     }
     case "refresh": {
       const { config, host, profile, pipeline, full = false, all = false, json = false } = values;

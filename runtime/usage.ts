@@ -15,7 +15,9 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    new snapshots of tables, whose rows of now stay readable until then
   sluice doctor databricks [--config FILE | --host URL | --profile NAME] [--volume CATALOG.SCHEMA.VOLUME]
                            [--schema CATALOG.SCHEMA] [--warehouse ID] [--json]
-                                   what a workspace lacks for staging and tables, with the GRANT; exits with 0 or 1
+                           [--managed [--gateway-schema CATALOG.SCHEMA] [--connection NAME]]
+                                   what a workspace lacks for staging and tables, or for Databricks' own pipelines
+                                   (--managed), with the GRANT; exits with 0 or 1
   sluice drop-tables --config FILE --yes
                                    drops the Delta tables that an applier, which is stopped, has made
   sluice supervise FILE            runs the process of a configuration file, again after a crash

@@ -1,4 +1,11 @@
-import { type Needed, neededForTables, neededForVolume } from "../../runtime/databricks/privileges";
+import {
+  mergedNeeds,
+  type Needed,
+  neededForGateway,
+  neededForManagedTables,
+  neededForTables,
+  neededForVolume,
+} from "../../runtime/databricks/privileges";
 
 /** What a mode works with, by its names of Unity Catalog. */
 export interface Securables {
@@ -22,18 +29,13 @@ export function neededBy({ mode, catalog, schema, schemas, volume, staging }: Se
   const tables = schemasOf({ schema, schemas }).flatMap((each) =>
     mode === "managed" ? neededForManagedTables(catalog, each) : neededForTables(catalog, each),
   );
-  const places: Needed[] =
-    staging === undefined
-      ? []
-      : [
-          useCatalog(staging.catalog),
-          {
-            type: "schema",
-            name: `${staging.catalog}.${staging.schema}`,
-            privileges: ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"],
-          },
-        ];
-  return merged([useCatalog(catalog), ...tables, ...places, ...(volume === undefined ? [] : neededForVolume(volume))]);
+  const places = staging === undefined ? [] : neededForGateway(staging.catalog, staging.schema);
+  return mergedNeeds([
+    useCatalog(catalog),
+    ...tables,
+    ...places,
+    ...(volume === undefined ? [] : neededForVolume(volume)),
+  ]);
 }
 
 /** Pure: what whoever reads the tables needs. */
@@ -41,7 +43,7 @@ export function neededByReaders({ catalog, ...tables }: Pick<Securables, "catalo
   const reading = schemasOf(tables).map(
     (schema): Needed => ({ type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "SELECT"] }),
   );
-  return merged([useCatalog(catalog), ...reading]);
+  return mergedNeeds([useCatalog(catalog), ...reading]);
 }
 
 const schemasOf = ({ schema, schemas = [] }: Pick<Securables, "schema" | "schemas">) => [
@@ -50,17 +52,3 @@ const schemasOf = ({ schema, schemas = [] }: Pick<Securables, "schema" | "schema
 ];
 
 const useCatalog = (catalog: string): Needed => ({ type: "catalog", name: catalog, privileges: ["USE_CATALOG"] });
-
-const neededForManagedTables = (catalog: string, schema: string): Needed[] => [
-  { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE"] },
-];
-
-function merged(needed: readonly Needed[]): Needed[] {
-  const found = new Map<string, Needed>();
-  for (const { type, name, privileges } of needed) {
-    const key = `${type} ${name}`;
-    const all = new Set([...(found.get(key)?.privileges ?? []), ...privileges]);
-    found.set(key, { type, name, privileges: [...all] });
-  }
-  return [...found.values()];
-}

@@ -18,6 +18,12 @@ export interface DoctorOptions extends WorkspaceOption {
   schema?: string;
   /** id of a SQL warehouse */
   warehouse?: string;
+  /** for Databricks' own pipelines */
+  managed?: boolean;
+  /** with `managed`: of the gateway's storage, `catalog.schema`; default `schema` */
+  gatewaySchema?: string;
+  /** with `managed`: the name of one that is there */
+  connection?: string;
   asJson: boolean;
 }
 
@@ -54,16 +60,21 @@ export function describe({ check, object, result, message, remedy }: AccessFindi
 }
 
 function readQuestion(options: DoctorOptions): { settings: WorkspaceSettings; question: AccessQuestion } {
-  const { config, schema, warehouse } = options;
+  const { config, schema, warehouse, managed, gatewaySchema = schema, connection } = options;
   const settings = workspaceSettings(command, options);
   const volume = options.volume ?? (config === undefined ? undefined : parseVolumePath(config.stagingPath)?.volume);
   if (volume !== undefined && !volumeNameSchema.safeParse(volume).success) {
     throw wrong(`--volume ${volume} is no volume's name`, "It is catalog.schema.volume.");
   }
-  if (schema !== undefined && !/^[^.]+\.[^.]+$/.test(schema)) {
-    throw wrong(`--schema ${schema} is no schema's name`, "It is catalog.schema.");
+  for (const [option, name] of Object.entries({ schema, "gateway-schema": gatewaySchema })) {
+    if (name === undefined || /^[^.]+\.[^.]+$/.test(name)) continue;
+    throw wrong(`--${option} ${name} is no schema's name`, "It is catalog.schema.");
   }
-  return { settings, question: { volume, schema, warehouse } };
+  if (managed !== true && (options.gatewaySchema ?? connection) !== undefined) {
+    throw wrong("--gateway-schema and --connection are of Databricks' own pipelines", "Add --managed.");
+  }
+  const asked = managed === true ? { managed: { gatewaySchema, connection } } : {};
+  return { settings, question: { volume, schema, warehouse, ...asked } };
 }
 
 const wrong = (message: string, remedy: string) => new SluiceError("config", `${command}: ${message}`, { remedy });

@@ -3,8 +3,12 @@ import { describeError, SluiceError } from "../errors";
 import { FilesApi } from "./files-api";
 import {
   grantStatement,
+  mergedNeeds,
   missingPrivileges,
   type Needed,
+  neededForConnection,
+  neededForGateway,
+  neededForManagedTables,
   neededForTables,
   neededForVolume,
   quoteName,
@@ -14,7 +18,7 @@ import type { WorkspaceClient } from "./workspace-client";
 
 /** What was looked at, and what came of it. `unknown`: it can't be seen by who asks, and may be well. */
 export interface AccessFinding {
-  check: "identity" | "catalog" | "schema" | "volume" | "files" | "warehouse";
+  check: "identity" | "catalog" | "schema" | "volume" | "connection" | "files" | "warehouse";
   /** whom or what it is about */
   object: string;
   result: "ok" | "failed" | "unknown";
@@ -30,6 +34,15 @@ export interface AccessQuestion {
   schema?: string;
   /** id of a SQL warehouse */
   warehouse?: string;
+  /** Databricks' own pipelines make the tables of `schema`, which takes less */
+  managed?: ManagedQuestion;
+}
+
+export interface ManagedQuestion {
+  /** of the gateway's storage: `catalog.schema` */
+  gatewaySchema?: string;
+  /** of Unity Catalog, which is there */
+  connection?: string;
 }
 
 /** Asks a workspace what a pipeline needs of it, changing nothing; each finding is told as it comes. Never throws for a finding. */
@@ -54,15 +67,15 @@ export async function* checkAccess(client: WorkspaceClient, question: AccessQues
 }
 
 /** Pure: what is needed on each object, once. */
-export function neededFor({ volume, schema }: AccessQuestion): Needed[] {
-  const tables = schema === undefined ? [] : neededForTables(schema.split(".")[0], schema.split(".")[1]);
-  const merged = new Map<string, Needed>();
-  for (const needed of [...(volume === undefined ? [] : neededForVolume(volume)), ...tables]) {
-    const known = merged.get(`${needed.type} ${needed.name}`);
-    const privileges = [...new Set([...(known?.privileges ?? []), ...needed.privileges])];
-    merged.set(`${needed.type} ${needed.name}`, { ...needed, privileges });
-  }
-  return [...merged.values()];
+export function neededFor({ volume, schema, managed }: AccessQuestion): Needed[] {
+  const inSchema = (name: string | undefined, needs: (catalog: string, schema: string) => Needed[]) =>
+    name === undefined ? [] : needs(name.split(".")[0], name.split(".")[1]);
+  return mergedNeeds([
+    ...(volume === undefined ? [] : neededForVolume(volume)),
+    ...inSchema(schema, managed === undefined ? neededForTables : neededForManagedTables),
+    ...inSchema(managed?.gatewaySchema, neededForGateway),
+    ...(managed?.connection === undefined ? [] : neededForConnection(managed.connection)),
+  ]);
 }
 
 async function checkObject(catalog: UnityCatalog, needed: Needed, identity: Identity): Promise<AccessFinding> {
@@ -85,7 +98,7 @@ export function findingOf(needed: Needed, holding: Holding, principal: string): 
         ...about,
         result: "failed",
         message: `there is no ${type} ${name}, or ${principal} may not see it`,
-        remedy: `Make it: CREATE ${type.toUpperCase()} ${quoteName(name)}; or let it be seen: ${grantStatement(needed, principal)}`,
+        remedy: `${makeIt(needed)}; or let it be seen: ${grantStatement(needed, principal)}`,
       };
     case "owner":
       return { ...about, result: "ok", message: `${principal} owns it` };
@@ -107,6 +120,13 @@ export function findingOf(needed: Needed, holding: Holding, principal: string): 
       };
     }
   }
+}
+
+/** Pure. A connection has its source's address and user in it. */
+function makeIt({ type, name }: Needed): string {
+  return type === "connection"
+    ? "Leave destination.connection's name out, and it is made (GRANT CREATE CONNECTION ON METASTORE)"
+    : `Make it: CREATE ${type.toUpperCase()} ${quoteName(name)}`;
 }
 
 /** The way that staging takes, which needs no more than staging does. */

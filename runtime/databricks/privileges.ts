@@ -1,11 +1,11 @@
 import { parseVolumePath } from "../databricks-config";
 
 /** What can be granted on, by Unity Catalog's names. */
-export type SecurableType = "catalog" | "schema" | "volume";
+export type SecurableType = "catalog" | "schema" | "volume" | "connection";
 
 export interface Needed {
   type: SecurableType;
-  /** `catalog`, `catalog.schema` or `catalog.schema.volume` */
+  /** `catalog`, `catalog.schema`, `catalog.schema.volume`, or a connection's */
   name: string;
   /** as the API names them: `WRITE_VOLUME` */
   privileges: string[];
@@ -27,6 +27,41 @@ export function neededForTables(catalog: string, schema: string): Needed[] {
     { type: "catalog", name: catalog, privileges: ["USE_CATALOG"] },
     { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE", "SELECT", "MODIFY"] },
   ];
+}
+
+/**
+ * Pure: what whoever runs Databricks' own pipelines needs on a schema of the tables (docs.databricks.com, ingest data from
+ * PostgreSQL, before you begin).
+ */
+export function neededForManagedTables(catalog: string, schema: string): Needed[] {
+  return [
+    { type: "catalog", name: catalog, privileges: ["USE_CATALOG"] },
+    { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE"] },
+  ];
+}
+
+/** Pure: the same on the schema of their gateway's storage, a volume that it makes. */
+export function neededForGateway(catalog: string, schema: string): Needed[] {
+  return [
+    { type: "catalog", name: catalog, privileges: ["USE_CATALOG"] },
+    { type: "schema", name: `${catalog}.${schema}`, privileges: ["USE_SCHEMA", "CREATE_TABLE", "CREATE_VOLUME"] },
+  ];
+}
+
+/** Pure: what a principal needs to use a connection that is there. */
+export const neededForConnection = (connection: string): Needed[] => [
+  { type: "connection", name: connection, privileges: ["USE_CONNECTION"] },
+];
+
+/** Pure: each object once, with all that is needed on it. */
+export function mergedNeeds(needed: readonly Needed[]): Needed[] {
+  const found = new Map<string, Needed>();
+  for (const { type, name, privileges } of needed) {
+    const key = `${type} ${name}`;
+    const all = new Set([...(found.get(key)?.privileges ?? []), ...privileges]);
+    found.set(key, { type, name, privileges: [...all] });
+  }
+  return [...found.values()];
 }
 
 /** Pure: which of the privileges aren't among those held; `ALL_PRIVILEGES` holds every one. */

@@ -41,7 +41,12 @@ export type Holding =
   /** who asks may not see it, or its privileges */
   | { kind: "hidden" };
 
-const collections: Record<SecurableType, string> = { catalog: "catalogs", schema: "schemas", volume: "volumes" };
+const collections: Record<SecurableType, string> = {
+  catalog: "catalogs",
+  schema: "schemas",
+  volume: "volumes",
+  connection: "connections",
+};
 
 /** Who we are, and what Unity Catalog has and allows. Reads only. */
 export class UnityCatalog {

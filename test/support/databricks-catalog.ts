@@ -15,6 +15,7 @@ type Grants = Map<string, Map<string, Set<string>>>;
 export class DatabricksCatalog {
   readonly catalogs = new Set<string>();
   readonly schemas = new Set<string>();
+  readonly connections = new Set<string>();
   private readonly grants: Grants = new Map();
 
   constructor(private readonly hasVolume: (volume: string) => boolean) {}
@@ -74,7 +75,9 @@ export class DatabricksCatalog {
         ? this.catalogs.has(name)
         : kind === "schemas"
           ? this.schemas.has(name)
-          : this.hasVolume(name);
+          : kind === "connections"
+            ? this.connections.has(name)
+            : this.hasVolume(name);
     if (!exists) {
       const codes: Record<string, string> = { catalogs: "CATALOG_DOES_NOT_EXIST", schemas: "SCHEMA_DOES_NOT_EXIST" };
       throw new ApiFailure(404, codes[kind] ?? "RESOURCE_DOES_NOT_EXIST", `'${name}' does not exist.`);

@@ -239,9 +239,10 @@ export class DatabricksWorkspace {
     const { method, path, query } = received;
     const file = filesPath.exec(path);
     if (file !== null) return this.routeFiles(method, file[1], file[2], query, principal, content);
-    const object = /^\/api\/2\.1\/unity-catalog\/(catalogs|schemas|volumes)\/(.+)$/.exec(path);
+    const object = /^\/api\/2\.1\/unity-catalog\/(catalogs|schemas|volumes|connections)\/(.+)$/.exec(path);
     if (object !== null) return this.catalog.describe(object[1], object[2]);
-    const permissions = /^\/api\/2\.1\/unity-catalog\/effective-permissions\/(catalog|schema|volume)\/(.+)$/.exec(path);
+    const permissions =
+      /^\/api\/2\.1\/unity-catalog\/effective-permissions\/(catalog|schema|volume|connection)\/(.+)$/.exec(path);
     if (permissions !== null) return this.catalog.effective(permissions[2], query.get("principal"), query);
     if (path === "/api/2.0/preview/scim/v2/Me") {
       const groups = (principal.groups ?? []).map((display) => ({ display }));

@@ -88,6 +88,34 @@ describe("the doctor", () => {
     expect(said).not.toContain("wrong-canary");
   });
 
+  it("tells what Databricks' own pipelines lack, and asks no more for them", async () => {
+    const clientId = logIn();
+    workspace.catalog.catalogs.add("main");
+    for (const schema of ["main.shop", "main.landing"]) workspace.catalog.schemas.add(schema);
+    workspace.catalog.connections.add("shop_db");
+    workspace.catalog.grant("main", clientId, "USE_CATALOG");
+    workspace.catalog.grant("main.shop", clientId, "USE_SCHEMA", "CREATE_TABLE");
+    workspace.catalog.grant("main.landing", clientId, "USE_SCHEMA");
+    const managed = { volume: undefined, managed: true, schema: "main.shop", gatewaySchema: "main.landing" };
+    expect(await ask({ ...managed, connection: "shop_db", asJson: true })).toBe(1);
+    const { findings } = JSON.parse(said) as { findings: Record<string, string>[] };
+    expect(findings.map(({ check, object, result }) => `${check} ${object} ${result}`).slice(1)).toEqual([
+      "catalog main ok",
+      "schema main.shop ok",
+      "schema main.landing failed",
+      "connection shop_db failed",
+    ]);
+    const remedies = findings.flatMap(({ remedy }) => remedy ?? []);
+    expect(remedies).toEqual([
+      `GRANT CREATE TABLE, CREATE VOLUME ON SCHEMA \`main\`.\`landing\` TO \`${clientId}\`;`,
+      `GRANT USE CONNECTION ON CONNECTION \`shop_db\` TO \`${clientId}\`;`,
+    ]);
+    said = "";
+    expect(await ask({ ...managed, connection: "none" })).toBe(1);
+    expect(said).toMatch(/there is no connection none[\s\S]*GRANT CREATE CONNECTION ON METASTORE/);
+    await expect(ask({ connection: "shop_db" })).rejects.toThrow(/Databricks' own pipelines/);
+  });
+
   it("takes workspace and volume from a process's configuration", async () => {
     const token = await workspace.addVolume(volume);
     writeFileSync(join(folder, "token"), token);
