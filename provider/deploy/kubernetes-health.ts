@@ -96,7 +96,8 @@ function judgeExit(
     const remedy = "Raise deployment.resources.limits.memory: an applier needs more than its memoryBytesMax.";
     return { kind: "failed", message: `ended: ${exit}${tail}`, remedy };
   }
-  const remedy = "Correct what its log says (kubectl logs, or the lines above), then run pulumi up again.";
+  const remedy =
+    "Correct what its log says (kubectl logs, or the lines above; exec format error: the image is for another architecture than the node, see npm run image -- --arch, or deployment.nodeSelector), then run pulumi up again.";
   if (exitCode === configExitCode) return { kind: "failed", message: `can't run with its settings${tail}`, remedy };
   if (!isLast && restarts < restartsMax) return null;
   return { kind: "failed", message: `crashes at every start: exit ${exitCode}${tail}`, remedy };

@@ -33,6 +33,8 @@ end() {
 stop() {
   end "$work/sshd.pid"
   end "$pidfile"
+  # What it leaves mounted would keep the folder.
+  umount "$work"/exec/netns/* 2>/dev/null || true
   rm -rf "$work" 2>/dev/null || true
 }
 trap stop EXIT
@@ -99,6 +101,21 @@ for absent in sh npm cc apt-get; do
   if "$docker" run --rm --entrypoint "$absent" "$image" --version >/dev/null 2>&1; then echo "it has $absent"; exit 1; fi
 done
 "$docker" rmi again >/dev/null
+
+# For a real kubelet (kubernetes.sh node): the image; one that waits, of which each pod has a container too; and one whose
+# Node is of another architecture (e_machine 0xfefe, which nobody has).
+"$docker" build --quiet --tag sluice-lane-pause:1 - >/dev/null <<DOCKERFILE
+FROM $image
+ENTRYPOINT ["node", "-e", "process.on('SIGTERM', () => process.exit(0)); setInterval(() => {}, 60000)"]
+DOCKERFILE
+mkdir "$work/foreign"
+{ printf '\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\2\0\376\376\1\0\0\0'; head -c 40 /dev/zero; } >"$work/foreign/node"
+chmod 755 "$work/foreign/node"
+printf 'FROM %s\nCOPY node /usr/local/bin/node\n' "$image" >"$work/foreign/Dockerfile"
+"$docker" build --quiet --tag sluice-lane-foreign:1 "$work/foreign" >/dev/null
+"$docker" save --output "$folder/images.tar.tmp" "$image" sluice-lane-pause:1 sluice-lane-foreign:1
+mv "$folder/images.tar.tmp" "$folder/images.tar"
+"$docker" rmi sluice-lane-pause:1 sluice-lane-foreign:1 >/dev/null
 
 export SLUICE_LANE_TLS_HOST=tcp://127.0.0.1:$tls_port SLUICE_LANE_TLS_FOLDER=$tls
 
