@@ -20,11 +20,15 @@ import {
 import { databricksOptionsSchema } from "../../../provider/deploy/databricks-options";
 import type { ProcessSpec } from "../../../provider/deploy/deployment";
 import { stagingPlaceOf, targetInputSchema } from "../../../provider/deploy/target";
+import { applierSpec } from "../../../provider/lifecycle/applier-process";
 import { gatewayLifecycle, gatewaySpec } from "../../../provider/lifecycle/gateway";
+import { checkIngestionPipelineInputs } from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
 import { appConfiguration } from "../../../runtime/app-process";
+import { runtimeConfigSchema } from "../../../runtime/config";
 import { until } from "../../support/conditions";
 import { DatabricksWorkspace } from "../../support/databricks-workspace";
+import { longTest } from "../../support/long-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 const volume = "main.sluice.staging";
@@ -172,37 +176,45 @@ describe("an app", () => {
     expect(existsSync(workspace.files.local("/Volumes/main/sluice/staging/slot_a"))).toBe(false);
   }, 120_000);
 
-  it("that can't be deployed leaves nothing at create, and the former one at update", async () => {
-    workspace.apps.failNext = "npm error: no network";
-    const inputs = await checked();
-    await expect(gateway().create(inputs)).rejects.toThrow(/can't be deployed: npm error: no network/);
-    expect(left()).toEqual({ apps: [], scopes: [], files: [] });
+  longTest(
+    "that can't be deployed leaves nothing at create, and the former one at update",
+    async () => {
+      workspace.apps.failNext = "npm error: no network";
+      const inputs = await checked();
+      await expect(gateway().create(inputs)).rejects.toThrow(/can't be deployed: npm error: no network/);
+      expect(left()).toEqual({ apps: [], scopes: [], files: [] });
 
-    const outs = await created();
-    const path = app()?.active?.source_code_path;
-    workspace.apps.failNext = "npm error: no network";
-    const wanted = await checked({ batch: { ageMsMax: 250 } }, outs);
-    await expect(gateway().update("", outs, wanted)).rejects.toThrow(/no network/);
-    expect(app()?.active?.source_code_path).toBe(path);
-    expect((await gateway().read("", outs)).props).toMatchObject({ drift: [] });
-  }, 120_000);
+      const outs = await created();
+      const path = app()?.active?.source_code_path;
+      workspace.apps.failNext = "npm error: no network";
+      const wanted = await checked({ batch: { ageMsMax: 250 } }, outs);
+      await expect(gateway().update("", outs, wanted)).rejects.toThrow(/no network/);
+      expect(app()?.active?.source_code_path).toBe(path);
+      expect((await gateway().read("", outs)).props).toMatchObject({ drift: [] });
+    },
+    120_000,
+  );
 
-  it("is made once, whatever answers are lost", async () => {
-    const lost = new Set([
-      "POST /api/2.0/apps",
-      `POST /api/2.0/apps/${name}/deployments`,
-      "POST /api/2.0/secrets/scopes/create",
-    ]);
-    workspace.options.decide = ({ method, path }) =>
-      lost.delete(`${method} ${path}`) ? { kind: "lost-response" } : null;
-    await created();
-    expect(lost.size).toBe(0);
-    expect(app()?.deployments).toHaveLength(1);
-    lost.add(`DELETE /api/2.0/apps/${name}`).add("POST /api/2.0/workspace/delete");
-    await gateway().delete("", made as Properties);
-    made = null;
-    expect(left()).toEqual({ apps: [], scopes: [], files: [] });
-  }, 120_000);
+  longTest(
+    "is made once, whatever answers are lost",
+    async () => {
+      const lost = new Set([
+        "POST /api/2.0/apps",
+        `POST /api/2.0/apps/${name}/deployments`,
+        "POST /api/2.0/secrets/scopes/create",
+      ]);
+      workspace.options.decide = ({ method, path }) =>
+        lost.delete(`${method} ${path}`) ? { kind: "lost-response" } : null;
+      await created();
+      expect(lost.size).toBe(0);
+      expect(app()?.deployments).toHaveLength(1);
+      lost.add(`DELETE /api/2.0/apps/${name}`).add("POST /api/2.0/workspace/delete");
+      await gateway().delete("", made as Properties);
+      made = null;
+      expect(left()).toEqual({ apps: [], scopes: [], files: [] });
+    },
+    120_000,
+  );
 
   it("reads its secrets from a scope that is there, and leaves that", async () => {
     const secretScope = "shop";
@@ -317,6 +329,30 @@ describe("what an app is made of", () => {
       statusPath: "/tmp/x/status.json",
       staging: { localPath: "/tmp/x/staging" },
     });
+  });
+});
+
+it("the applier of an app has a configuration that the runtime takes, with the warehouse's secret as a variable", async () => {
+  const destination = {
+    ...{ kind: "databricks", mode: "warehouse", ...settings(), warehouseId: "1", catalog: "main", schema: "shop" },
+    parallelMax: 2,
+  };
+  const { inputs, failures } = checkIngestionPipelineInputs({
+    ...{ deploymentId: "slot_a", stateDir, deployment: target(), stagingIncarnation: "1", destination },
+    ...{ stagingPath: "/Volumes/main/sluice/staging/slot_a", staging: news().staging },
+  });
+  expect(failures).toEqual([]);
+  const made = appSource(applierSpec(inputs));
+  expect(Object.values(made.secrets)).toEqual([{ kind: "variable", name: "SLUICE_TEST_WORKSPACE" }]);
+  const read = appConfiguration(JSON.parse(made.files["config.json"]) as Properties, "/tmp/x", {});
+  expect(runtimeConfigSchema.parse(read)).toMatchObject({
+    role: "applier",
+    http: { port: 8_000, host: "0.0.0.0" },
+    destination: { clientSecret: { env: "SLUICE_SECRET_SLUICE_TEST_WORKSPACE" }, warehouseId: "1" },
+    staging: {
+      localPath: "/tmp/x/staging",
+      workspace: { clientSecret: { env: "SLUICE_SECRET_SLUICE_TEST_WORKSPACE" } },
+    },
   });
 });
 
