@@ -1,13 +1,11 @@
-import type { Client } from "pg";
 import type { SourceConfig } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
-import { quoteIdentifier, quoteTable } from "../../runtime/postgres/identifier";
+import { quoteIdentifier } from "../../runtime/postgres/identifier";
 import { withAdmin } from "../postgres/admin-session";
 import { readDdlCapture, removeDdlCapture, setDdlCapture } from "../postgres/ddl-capture-statements";
 import { readDatabaseOid, requirePrimary } from "../postgres/preflight";
-import { formatMark, markPublication, originDigest, ownershipMark, parseMark } from "../postgres/publication-mark";
+import { markPublication, originDigest, ownershipMark } from "../postgres/publication-mark";
 import {
-  alterPublicationSql,
   createPublicationSql,
   dropPublication,
   type PublicationFacts,
@@ -15,31 +13,22 @@ import {
   runStatements,
 } from "../postgres/publication-statements";
 import type { PreviousIdentity } from "../postgres/replica-identity";
-import type { RowFilter } from "../postgres/row-filter";
-import { dropSlotSql, listSlots, removeSlot } from "../postgres/slot-statements";
 import type { TableSize } from "../postgres/table-size";
 import { copiesOf, tellCost } from "./change-cost";
 import { same } from "./comparison";
 import { pick } from "./connection";
-import { readOthersIdentities, restoreIdentities, setIdentities } from "./identity-restoration";
+import { restoreIdentities } from "./identity-restoration";
 import { inIdentityTransaction } from "./identity-transaction";
 import { nestedSource, sourceFailures } from "./input-check";
 import type { Lifecycle, Properties } from "./lifecycle";
 import { withManualSql } from "./manual-sql";
 import { publicationNameOf } from "./names";
 import { isOwn, printOnce, rememberOwn } from "./own-names";
-import { alterationOf, isMarked, isOurs } from "./publication-drift";
-import {
-  checkPublication,
-  definitionOf,
-  diffPublication,
-  fullIdentityOf,
-  isReplacedInPlace,
-  keyedOf,
-  publicationChanges,
-  shape,
-} from "./publication-inputs";
-import { type PublicationPlan, planPublication } from "./publication-plan";
+import { alter, identitiesIn, keptSlotsOf, planOf, withMarked } from "./publication-change";
+import { isMarked, isOurs } from "./publication-drift";
+import { checkPublication, diffPublication, isReplacedInPlace, publicationChanges, shape } from "./publication-inputs";
+import { removeSlotsOf } from "./publication-leftovers";
+import type { PublicationPlan } from "./publication-plan";
 import {
   adoptionChanges,
   adoptionProblem,
@@ -50,11 +39,8 @@ import {
   requireSound,
 } from "./publication-preflight";
 import { readExisting, refreshPublication } from "./publication-reading";
-import { unknownSlot } from "./slot-ownership";
 import { sourceInputSchema } from "./source-input";
 import { containsUnknown } from "./unknown-value";
-
-const bySchema = (inputs: Properties) => definitionOf(inputs).schemas.length > 0;
 
 /** Pure: what the last create or update knows of the object, beyond its inputs. */
 function outputs(inputs: Properties, name: string, made: PublicationFacts, plan: PublicationPlan): Properties {
@@ -69,72 +55,8 @@ function outputs(inputs: Properties, name: string, made: PublicationFacts, plan:
   };
 }
 
-const keptSlotsOf = (comment: string | null) => parseMark(comment)?.keptSlots ?? [];
-
-const identitiesIn = (props: Properties) => (props.identities as PreviousIdentity[] | undefined) ?? [];
-
-/** What the mark remembers too, where the result of an update was lost. */
-function withMarked(identities: readonly PreviousIdentity[], comment: string | null): PreviousIdentity[] {
-  const known = new Set(identities.map(quoteTable));
-  const marked = parseMark(comment)?.identities ?? [];
-  return [...identities, ...marked.filter((table) => !known.has(quoteTable(table)))];
-}
-
-/** In a transaction: alters what differs, and nothing else; marks it as ours. @param newOf see `Mark` */
-async function alter(
-  client: Client,
-  found: PublicationFacts,
-  plan: PublicationPlan,
-  inputs: Properties,
-  remembered: readonly PreviousIdentity[],
-  newOf: string | null = null,
-): Promise<PreviousIdentity[]> {
-  const pipelineId = inputs.pipelineId as string;
-  const known = withMarked(remembered, found.comment);
-  const set = await setIdentities(client, found.name, plan, [
-    ...known,
-    ...(await readOthersIdentities(client, found.name, known, plan.members)),
-  ]);
-  const alteration = alterationOf(found, plan.definition, plan.filters);
-  await runStatements(client, alterPublicationSql(found.name, alteration, plan.version));
-  const isCaptured = inputs.captureDdl === true;
-  await setDdlCapture(client, found.name, ownershipMark(pipelineId), isCaptured, bySchema(inputs));
-  const identities = await restoreIdentities(client, set, plan.members);
-  const keptSlots = isMarked(found, pipelineId) ? keptSlotsOf(found.comment) : [];
-  const mark = formatMark({ pipelineId, keptSlots, newOf, identities });
-  if (found.comment !== mark) await markPublication(client, found.name, mark);
-  return identities;
-}
-
-const planOf = (client: Client, inputs: Properties, known?: readonly RowFilter[]) =>
-  planPublication(client, definitionOf(inputs), {
-    user: (inputs.source as SourceConfig).user,
-    fullIdentity: fullIdentityOf(inputs),
-    keyed: keyedOf(inputs),
-    known,
-  });
-
 /** Identities of before, of publications that are being replaced, by their server and database. */
 const handedOver = new Map<string, PreviousIdentity[]>();
-
-/**
- * Slots with this publication's own id in their names are deleted before it. What is left is of a create whose result was
- * lost, unless the mark says that it is to stay.
- */
-async function removeSlotsOf(client: Client, props: Properties, keptSlots: readonly string[]): Promise<void> {
-  const { pipelineId, source } = props as { pipelineId: string; source: SourceConfig };
-  for (const slot of await listSlots(client)) {
-    const found = unknownSlot(slot.name, slot, { pipelineId, database: source.database }, keptSlots);
-    if (found === "leftover") {
-      console.log(`replication slot ${slot.name} is left of an interrupted update: it is dropped`);
-      await removeSlot(client, slot.name, 10_000);
-    } else if (keptSlots.includes(slot.name)) {
-      console.log(
-        `warning: replication slot ${slot.name} stays, as its resource said, but can't be read without its publication; the server keeps WAL for it until somebody runs ${dropSlotSql(slot.name)}`,
-      );
-    }
-  }
-}
 
 function placeOf(props: Properties): string {
   const { host, port, database } = (props.source ?? {}) as Partial<SourceConfig>;
