@@ -1,5 +1,6 @@
 import json
 import os
+import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
@@ -440,8 +441,12 @@ def staged_source():
 
 def declare_tables(spark, dp, staging, tables):
     """Declares each table that is staged, of those that the program names."""
+    from pyspark import cloudpickle
     from pyspark.sql import functions as F
 
+    # Executors don't have this file: what is in it travels with the classes, whatever it was imported as.
+    if __name__ in sys.modules and __name__ != "__main__":
+        cloudpickle.register_pickle_by_value(sys.modules[__name__])
     spark.dataSource.register(staged_source())
     log = staged_log(staging)
 
