@@ -4,15 +4,38 @@ import { createInterface } from "node:readline";
 import type { ExpectedTable } from "./table-set";
 
 type Row = Record<string, unknown>;
-type Answer = { version?: string; rows?: Row[]; differences?: string[]; lines?: string[]; error?: string };
+export type Answer = {
+  version?: string;
+  rows?: Row[];
+  differences?: string[];
+  lines?: string[];
+  count?: number;
+  events?: string[];
+  left_out?: string[];
+  error?: string;
+};
 
-/** Spark in a process of its own (spark_session.py); one request at a time. */
+/** Runs a script of this folder. */
+export function spawnScript(
+  python: string,
+  script: string,
+  folder: string,
+  environment: Record<string, string> = {},
+): ChildProcessWithoutNullStreams {
+  const path = resolve(__dirname, "..", "..", "..", "test", "lanes", script);
+  return spawn(python, [path, folder], {
+    cwd: folder,
+    env: { ...process.env, SPARK_LOCAL_IP: "127.0.0.1", ...environment },
+  });
+}
+
+/** Spark in a process of its own (spark_session.py, or another script of requests by lines); one request at a time. */
 export class SparkSession {
   private readonly waiting: { resolve: (answer: Answer) => void; reject: (error: Error) => void }[] = [];
   private output = "";
   version = "";
 
-  private constructor(private readonly child: ChildProcessWithoutNullStreams) {
+  protected constructor(private readonly child: ChildProcessWithoutNullStreams) {
     createInterface({ input: child.stdout }).on("line", (line) => this.waiting.shift()?.resolve(JSON.parse(line)));
     child.stderr.on("data", (chunk: Buffer) => {
       this.output = (this.output + chunk.toString()).slice(-20_000);
@@ -24,12 +47,13 @@ export class SparkSession {
 
   /** `python`: of a virtual environment that has pyspark; `folder`: for jars and Spark's own files. */
   static async start(python: string, folder: string): Promise<SparkSession> {
-    const script = resolve(__dirname, "..", "..", "..", "test", "lanes", "spark_session.py");
-    const session = new SparkSession(
-      spawn(python, [script, folder], { cwd: folder, env: { ...process.env, SPARK_LOCAL_IP: "127.0.0.1" } }),
-    );
-    session.version = (await session.answer(600_000)).version ?? "";
+    const session = new SparkSession(spawnScript(python, "spark_session.py", folder));
+    await session.started();
     return session;
+  }
+
+  protected async started(): Promise<void> {
+    this.version = (await this.answer(600_000)).version ?? "";
   }
 
   async sql(text: string): Promise<Row[]> {
@@ -55,8 +79,8 @@ export class SparkSession {
     clearTimeout(timer);
   }
 
-  private async ask(request: object): Promise<Answer> {
-    const answer = this.answer(300_000);
+  protected async ask(request: object): Promise<Answer> {
+    const answer = this.answer(600_000);
     this.child.stdin.write(`${JSON.stringify(request)}\n`);
     const found = await answer;
     if (found.error !== undefined) throw new Error(`Spark: ${found.error}\n${JSON.stringify(request).slice(0, 500)}`);

@@ -5,6 +5,7 @@ answers {"differences": [...]}, {"lines": PATH} {"lines": [...]} with its rows a
 import json, os, sys
 from pyspark.sql import SparkSession
 import canonical
+from spark_rows import read
 
 # What Spark's Java says on standard output is no answer.
 answers = os.fdopen(os.dup(1), "w")
@@ -38,32 +39,9 @@ spark = builder.getOrCreate()
 spark.sparkContext.setLogLevel("ERROR")
 
 
-def expression(name, delta_type):
-    column = "`" + name.replace("`", "``") + "`"
-    element_type = canonical.element_of(delta_type)
-    if element_type is not None:
-        return f"transform({column}, x -> {value('x', element_type)})"
-    return value(column, delta_type)
-
-
-def value(column, delta_type):
-    if delta_type == "date":
-        return f"unix_date({column})"
-    if delta_type in ("timestamp", "timestamp_ntz"):
-        return f"unix_micros(CAST({column} AS TIMESTAMP))"
-    return column
-
-
-def read(source):
-    fields = json.loads(spark.sql(f"SELECT * FROM {source}").schema.json())["fields"]
-    columns = [(each["name"], canonical.type_name(each["type"])) for each in fields]
-    chosen = ", ".join(f"{expression(*column)} AS c{at}" for at, column in enumerate(columns))
-    return columns, spark.sql(f"SELECT {chosen} FROM {source}").collect()
-
-
 def compare(table):
     source = f"delta.`{table['path']}`" if "query" not in table else f"({table['query']})"
-    return canonical.differences(table, *read(source))
+    return canonical.differences(table, *read(spark, source))
 
 
 print(json.dumps({"version": spark.version}), file=answers, flush=True)
@@ -73,7 +51,7 @@ for line in sys.stdin:
         if "compare" in request:
             answer = {"differences": compare(request["compare"])}
         elif "lines" in request:
-            answer = {"lines": canonical.lines(*read(f"delta.`{request['lines']}`"))}
+            answer = {"lines": canonical.lines(*read(spark, f"delta.`{request['lines']}`"))}
         else:
             answer = {"rows": [row.asDict(recursive=True) for row in spark.sql(request["sql"]).collect()]}
     except Exception as error:

@@ -45,13 +45,21 @@ const plainRows = (from: number, to: number) => `SELECT i, 'ü ' || i, i * 1.25,
   timestamptz '1999-12-31 23:00:00.000001+02' + i * interval '1 hour', i % 2 = 0, i / 3.0, decode(lpad(to_hex(i), 8, '0'), 'hex'),
   CASE WHEN i % 5 > 0 THEN ARRAY[i, NULL] END FROM generate_series(${from}, ${to}) i`;
 
-export const tableSetSetup = `
+/** Tables with a column of each type, and of arrays of each. */
+export const typeTables = `
   ${typeDefinitions}
   DROP TABLE known;
   CREATE TABLE all_types (id int PRIMARY KEY, ${cases.map(({ type }, at) => `t${at} ${type}`).join(", ")});
   ${edgeRows("all_types", cases, 1)};
   CREATE TABLE all_arrays (id int PRIMARY KEY, ${arrays.map(({ type }, at) => `t${at} ${type}`).join(", ")});
   ${edgeRows("all_arrays", arrays, 1)};
+`;
+
+/** Rows with the edges of each type again. */
+export const typeRows = [edgeRows("all_types", cases, 1_001), edgeRows("all_arrays", arrays, 1_001)];
+
+export const tableSetSetup = `
+  ${typeTables}
   ${likeOrders.map((name) => `CREATE TABLE ${name} (${columns}); INSERT INTO ${name} ${rowsOf(1, 2_000)};`).join("\n")}
   ALTER TABLE keyless DROP CONSTRAINT keyless_pkey;
   ALTER TABLE keyless REPLICA IDENTITY FULL;
@@ -94,11 +102,7 @@ export function tableSetBatches(): string[][] {
   }
   batches[2].push("UPDATE all_types SET t0 = NOT t0 WHERE id % 3 = 0", "DELETE FROM all_types WHERE id = 2");
   batches[3].push("UPDATE all_arrays SET t0 = NULL WHERE id % 4 = 0", "DELETE FROM all_arrays WHERE id = 2");
-  batches[4].push(
-    edgeRows("all_types", cases, 1_001),
-    edgeRows("all_arrays", arrays, 1_001),
-    'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" % 7 = 0',
-  );
+  batches[4].push(...typeRows, 'DELETE FROM "Größe und ""Ort"" %20" WHERE "Id, nr" % 7 = 0');
   batches[5].push("TRUNCATE refilled", `INSERT INTO refilled ${rowsOf(1, 300)}`);
   for (const at of [1, 3, 10, 18, 20]) {
     batches[at].push(

@@ -7,7 +7,24 @@ import { join, resolve } from "node:path";
 const brought =
   "org.apache.hadoop org.apache.parquet org.apache.logging.log4j com.github.luben io.airlift org.xerial.snappy org.slf4j org.roaringbitmap org.locationtech.jts javax.annotation com.google.code.findbugs com.fasterxml.jackson.core com.fasterxml.jackson.module com.fasterxml.jackson.datatype";
 
-/** Spark's thrift server with Delta, over HTTP. It listens on every interface: for a network namespace of its own. */
+/** What listens in Spark. */
+export interface SparkService {
+  mainClass: string;
+  settings: Record<string, string>;
+  mainArguments: string[];
+}
+
+/** Thrift over HTTP, on every interface: for a network namespace of its own. */
+const thriftService = (port: number): SparkService => ({
+  mainClass: "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
+  settings: {},
+  mainArguments: [
+    ...["--hiveconf", "hive.server2.transport.mode=http", "--hiveconf", `hive.server2.thrift.http.port=${port}`],
+    ...["--hiveconf", "hive.server2.thrift.http.path=cliservice"],
+  ],
+});
+
+/** Spark with Delta, as a server: by default of thrift. */
 export class SparkServer {
   private output = "";
 
@@ -23,7 +40,12 @@ export class SparkServer {
   static async start(
     python: string,
     folder: string,
-    { port = 10_199, tables = join(folder, "warehouse"), work = folder } = {},
+    {
+      port = 10_199,
+      tables = join(folder, "warehouse"),
+      work = folder,
+      service = thriftService(port),
+    }: { port?: number; tables?: string; work?: string; service?: SparkService } = {},
   ): Promise<SparkServer> {
     for (const each of [folder, work]) mkdirSync(each, { recursive: true });
     const lanes = resolve(__dirname, "..", "..", "..", "test", "lanes");
@@ -47,18 +69,18 @@ export class SparkServer {
       "spark.sql.codegen.wholeStage": "false",
       "spark.sql.adaptive.enabled": "false",
       "spark.databricks.delta.snapshotPartitions": "1",
+      ...service.settings,
     };
     const submit = join(python, "..", "..", "bin", "spark-submit");
     const child = spawn(
       submit,
       [
-        ...["--class", "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2", "--master", "local[2]"],
+        ...["--class", service.mainClass, "--master", "local[2]"],
         // Statements are many and small: what makes a JVM fast later makes it slow at first.
         ...["--driver-memory", "2g", "--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"],
         ...Object.entries(settings).flatMap(([name, value]) => ["--conf", `${name}=${value}`]),
         "spark-internal",
-        ...["--hiveconf", "hive.server2.transport.mode=http", "--hiveconf", `hive.server2.thrift.http.port=${port}`],
-        ...["--hiveconf", "hive.server2.thrift.http.path=cliservice"],
+        ...service.mainArguments,
       ],
       {
         cwd: work,
@@ -95,7 +117,7 @@ export class SparkServer {
       await new Promise((resolveWait) => setTimeout(resolveWait, 200));
     }
     this.child.kill("SIGKILL");
-    throw new Error(`Spark's thrift server doesn't listen: ${this.output.slice(-4_000)}`);
+    throw new Error(`Spark's server doesn't listen: ${this.output.slice(-4_000)}`);
   }
 
   async close(): Promise<void> {
