@@ -1,8 +1,8 @@
 // Contract: on a real node (kubelet, containerd, runc, a network and volumes of its own) the image runs in the pods that we make:
 // examples/kubernetes is deployed, carries rows, answers by exec, goes on after its pod was deleted, has no drift and is
-// destroyed; why a pod can't run is told by what a kubelet says. Invariants 3 (each change once), 5 (nothing of ours remains
+// destroyed; two pods share a volume; why a pod can't run is told by what a kubelet says. Invariants 3 (each change once), 5 (nothing of ours remains
 // but the destination) and 6 (no secret in a pod, nor in its environment). Nothing here enforces a NetworkPolicy.
-import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Client } from "pg";
@@ -19,7 +19,16 @@ import { until } from "../support/conditions";
 import { openDelta } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { ClusterUnderTest, gateway, rejection } from "./cluster-under-test";
+import {
+  applier,
+  ClusterUnderTest,
+  directories,
+  gateway,
+  owner,
+  rejection,
+  stagingPath,
+  stopTimeoutMs,
+} from "./cluster-under-test";
 import type { Thing } from "./kubernetes-api";
 
 vi.setConfig({ testTimeout: 300_000, hookTimeout: 180_000 });
@@ -39,7 +48,7 @@ beforeAll(async () => {
     return taints.length === 0;
   });
   await cluster.furnish(0);
-  for (let count = 0; count < 8; count++) await makeVolume(`volume-${count}`);
+  for (let count = 0; count < 12; count++) await makeVolume(`volume-${count}`);
   const settings = { max_slot_wal_keep_size: "1GB", listen_addresses: `127.0.0.1,${address}` };
   server = await startPostgres({ settings });
   client = await server.client();
@@ -94,10 +103,10 @@ async function runNow(name: string): Promise<void> {
   const path = cluster.group("batch/v1", "cronjobs");
   const [{ metadata, spec }] = (await api.ask("GET", path)).items;
   const { metadata: labelled, spec: template } = spec.jobTemplate as { metadata: object; spec: object };
-  const owner = { apiVersion: "batch/v1", kind: "CronJob", name: metadata.name, uid: metadata.uid, controller: true };
+  const maker = { apiVersion: "batch/v1", kind: "CronJob", name: metadata.name, uid: metadata.uid, controller: true };
   await api.put(cluster.group("batch/v1", "jobs"), {
     ...{ apiVersion: "batch/v1", kind: "Job", spec: template },
-    metadata: { ...labelled, name, ownerReferences: [owner] },
+    metadata: { ...labelled, name, ownerReferences: [maker] },
   });
   await until(
     `the run ${name}`,
@@ -194,19 +203,59 @@ it("examples/kubernetes runs end to end", async () => {
   expect(await equality()).toMatchObject({ equal: true, rows: 4990 });
 });
 
+const password = "SHOP_PASSWORD";
+const wanted = (more: object = {}): ProcessSpec => {
+  const source = { host: address, port: server.port, database: server.database, user: server.user };
+  const config = { source: { ...source, password: { env: password }, sslMode: "disable" }, ...more };
+  return { ...gateway(config), startTimeoutMs: 60_000 };
+};
+
+it("a gateway and a continuous applier share a volume; an update goes on; a Job drops the tables", async () => {
+  await cluster.turnTo("shared");
+  vi.stubEnv(password, server.password);
+  await client.query("CREATE PUBLICATION shared FOR TABLE orders");
+  await client.query("SELECT pg_create_logical_replication_slot('shared', 'pgoutput')");
+  const target = cluster.target();
+  const from = { publication: "shared", slot: "shared" };
+  const continuous = { ...applier({ kind: "continuous" }), startTimeoutMs: 60_000 };
+  await cluster.makeStaging();
+  await target.apply(wanted(from));
+  await target.apply(continuous);
+  const table = { schema: "public", name: "orders" };
+  const path = tablePath(await folderOf("-destination"), table);
+  const arrived = () =>
+    until(
+      "the rows are there",
+      async () =>
+        existsSync(join(path, "_delta_log")) && (await compareTable(client, table, await openDelta(path))).equal,
+      90_000,
+    );
+  await arrived();
+  await target.apply(wanted({ ...from, heartbeatMs: 5_000 }));
+  await client.query("INSERT INTO orders VALUES (100000, 'late')");
+  await arrived();
+
+  await target.remove(directories.applier, stopTimeoutMs);
+  const written = vi.spyOn(process.stdout, "write").mockImplementation(() => true);
+  await target.dropTables(continuous);
+  written.mockRestore();
+  expect(existsSync(path)).toBe(false);
+  await target.remove(directories.gateway, stopTimeoutMs);
+  expect(await target.staging.remove(stagingPath, owner)).toBe(true);
+  expect(await cluster.left()).toEqual(["persistentvolumeclaims/sluice-orders-destination"]);
+  await client.query("SELECT pg_drop_replication_slot('shared')");
+  await client.query("DROP PUBLICATION shared");
+  vi.unstubAllEnvs();
+});
+
 describe("a pod that can't run", () => {
-  const password = "SHOP_PASSWORD";
-  const wanted = (more: object = {}): ProcessSpec => {
-    const source = { host: address, port: server.port, database: server.database, user: server.user };
-    return gateway({ source: { ...source, password: { env: password }, sslMode: "disable" }, ...more });
-  };
   const failure = async (options: object, spec = wanted()) => {
     vi.stubEnv(password, server.password);
     await cluster.turnTo(`bad-${Math.random().toString(36).slice(2, 8)}`);
     try {
       const target = cluster.target({ imagePullPolicy: "Never", ...options });
       await cluster.makeStaging();
-      const error = await rejection(target.apply({ ...spec, startTimeoutMs: 60_000 }));
+      const error = await rejection(target.apply(spec));
       expect(await cluster.left()).toEqual(["persistentvolumeclaims/sluice-orders-staging"]);
       return error;
     } finally {
