@@ -1,6 +1,6 @@
 // Contract: `sluice costs` makes of a preview's JSON a Markdown table with the cost of each change, a row for each resource
 // that changes, in which no name from the source can end a cell, mention anybody or be HTML.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it, vi } from "vitest";
@@ -56,6 +56,19 @@ describe("the table", () => {
       "| ReplicationSlot orders | replace | slotName: a new one in its place; its tables are copied |",
       "| IngestionPipeline orders | create | not told |",
       "| IngestionPipeline orders | delete | removed, with what it made on the source and on this machine |",
+      "",
+    ]);
+  });
+
+  it("is made of what the CLI wrote (3.260, without the provider's code)", () => {
+    const written = JSON.parse(readFileSync(join(process.cwd(), "test/fixtures/cli-preview.json"), "utf8"));
+    expect(costReport(previewSchema.parse(written)).split("\n").slice(2)).toEqual([
+      "| resource | | cost |",
+      "|---|---|---|",
+      "| Connection ingestion | create | looks at the source; makes nothing |",
+      ...["Publication", "ReplicationSlot", "Gateway", "IngestionPipeline"].map(
+        (kind) => `| ${kind} ingestion | create | new; its tables are copied |`,
+      ),
       "",
     ]);
   });

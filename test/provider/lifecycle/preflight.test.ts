@@ -162,7 +162,8 @@ describe("a source that is slow", () => {
       late(publication, "pg_catalog.pg_class", (source) => ({ source, tables: ["public.t"] })),
       late(replicationSlot, "pg_replication_slots", (source) => ({ source, publicationName: "p", pipelineId: "late" })),
     ]);
-    expect(Date.now() - startedMs).toBeLessThan(5_600);
+    // Three checks at once, on a machine that may be busy.
+    expect(Date.now() - startedMs).toBeLessThan(7_000);
     expect(failures).toEqual([[], [], []]);
     const inTime = (doing: string, step: string) =>
       expect.stringMatching(
