@@ -44,10 +44,12 @@ export async function layout(lane: Lane): Promise<void> {
       await lane.apply(log, { tables, schema });
       const [detail] = await session.run(`DESCRIBE DETAIL ${schema}.laid`);
       const wanted = { clusterBy: [], changeDataFeed: false, deletionVectors: true, ...options };
-      const found = {
+      // DESCRIBE DETAIL has them as Hive's text of a map, which is no JSON.
+      const properties = (await session.run(`SHOW TBLPROPERTIES ${schema}.laid`)).map(({ key, value }) => [key, value]);
+      const found: Record<string, unknown> = {
         clusterBy: parsed(detail.clusteringColumns),
-        ...(parsed(detail.properties) as object),
-      } as Record<string, unknown>;
+        ...Object.fromEntries(properties),
+      };
       const problems = [
         ...(JSON.stringify(found.clusterBy) === JSON.stringify(wanted.clusterBy)
           ? []
