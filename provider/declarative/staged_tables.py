@@ -374,7 +374,7 @@ def staged_source():
                 transaction = step.get("transaction")
                 lsn = int(transaction["commitLsn"]) if transaction else step["lsn"]
                 time = micros(transaction["commitTimeMicros"]) if transaction else instant(step["stagedAt"])
-                yield batch(1, values, "truncate", step["record"], step.get("event", -2), lsn, None, time)
+                yield batch(1, values, "truncate", step["record"], step.get("event", -2), lsn, 0, time)
                 return
             is_rows = kind == "rows"
             # By one open file, not as a data set: its name may have anything in it.
@@ -482,9 +482,10 @@ def declare_tables(spark, dp, staging, tables):
                     F.when(is_change, F.col("_sluice_lsn")).alias("_commit_lsn"),
                     F.when(is_change, F.col("_sluice_time")).alias("_commit_time"),
                 ]
+            # No part of it may be one that can't be null: the engine keeps a sequence that isn't there as one of nulls.
             sequence = F.struct(
                 F.col("_sluice_record").alias("record"), F.col("_sluice_event").alias("event"), F.col("_sluice_lsn").alias("commit_lsn"),
-                F.coalesce(F.col("_sluice_ordinal"), F.lit(0)).alias("ordinal"), F.col("_sluice_time").alias("commit_time"),
+                F.col("_sluice_ordinal").alias("ordinal"), F.col("_sluice_time").alias("commit_time"),
             )
             return rows.select(*columns, *own, F.col("_sluice_op"), sequence.alias("_sluice_sequence"))
 
