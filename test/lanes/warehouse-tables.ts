@@ -25,7 +25,7 @@ export async function layout(lane: Lane): Promise<void> {
   const told: TableFate[] = [];
   const drop = () =>
     dropWarehouseTables(
-      log.config(),
+      { ...log.config(), id: "lane" },
       destination,
       (fate) => told.push(fate),
       () => openSession(lane.front),
