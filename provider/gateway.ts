@@ -21,7 +21,7 @@ export interface BatchArgs {
   ageMsMax?: pulumi.Input<number>;
   /**
    * A row of more bytes stops its table alone; default 128 MiB. The gateway takes about five times as much memory,
-   * the applier eight times all such rows of a batch.
+   * the applier six to twelve times all such rows of a batch, by mode.
    */
   rowBytesMax?: pulumi.Input<number>;
 }

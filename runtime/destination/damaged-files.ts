@@ -1,9 +1,10 @@
 import { stat } from "node:fs/promises";
+import { join } from "node:path";
 import { type AddFile, recordCount } from "./delta/actions";
 import { deletionVectorPath, readDeletionVector } from "./delta/deletion-vector-store";
 import { failed, isAbsent } from "./delta/delta-log";
 import type { DeltaTable } from "./delta/delta-table";
-import { type DuckDbSession, parquet } from "./duckdb-session";
+import { DuckDbSession, isOutOfMemory, literal, parquet } from "./duckdb-session";
 
 /** A file of a Delta table, with its deletion vector, that can't be read as the log has it. */
 export interface FileDamage {
@@ -93,13 +94,47 @@ async function damagedVector(tablePath: string, { deletionVector }: AddFile): Pr
   }
 }
 
-/** Every value of every row is decoded. Parquet without checksums doesn't show each flipped bit. */
+/**
+ * Every value of every row is decoded. Parquet without checksums doesn't show each flipped bit.
+ * @throws SluiceError `destination` when there isn't the memory to tell
+ */
 async function unreadable(file: string, session: DuckDbSession): Promise<string | null> {
+  const reason = await failureOf(() => decode(file, session));
+  if (!isOutOfMemory(reason)) return reason === null ? null : `${file} is damaged: ${textOf(reason)}`;
+  // It may be large rows, or a damaged length.
+  const roomBytes = await decodedBytes(file, session);
+  if (roomBytes > process.availableMemory() / 2) throw reason;
+  const roomy = await DuckDbSession.open({
+    memoryBytesMax: roomBytes,
+    temporaryPath: join(session.temporaryPath, "check", "spill"),
+    threads: 1,
+  });
   try {
-    await session.rows(`SELECT bit_xor(hash(file)) FROM ${parquet([file])} file`);
+    const still = await failureOf(() => decode(file, roomy));
+    return still === null ? null : `${file} is damaged: ${textOf(still)}`;
+  } finally {
+    await roomy.close();
+  }
+}
+
+const decode = (file: string, session: DuckDbSession) =>
+  session.rows(`SELECT bit_xor(hash(file)) FROM ${parquet([file])} file`);
+
+/** The memory in which one thread decodes the file for certain. */
+async function decodedBytes(file: string, session: DuckDbSession): Promise<number> {
+  const [{ bytes }] = await session.rows<{ bytes: number }>(
+    `SELECT coalesce(max(bytes), 0)::DOUBLE AS bytes
+     FROM (SELECT sum(total_uncompressed_size) AS bytes FROM parquet_metadata(${literal(file)}) GROUP BY row_group_id)`,
+  );
+  return 256 * 1024 * 1024 + 4 * bytes;
+}
+
+async function failureOf(work: () => Promise<unknown>): Promise<unknown> {
+  try {
+    await work();
     return null;
   } catch (error) {
-    return `${file} is damaged: ${textOf(error)}`;
+    return error ?? new Error("unknown");
   }
 }
 

@@ -66,7 +66,7 @@ export class DuckDbSession extends DuckDbQueries {
     // most files are read once or twice before they are merged; the system's cache has them.
     for (const each of [connection, beside]) {
       await each.run(
-        "SET TimeZone = 'UTC'; SET parquet_metadata_cache = false; SET enable_external_file_cache = false",
+        "SET TimeZone = 'UTC'; SET errors_as_json = true; SET parquet_metadata_cache = false; SET enable_external_file_cache = false",
       );
     }
     return new DuckDbSession(instance, connection, new DuckDbQueries(beside), options.temporaryPath);
@@ -117,17 +117,46 @@ export class DuckDbSession extends DuckDbQueries {
   }
 }
 
-function rethrow(cause: unknown): never {
-  const message = cause instanceof Error ? cause.message : String(cause);
-  throw new SluiceError("destination", `DuckDB: ${message}`, { cause, remedy: remedyOf(cause) });
+/** An error that DuckDB tells, of kind `destination`. */
+export class DuckDbError extends SluiceError {
+  constructor(
+    /** DuckDB's own kind, as `IO` or `Invalid Input`; "" where it tells none */
+    readonly exceptionType: string,
+    message: string,
+    cause: unknown,
+  ) {
+    super("destination", `DuckDB: ${exceptionType === "" ? "" : `${exceptionType} Error: `}${message}`, {
+      cause,
+      remedy:
+        exceptionType === outOfMemory
+          ? "Raise the pipeline's memoryBytesMax, or free space in the destination folder, into which queries spill."
+          : "Check that staging and destination folders are whole and readable, and that the disk has free space.",
+    });
+  }
 }
 
-/** DuckDB tells the kind of an error at the start of its text only; the remedy is a hint, no decision. */
-function remedyOf(cause: unknown): string {
-  const message = cause instanceof Error ? cause.message : "";
-  return message.startsWith("Out of Memory")
-    ? "Raise the pipeline's memoryBytesMax, or free space in the destination folder, into which queries spill."
-    : "Check that staging and destination folders are whole and readable, and that the disk has free space.";
+const outOfMemory = "Out of Memory";
+
+export function isOutOfMemory(error: unknown): boolean {
+  return error instanceof DuckDbError && error.exceptionType === outOfMemory;
+}
+
+/** As `errors_as_json` has it; in front of it may be words. */
+function rethrow(cause: unknown): never {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const report = reportIn(text);
+  throw new DuckDbError(report?.exception_type ?? "", report?.exception_message ?? text, cause);
+}
+
+function reportIn(text: string): { exception_type: string; exception_message: string } | null {
+  try {
+    const report = JSON.parse(text.slice(Math.max(0, text.indexOf("{")))) as Record<string, unknown>;
+    const { exception_type, exception_message } = report;
+    if (typeof exception_type !== "string" || typeof exception_message !== "string") return null;
+    return { exception_type, exception_message };
+  } catch {
+    return null;
+  }
 }
 
 export function literal(text: string): string {

@@ -16,6 +16,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import { type ApplierConfig, maintenanceSchema } from "../../../runtime/config";
+import { findDamaged } from "../../../runtime/destination/damaged-files";
+import { DeltaTable } from "../../../runtime/destination/delta/delta-table";
+import { DuckDbSession, isOutOfMemory, parquet } from "../../../runtime/destination/duckdb-session";
 import { acceptHistoryLoss } from "../../../runtime/staging/history-loss";
 import type { ApplierStatus } from "../../../runtime/status";
 import { defaultTableOptions, type TableMode, tableModeSchema } from "../../../runtime/table-options";
@@ -130,6 +133,28 @@ const cases = tableModeSchema.options.flatMap((mode) =>
 );
 
 describe("a table with damaged data", () => {
+  it("with rows that are too large for the memory isn't taken for damaged, and is when it is", async () => {
+    const large = "(SELECT string_agg(md5(k::VARCHAR), '') FROM range(500000) r(k))";
+    await log.snapshot(orders, [{ id: "1", name: large }, row(2)]);
+    await apply("append");
+    const session = await DuckDbSession.open({
+      memoryBytesMax: 20 * 1024 * 1024,
+      temporaryPath: join(log.folder, "small", "spill"),
+    });
+    try {
+      const delta = await DeltaTable.open(folder(), session);
+      const search = () => findDamaged(delta, session, { max: 1, untilMs: Number.POSITIVE_INFINITY });
+      const [{ path }] = delta.snapshot.files.values();
+      const rows = session.rows(`SELECT max(hash(f)) FROM ${parquet([join(folder(), path)])} f`);
+      await expect(rows).rejects.toSatisfy(isOutOfMemory);
+      expect(await search()).toEqual([]);
+      damages["flipped bytes in a file"]();
+      expect(await search()).toMatchObject([{ path, rows: 2, reason: expect.stringContaining("is damaged") }]);
+    } finally {
+      await session.close();
+    }
+  });
+
   it.each(cases)("of the mode $mode with $what is healed by a new snapshot", async ({ mode, what }) => {
     await applied(mode);
     const path = damages[what]();
