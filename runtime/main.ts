@@ -4,6 +4,7 @@ import { runAsApp } from "./app-process";
 import type { RuntimeConfig } from "./config";
 import { readConfigFile } from "./config-file";
 import { describeError, exitCodeOf, SluiceError } from "./errors";
+import { fixMallocThresholds } from "./malloc-settings";
 import { log } from "./operate/log";
 import { superviseProcess } from "./supervisor";
 import { runtimeUsage } from "./usage";
@@ -51,6 +52,7 @@ async function main(): Promise<number> {
           remedy: `Run sluice ${config.role} --config ${path}, or name the file of the ${command}.`,
         });
       }
+      if (command === "applier") fixMallocThresholds();
       await run(config);
       return 0;
     }

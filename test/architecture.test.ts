@@ -23,7 +23,7 @@ const contracts = [
   "table-options-change",
   "schedule",
 ];
-const supervision = ["supervisor", "process-identity", "app-process"];
+const supervision = ["supervisor", "process-identity", "app-process", "malloc-settings"];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */
 const allowed: Record<string, string[]> = {

@@ -68,7 +68,8 @@ it("heals a damaged table through kills at each step", { timeout: 120_000 }, asy
   }
   await client.query("DELETE FROM damaged WHERE id = 200; INSERT INTO damaged VALUES (201, 'c')");
   // The last one last: with it the whole snapshot may be staged.
-  for (const place of ["before-record", "before-snapshot-end", "after-record"]) {
+  const places = ["before-record", "before-snapshot-end", "after-record"];
+  for (const place of places) {
     gateway.start({ SLUICE_FAILPOINT: `gateway.${place}` });
     expect((await gateway.exited()).signal, place).toBe("SIGKILL");
     await client.query("UPDATE damaged SET name = name || '!' WHERE id % 7 = 0");
@@ -84,9 +85,10 @@ it("heals a damaged table through kills at each step", { timeout: 120_000 }, asy
   expect(await pipeline.differences("damaged")).toEqual([]);
   expect(await pipeline.differences("other")).toEqual([]);
   expect(tableOf(applier.status(), "damaged")?.state).toEqual({ kind: "idle" });
-  // Twice where a kill came in the midst of it: its updates may leave values out, so it isn't resumed.
+  // Once more for each kill that came in the midst of it: its updates may leave values out, so it isn't resumed.
   const { snapshots } = pipeline.table("damaged");
-  expect([2, 3]).toContain(snapshots);
+  expect(snapshots).toBeGreaterThanOrEqual(2);
+  expect(snapshots).toBeLessThanOrEqual(2 + places.length);
   await gateway.kill();
   gateway.start();
   await client.query("UPDATE damaged SET name = 'last' WHERE id = 1");
