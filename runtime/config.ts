@@ -113,7 +113,7 @@ export const gatewayConfigSchema = z.strictObject({
       ageMsMax: z.int().min(10).default(1_000),
       /**
        * a row (or a change with its old row) of more bytes stops its table, in the stream and in a copy; default 128 MiB.
-       * Gateway and applier take about eight times as much memory (the applier for all such rows of a batch).
+       * The gateway takes about five times as much memory, the applier six to twelve times all such rows of a batch, by mode.
        */
       rowBytesMax: z
         .int()
