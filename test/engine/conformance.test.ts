@@ -20,8 +20,8 @@ const session = new ConformanceSession((options) => new Stack(options));
 
 afterAll(() => session.end());
 
-/** They are in one row; a preview, update and refresh of each first kind are in every test run, the rest in the long one. */
-const shortEnd = scenario.findIndex(({ name }) => name === "up-fix-drift");
+/** They are in one row; a preview and update of each first kind are in every test run, the rest in the long one. */
+const shortEnd = scenario.findIndex(({ name }) => name === "up-update");
 const isLeftOut = (index: number) => process.env.SLUICE_TEST_ENGINE !== "all" && index > shortEnd;
 
 describe("the engine and the CLI", () => {

@@ -8,6 +8,7 @@ import * as fs from "node:fs";
 import * as os from "node:os";
 import * as path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { longTest } from "../support/long-test";
 import { type OperationResult, Stack, type StackOptions } from "./engine";
 
 const CANARY = "canary-7f3a91c2e5";
@@ -55,7 +56,7 @@ function alive(pid: number): boolean {
 }
 
 describe("a program that reaches its package by self-reference", () => {
-  it("is deployed, kept, and destroyed by the code in the state", async () => {
+  longTest("is deployed, kept, and destroyed by the code in the state", async () => {
     const lines: string[] = [];
     const stack = new Stack(options("", { onLine: (line) => lines.push(line) }));
     const preview = await stack.preview();

@@ -2,6 +2,7 @@
 // equal to the source after them (invariants 1 to 4). The long run is `npm run faults`.
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { failpoints } from "../../runtime/failpoint";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { Random } from "../support/random";
 import { chooseFault, describeFault, isKill } from "./fault";
@@ -52,19 +53,23 @@ it("chooses every kind of fault and every failpoint, the same for a seed", () =>
   expect(faults.filter(isKill).length).toBeGreaterThan(faults.length / 3);
 });
 
-it("finds the destination equal to the source after kills and cuts", { timeout: 150_000 }, async () => {
-  const result = await FaultRound.run(postgres, {
-    seed: 11,
-    scale: 0.01,
-    faults: [
-      { kind: "kill", role: "gateway" },
-      { kind: "failpoint", name: "gateway.after-record", pass: 2 },
-      { kind: "terminate", sessions: "all" },
-      { kind: "failpoint", name: "applier.after-commit", pass: 2 },
-      { kind: "cut", ms: 200 },
-    ],
-    progress: () => {},
-  });
-  expect(result).toMatchObject({ lost: 0, doubled: 0, problems: [], unreached: [] });
-  expect(result.rows).toBeGreaterThan(5_000);
-});
+longTest(
+  "finds the destination equal to the source after kills and cuts",
+  async () => {
+    const result = await FaultRound.run(postgres, {
+      seed: 11,
+      scale: 0.01,
+      faults: [
+        { kind: "kill", role: "gateway" },
+        { kind: "failpoint", name: "gateway.after-record", pass: 2 },
+        { kind: "terminate", sessions: "all" },
+        { kind: "failpoint", name: "applier.after-commit", pass: 2 },
+        { kind: "cut", ms: 200 },
+      ],
+      progress: () => {},
+    });
+    expect(result).toMatchObject({ lost: 0, doubled: 0, problems: [], unreached: [] });
+    expect(result.rows).toBeGreaterThan(5_000);
+  },
+  150_000,
+);

@@ -7,12 +7,13 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import { processFiles } from "../../provider/deploy/process-files";
 import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { openDelta, readDeltaRows } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, readStackStatus, type StatusPaths } from "../support/stack-status";
 import { endProcesses, errorsOf, openIngestion, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
@@ -104,42 +105,46 @@ async function expectEqual(result: OperationResult): Promise<void> {
 const copies = (result: OperationResult) =>
   readStackStatus(result.outputs as unknown as StatusPaths).gateway?.tables.map(({ snapshots }) => snapshots);
 
-it("goes on where a stack left whose state was lost, and copies no table again", async () => {
-  const first = ok(await (await open("former")).up());
-  await write(1);
-  await expectEqual(first);
-  const logId = () =>
-    readFileSync(join(folder, "state", String(first.outputs.slotName), "staging", "log.json"), "utf8");
-  const before = logId();
-  await write(2);
-  // The test engine's state, or the CLI's.
-  for (const state of ["former.json", "former.json.backend"])
-    rmSync(join(folder, state), { force: true, recursive: true });
+longTest(
+  "goes on where a stack left whose state was lost, and copies no table again",
+  async () => {
+    const first = ok(await (await open("former")).up());
+    await write(1);
+    await expectEqual(first);
+    const logId = () =>
+      readFileSync(join(folder, "state", String(first.outputs.slotName), "staging", "log.json"), "utf8");
+    const before = logId();
+    await write(2);
+    // The test engine's state, or the CLI's.
+    for (const state of ["former.json", "former.json.backend"])
+      rmSync(join(folder, state), { force: true, recursive: true });
 
-  const { slotName, publicationName } = first.outputs;
-  const adopting = { adopt: true, slotName, publicationName };
-  const early = await (await open("latter", adopting)).preview();
-  expect(errorsOf(early)).toMatch(/is read by pid \d+ \(application sluice \S+ stream/);
-  await crash();
-  await write(3);
+    const { slotName, publicationName } = first.outputs;
+    const adopting = { adopt: true, slotName, publicationName };
+    const early = await (await open("latter", adopting)).preview();
+    expect(errorsOf(early)).toMatch(/is read by pid \d+ \(application sluice \S+ stream/);
+    await crash();
+    await write(3);
 
-  said.length = 0;
-  ok(await (await open("latter", adopting)).preview());
-  const lines = said.join("\n");
-  expect(lines).toMatch(/Publication \S+: adopt: no effect on data or processes/);
-  expect(lines).toMatch(/ReplicationSlot \S+: adopt: no effect on data or processes/);
-  expect(lines).toMatch(/Gateway \S+: goes on with the staging in /);
-  expect(lines).not.toMatch(/are copied/);
+    said.length = 0;
+    ok(await (await open("latter", adopting)).preview());
+    const lines = said.join("\n");
+    expect(lines).toMatch(/Publication \S+: adopt: no effect on data or processes/);
+    expect(lines).toMatch(/ReplicationSlot \S+: adopt: no effect on data or processes/);
+    expect(lines).toMatch(/Gateway \S+: goes on with the staging in /);
+    expect(lines).not.toMatch(/are copied/);
 
-  const second = ok(await (await open("latter", adopting)).up());
-  await write(4);
-  await expectEqual(second);
-  expect(copies(second)).toEqual([1, 1]);
-  expect(logId()).toBe(before);
+    const second = ok(await (await open("latter", adopting)).up());
+    await write(4);
+    await expectEqual(second);
+    expect(copies(second)).toEqual([1, 1]);
+    expect(logId()).toBe(before);
 
-  ok(await (await open("latter", adopting)).destroy());
-  expect(await slotNames(client)).toEqual([]);
-  expect(await publicationNames(client)).toEqual([]);
-  expect(processesNaming(join(folder, "state"))).toEqual([]);
-  expect(existsSync(join(folder, "state", String(slotName)))).toBe(false);
-}, 400_000);
+    ok(await (await open("latter", adopting)).destroy());
+    expect(await slotNames(client)).toEqual([]);
+    expect(await publicationNames(client)).toEqual([]);
+    expect(processesNaming(join(folder, "state"))).toEqual([]);
+    expect(existsSync(join(folder, "state", String(slotName)))).toBe(false);
+  },
+  400_000,
+);

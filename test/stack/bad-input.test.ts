@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import {
   endProcesses,
@@ -194,38 +195,42 @@ describe("one stack with bad input after bad input", () => {
 });
 
 describe("two stacks with one slot name", () => {
-  it("the second is told, and goes through with another name", async () => {
-    const [first, second] = ["first", "second"].map((name) => {
-      const own = join(folder, name);
-      mkdirSync(own);
-      return { name, stateDir: join(own, "state"), destination: { kind: "local", path: join(own, "lake") } };
-    });
-    const open = ({ name, ...places }: typeof first, names: Args) =>
-      openIngestion(folder, name, args({ ...places, ...names }));
-    const theirs = await open(first, { slotName: "shared", publicationName: "shared_pub" });
-    expect(errorsOf(await theirs.up())).toBe("");
+  longTest(
+    "the second is told, and goes through with another name",
+    async () => {
+      const [first, second] = ["first", "second"].map((name) => {
+        const own = join(folder, name);
+        mkdirSync(own);
+        return { name, stateDir: join(own, "state"), destination: { kind: "local", path: join(own, "lake") } };
+      });
+      const open = ({ name, ...places }: typeof first, names: Args) =>
+        openIngestion(folder, name, args({ ...places, ...names }));
+      const theirs = await open(first, { slotName: "shared", publicationName: "shared_pub" });
+      expect(errorsOf(await theirs.up())).toBe("");
 
-    const publicationClash = await open(second, { slotName: "other", publicationName: "shared_pub" });
-    expect(errorsOf(await publicationClash.preview())).toMatch(
-      /"publicationName": a publication "shared_pub" exists and isn't this stack's\n {2}remedy: Choose another/,
-    );
+      const publicationClash = await open(second, { slotName: "other", publicationName: "shared_pub" });
+      expect(errorsOf(await publicationClash.preview())).toMatch(
+        /"publicationName": a publication "shared_pub" exists and isn't this stack's\n {2}remedy: Choose another/,
+      );
 
-    const clash = await open(second, { slotName: "shared" });
-    const told =
-      /"slotName": a replication slot shared exists [\s\S]*isn't this stack's\n {2}remedy: Choose another slotName/;
-    expect(errorsOf(await clash.preview())).toMatch(told);
-    expect(errorsOf(await clash.up())).toMatch(told);
-    expect(await slotNames(client)).toEqual(["shared"]);
+      const clash = await open(second, { slotName: "shared" });
+      const told =
+        /"slotName": a replication slot shared exists [\s\S]*isn't this stack's\n {2}remedy: Choose another slotName/;
+      expect(errorsOf(await clash.preview())).toMatch(told);
+      expect(errorsOf(await clash.up())).toMatch(told);
+      expect(await slotNames(client)).toEqual(["shared"]);
 
-    const mended = await open(second, { slotName: "other" });
-    expect(errorsOf(await mended.up())).toBe("");
-    expect(await slotNames(client)).toEqual(["other", "shared"]);
-    expect(errorsOf(await mended.destroy())).toBe("");
-    expect(await slotNames(client)).toEqual(["shared"]);
-    expect(errorsOf(await theirs.destroy())).toBe("");
-    expect(await slotNames(client)).toEqual([]);
-    expect(await publicationNames(client)).toEqual([]);
-  }, 240_000);
+      const mended = await open(second, { slotName: "other" });
+      expect(errorsOf(await mended.up())).toBe("");
+      expect(await slotNames(client)).toEqual(["other", "shared"]);
+      expect(errorsOf(await mended.destroy())).toBe("");
+      expect(await slotNames(client)).toEqual(["shared"]);
+      expect(errorsOf(await theirs.destroy())).toBe("");
+      expect(await slotNames(client)).toEqual([]);
+      expect(await publicationNames(client)).toEqual([]);
+    },
+    240_000,
+  );
 });
 
 describe("wal_level = replica", () => {

@@ -11,6 +11,7 @@ import { openStack } from "../engine/deployer";
 import { type OperationResult, Stack } from "../engine/engine";
 import { yaml } from "../engine/protocol";
 import { until } from "../support/conditions";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { endProcesses, errorsOf, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
 
@@ -161,58 +162,66 @@ describe("the example", () => {
     expect(settings(join("examples", name))).toEqual({ compilerOptions: options, ...others });
   });
 
-  it("of adoption takes over a publication, and leaves it as it was", async () => {
-    await client.query("CREATE PUBLICATION reporting FOR TABLE acme.orders");
-    const published = () =>
-      client.query("SELECT p.oid::text, t.* FROM pg_publication p JOIN pg_publication_tables t USING (pubname)");
-    const { rows: before } = await published();
-    const config = { ...reached(), publication: "reporting", tables: '["acme.orders"]', ...places() };
-    const stack = await open(join(examples, "adopt"), config);
-    expect(changes(await stack.up())).toEqual(created("adopted"));
-    expect((await published()).rows).toEqual(before);
-    changes(await stack.destroy());
-    expect((await published()).rows).toEqual(before);
-    expect(await slotNames(client)).toEqual([]);
-    await client.query("DROP PUBLICATION reporting");
-  }, 120_000);
+  longTest(
+    "of adoption takes over a publication, and leaves it as it was",
+    async () => {
+      await client.query("CREATE PUBLICATION reporting FOR TABLE acme.orders");
+      const published = () =>
+        client.query("SELECT p.oid::text, t.* FROM pg_publication p JOIN pg_publication_tables t USING (pubname)");
+      const { rows: before } = await published();
+      const config = { ...reached(), publication: "reporting", tables: '["acme.orders"]', ...places() };
+      const stack = await open(join(examples, "adopt"), config);
+      expect(changes(await stack.up())).toEqual(created("adopted"));
+      expect((await published()).rows).toEqual(before);
+      changes(await stack.destroy());
+      expect((await published()).rows).toEqual(before);
+      expect(await slotNames(client)).toEqual([]);
+      await client.query("DROP PUBLICATION reporting");
+    },
+    120_000,
+  );
 
-  it("of several pipelines has one of its own for each tenant, that joins and leaves alone", async () => {
-    const openFor = (...tenants: string[]) =>
-      open(join(examples, "multi-tenant"), {
-        ...reached(),
-        passwordEnv: server.passwordEnv,
-        tenants: JSON.stringify(tenants),
-        tables: '["orders"]',
-        ...places(),
-      });
-    const one = await openFor("acme");
-    expect(changes(await one.up())).toEqual(created("acme"));
-    const [first] = await slotNames(client);
+  longTest(
+    "of several pipelines has one of its own for each tenant, that joins and leaves alone",
+    async () => {
+      const openFor = (...tenants: string[]) =>
+        open(join(examples, "multi-tenant"), {
+          ...reached(),
+          passwordEnv: server.passwordEnv,
+          tenants: JSON.stringify(tenants),
+          tables: '["orders"]',
+          ...places(),
+        });
+      const one = await openFor("acme");
+      expect(changes(await one.up())).toEqual(created("acme"));
+      const [first] = await slotNames(client);
 
-    const two = await openFor("acme", "globex");
-    const result = await two.up();
-    expect(changes(result)).toEqual(created("globex"));
-    const { slots, lakes, status } = result.outputs as Record<string, Record<string, string>>;
-    expect(slots.acme).toBe(first);
-    expect(await slotNames(client)).toEqual(Object.values(slots).sort());
-    expect(await publicationNames(client)).toHaveLength(2);
-    expect(readdirSync(join(folder, "state")).sort()).toEqual(Object.values(slots).sort());
-    const rowsOf = (tenant: string) => {
-      const { tables } = JSON.parse(readFileSync(status[tenant], "utf8")) as { tables: { rows: number }[] };
-      return tables.map(({ rows }) => rows).join();
-    };
-    await until("each has its own rows", () => rowsOf("acme") === "2" && rowsOf("globex") === "1");
-    expect(lakes).toEqual({ acme: join(folder, "lake", "acme"), globex: join(folder, "lake", "globex") });
+      const two = await openFor("acme", "globex");
+      const result = await two.up();
+      expect(changes(result)).toEqual(created("globex"));
+      const { slots, lakes, status } = result.outputs as Record<string, Record<string, string>>;
+      expect(slots.acme).toBe(first);
+      expect(await slotNames(client)).toEqual(Object.values(slots).sort());
+      expect(await publicationNames(client)).toHaveLength(2);
+      expect(readdirSync(join(folder, "state")).sort()).toEqual(Object.values(slots).sort());
+      const rowsOf = (tenant: string) => {
+        const { tables } = JSON.parse(readFileSync(status[tenant], "utf8")) as { tables: { rows: number }[] };
+        return tables.map(({ rows }) => rows).join();
+      };
+      await until("each has its own rows", () => rowsOf("acme") === "2" && rowsOf("globex") === "1");
+      expect(lakes).toEqual({ acme: join(folder, "lake", "acme"), globex: join(folder, "lake", "globex") });
 
-    // The CLI's stack has one configuration, which opening it sets.
-    const oneAgain = await openFor("acme");
-    expect(changes(await oneAgain.up()).sort()).toEqual(kinds.map((kind) => `globex ${kind} delete`).sort());
-    expect(await slotNames(client)).toEqual([first]);
-    changes(await oneAgain.destroy());
-    expect([await slotNames(client), await publicationNames(client)]).toEqual([[], []]);
-    expect(processesNaming(join(folder, "state"))).toEqual([]);
-    expect(readdirSync(join(folder, "lake"))).toEqual(expect.arrayContaining(["acme", "globex"]));
-  }, 120_000);
+      // The CLI's stack has one configuration, which opening it sets.
+      const oneAgain = await openFor("acme");
+      expect(changes(await oneAgain.up()).sort()).toEqual(kinds.map((kind) => `globex ${kind} delete`).sort());
+      expect(await slotNames(client)).toEqual([first]);
+      changes(await oneAgain.destroy());
+      expect([await slotNames(client), await publicationNames(client)]).toEqual([[], []]);
+      expect(processesNaming(join(folder, "state"))).toEqual([]);
+      expect(readdirSync(join(folder, "lake"))).toEqual(expect.arrayContaining(["acme", "globex"]));
+    },
+    120_000,
+  );
 });
 
 it("the template is a program, with its types checked", async () => {

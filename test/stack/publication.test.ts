@@ -6,11 +6,12 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { openDelta } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, type StatusPaths } from "../support/stack-status";
 import { endProcesses, errorsOf, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
@@ -92,17 +93,19 @@ async function expectEqual(paths: StatusPaths): Promise<void> {
 const memberships = async () =>
   (await client.query("SELECT oid, prrelid FROM pg_publication_rel ORDER BY 1")).rows as unknown[];
 
-it("has what is published, adopted and not touched; drift is shown and repaired", async () => {
-  const before = await memberships();
-  const stack = await open();
-  const up = ok(await stack.up());
-  expect(up.outputs.costs).toMatchObject({ publication: { kind: "none", because: ["adopt"] } });
-  expect(await memberships()).toEqual(before);
-  const paths = up.outputs as unknown as StatusPaths;
-  await expectEqual(paths);
+longTest(
+  "has what is published, adopted and not touched; drift is shown and repaired",
+  async () => {
+    const before = await memberships();
+    const stack = await open();
+    const up = ok(await stack.up());
+    expect(up.outputs.costs).toMatchObject({ publication: { kind: "none", because: ["adopt"] } });
+    expect(await memberships()).toEqual(before);
+    const paths = up.outputs as unknown as StatusPaths;
+    await expectEqual(paths);
 
-  // Rows that enter and leave the filter, move between partitions, or change what isn't published.
-  await client.query(`
+    // Rows that enter and leave the filter, move between partitions, or change what isn't published.
+    await client.query(`
     UPDATE public.item SET price = 101 - price, state = 'moved';
     DELETE FROM public.item WHERE id % 10 = 0;
     INSERT INTO public.item VALUES (1000, 'dear', 1000), (1001, 'cheap', 1);
@@ -111,50 +114,56 @@ it("has what is published, adopted and not touched; drift is shown and repaired"
     UPDATE public.event SET kind = 'other', secret = 'x' WHERE id < 50;
     DELETE FROM public.event WHERE id BETWEEN 60 AND 80;
     INSERT INTO public.event SELECT g, g % 20, 'late', 's' FROM generate_series(2000, 2100) g`);
-  await expectEqual(paths);
-  expect(changed(ok(await stack.up()))).toEqual([]);
-  expect(changed(ok(await stack.refresh()))).toEqual([]);
+    await expectEqual(paths);
+    expect(changed(ok(await stack.up()))).toEqual([]);
+    expect(changed(ok(await stack.refresh()))).toEqual([]);
 
-  await client.query("ALTER PUBLICATION shop SET TABLE public.event (id, day, kind), public.item WHERE (price > 99)");
-  ok(await stack.refresh());
-  const repaired = ok(await stack.up());
-  expect(changed(repaired)).toEqual(["update ingestion"]);
-  expect(repaired.outputs.costs).toMatchObject({
-    publication: { kind: "resnapshot", because: ["tables"], tables: ['"public"."event"', '"public"."item"'] },
-  });
-  await until("what the hand changed is copied again", async () => {
-    await awaitCaughtUp(client, paths, ["event", "item"], { timeoutMs: 60_000 });
-    return (await differing()).every(({ count }) => count === 0);
-  });
-  expect(changed(ok(await (await open()).up()))).toEqual([]);
+    await client.query("ALTER PUBLICATION shop SET TABLE public.event (id, day, kind), public.item WHERE (price > 99)");
+    ok(await stack.refresh());
+    const repaired = ok(await stack.up());
+    expect(changed(repaired)).toEqual(["update ingestion"]);
+    expect(repaired.outputs.costs).toMatchObject({
+      publication: { kind: "resnapshot", because: ["tables"], tables: ['"public"."event"', '"public"."item"'] },
+    });
+    await until("what the hand changed is copied again", async () => {
+      await awaitCaughtUp(client, paths, ["event", "item"], { timeoutMs: 60_000 });
+      return (await differing()).every(({ count }) => count === 0);
+    });
+    expect(changed(ok(await (await open()).up()))).toEqual([]);
 
-  // One that exists is read by its name, and outlives its reader.
-  await client.query("CREATE PUBLICATION theirs FOR TABLE public.item");
-  await client.query("SELECT pg_create_logical_replication_slot('their_slot', 'pgoutput')");
-  const config = { "sluice-test:look": "theirs", "sluice-test:lookSlot": "their_slot", "sluice-test:retain": "theirs" };
-  const looking = await open(config);
-  const looked = ok(await looking.up());
-  const pinned = [
-    expect.stringMatching(/^retainOnDelete: .* the server, which keeps WAL for it until its disk is full/),
-  ];
-  const warnings = ({ diagnostics }: OperationResult) =>
-    // The CLI tells more, of its plug-ins.
-    diagnostics
-      .filter(({ severity, urn }) => severity === "warning" && urn?.includes(":ReplicationSlot::"))
-      .map(({ message }) => message);
-  expect(warnings(looked)).toEqual(pinned);
-  const { found, foundSlot } = looked.outputs;
-  expect(foundSlot).toEqual({ slotName: "their_slot", lost: false });
-  expect(found).toEqual({
-    tables: [{ schema: "public", name: "item" }],
-    owner: server.source().user,
-    publicationName: "theirs",
-  });
-  expect(changed(ok(await looking.up()))).toEqual([]);
-  ok(await looking.refresh());
-  // Of the component it holds for its slot.
-  expect(warnings(ok(await (await open({ "sluice-test:retainAll": "true" })).preview()))).toEqual(pinned);
-  ok(await (await open(config)).destroy());
-  expect(await publicationNames(client)).toEqual(["theirs"]);
-  expect(await slotNames(client)).toEqual(["kept_slot", "their_slot"]);
-}, 300_000);
+    // One that exists is read by its name, and outlives its reader.
+    await client.query("CREATE PUBLICATION theirs FOR TABLE public.item");
+    await client.query("SELECT pg_create_logical_replication_slot('their_slot', 'pgoutput')");
+    const config = {
+      "sluice-test:look": "theirs",
+      "sluice-test:lookSlot": "their_slot",
+      "sluice-test:retain": "theirs",
+    };
+    const looking = await open(config);
+    const looked = ok(await looking.up());
+    const pinned = [
+      expect.stringMatching(/^retainOnDelete: .* the server, which keeps WAL for it until its disk is full/),
+    ];
+    const warnings = ({ diagnostics }: OperationResult) =>
+      // The CLI tells more, of its plug-ins.
+      diagnostics
+        .filter(({ severity, urn }) => severity === "warning" && urn?.includes(":ReplicationSlot::"))
+        .map(({ message }) => message);
+    expect(warnings(looked)).toEqual(pinned);
+    const { found, foundSlot } = looked.outputs;
+    expect(foundSlot).toEqual({ slotName: "their_slot", lost: false });
+    expect(found).toEqual({
+      tables: [{ schema: "public", name: "item" }],
+      owner: server.source().user,
+      publicationName: "theirs",
+    });
+    expect(changed(ok(await looking.up()))).toEqual([]);
+    ok(await looking.refresh());
+    // Of the component it holds for its slot.
+    expect(warnings(ok(await (await open({ "sluice-test:retainAll": "true" })).preview()))).toEqual(pinned);
+    ok(await (await open(config)).destroy());
+    expect(await publicationNames(client)).toEqual(["theirs"]);
+    expect(await slotNames(client)).toEqual(["kept_slot", "their_slot"]);
+  },
+  300_000,
+);

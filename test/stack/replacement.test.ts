@@ -9,7 +9,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { openDelta, readDeltaRows } from "../support/delta-reader";
@@ -173,76 +173,84 @@ async function expectOne(result: OperationResult): Promise<void> {
   expect(readdirSync(join(folder, "state"))).toEqual([result.outputs.slotName]);
 }
 
-it("replaces publication, slot and gateway beside the old ones, under load", async () => {
-  const first = ok(await (await open()).up());
-  await applied();
-  writer = write();
-  const least = read("item");
-  let both = 0;
-  const watch = setInterval(() => {
-    slotNames(client).then(
-      (names) => {
-        both = Math.max(both, names.length);
-      },
-      () => {},
-    );
-  }, 50);
-  const result = ok(await (await open({ publicationName: "another" })).up());
-  clearInterval(watch);
-  expect(changes(result)).toEqual([
-    "Publication create-replacement",
-    "ReplicationSlot create-replacement",
-    "Gateway create-replacement",
-    "IngestionPipeline update",
-    "Gateway delete-replaced",
-    "ReplicationSlot delete-replaced",
-    "Publication delete-replaced",
-  ]);
-  expect(both).toBe(2);
-  expect(said.join("\n")).toMatch(/it has caught up: the pipeline is switched to it/);
-  expect(await least()).toBeGreaterThanOrEqual(2000);
-  await writer.stop();
-  await expectOne(result);
-  expect(await fullIdentities()).toEqual(["event", "item"]);
-  expect(result.outputs.slotName).not.toBe(first.outputs.slotName);
-  await expectEqual();
-  expect(changes(ok(await (await open({ publicationName: "another" })).up()))).toEqual([]);
-}, 240_000);
+longTest(
+  "replaces publication, slot and gateway beside the old ones, under load",
+  async () => {
+    const first = ok(await (await open()).up());
+    await applied();
+    writer = write();
+    const least = read("item");
+    let both = 0;
+    const watch = setInterval(() => {
+      slotNames(client).then(
+        (names) => {
+          both = Math.max(both, names.length);
+        },
+        () => {},
+      );
+    }, 50);
+    const result = ok(await (await open({ publicationName: "another" })).up());
+    clearInterval(watch);
+    expect(changes(result)).toEqual([
+      "Publication create-replacement",
+      "ReplicationSlot create-replacement",
+      "Gateway create-replacement",
+      "IngestionPipeline update",
+      "Gateway delete-replaced",
+      "ReplicationSlot delete-replaced",
+      "Publication delete-replaced",
+    ]);
+    expect(both).toBe(2);
+    expect(said.join("\n")).toMatch(/it has caught up: the pipeline is switched to it/);
+    expect(await least()).toBeGreaterThanOrEqual(2000);
+    await writer.stop();
+    await expectOne(result);
+    expect(await fullIdentities()).toEqual(["event", "item"]);
+    expect(result.outputs.slotName).not.toBe(first.outputs.slotName);
+    await expectEqual();
+    expect(changes(ok(await (await open({ publicationName: "another" })).up()))).toEqual([]);
+  },
+  240_000,
+);
 
-it("replaces a lost slot so too, and tells the cost", async () => {
-  const args = { publicationName: "another" };
-  const [name] = await slotNames(client);
-  await endProcesses(join(folder, "state", name, "gateway"));
-  await until("the slot is lost", async () => {
-    for (let segment = 0; segment < 4; segment++) {
-      await client.query("INSERT INTO unpublished VALUES ('x'); SELECT pg_switch_wal()");
-    }
-    await client.query("CHECKPOINT");
-    const { rows } = await client.query<{ status: string }>(
-      "SELECT wal_status AS status FROM pg_replication_slots WHERE slot_name = $1",
-      [name],
+longTest(
+  "replaces a lost slot so too, and tells the cost",
+  async () => {
+    const args = { publicationName: "another" };
+    const [name] = await slotNames(client);
+    await endProcesses(join(folder, "state", name, "gateway"));
+    await until("the slot is lost", async () => {
+      for (let segment = 0; segment < 4; segment++) {
+        await client.query("INSERT INTO unpublished VALUES ('x'); SELECT pg_switch_wal()");
+      }
+      await client.query("CHECKPOINT");
+      const { rows } = await client.query<{ status: string }>(
+        "SELECT wal_status AS status FROM pg_replication_slots WHERE slot_name = $1",
+        [name],
+      );
+      return rows[0]?.status === "lost";
+    });
+    await client.query("DELETE FROM item WHERE id % 10 = 0; INSERT INTO item (n) VALUES (0)");
+    // Whatever autovacuum has done: without statistics nothing is known of the rows.
+    await client.query("ANALYZE");
+    ok(await (await open(args)).refresh());
+    said.length = 0;
+    ok(await (await open(args)).preview());
+    expect(said.join("\n")).toMatch(
+      /ReplicationSlot \S+: lost: a new one in its place; "public"."event", .* are copied \(about .* rows/,
     );
-    return rows[0]?.status === "lost";
-  });
-  await client.query("DELETE FROM item WHERE id % 10 = 0; INSERT INTO item (n) VALUES (0)");
-  // Whatever autovacuum has done: without statistics nothing is known of the rows.
-  await client.query("ANALYZE");
-  ok(await (await open(args)).refresh());
-  said.length = 0;
-  ok(await (await open(args)).preview());
-  expect(said.join("\n")).toMatch(
-    /ReplicationSlot \S+: lost: a new one in its place; "public"."event", .* are copied \(about .* rows/,
-  );
-  expect(said.join("\n")).toMatch(/ReplicationSlot \S+: stays until the gateway of the new one has caught up/);
-  const result = ok(await (await open(args)).up());
-  expect(changes(result)).toContain("ReplicationSlot create-replacement");
-  expect(changes(result).join()).not.toContain("Publication");
-  await expectOne(result);
-  expect(result.outputs.slotName).toMatch(
-    new RegExp(`^${(name.match(/^dbx_\d+/) ?? [""])[0]}_[0-9a-f_]{36}_[0-9a-f]{6}$`),
-  );
-  await expectEqual();
-}, 240_000);
+    expect(said.join("\n")).toMatch(/ReplicationSlot \S+: stays until the gateway of the new one has caught up/);
+    const result = ok(await (await open(args)).up());
+    expect(changes(result)).toContain("ReplicationSlot create-replacement");
+    expect(changes(result).join()).not.toContain("Publication");
+    await expectOne(result);
+    expect(result.outputs.slotName).toMatch(
+      new RegExp(`^${(name.match(/^dbx_\d+/) ?? [""])[0]}_[0-9a-f_]{36}_[0-9a-f]{6}$`),
+    );
+    await expectEqual();
+  },
+  240_000,
+);
 
 /** Runs an update, and kills the provider's process when something is seen. */
 async function killed(args: Record<string, unknown>, seen: () => boolean | Promise<boolean>): Promise<void> {
@@ -271,41 +279,45 @@ function expectNoTables(): void {
   expect(own.filter((name) => !/^runs-.*\.jsonl$/.test(name))).toEqual([]);
 }
 
-it("goes on where an update was killed, at each step, and a destroy leaves nothing", async () => {
-  writer = write();
-  const args = { publicationName: "third" };
-  const [old] = await slotNames(client);
-  await killed(args, async () => (await slotNames(client)).length > 1);
-  const applier = () =>
-    readdirSync(join(folder, "state")).some(
-      (name) => name !== old && existsSync(join(folder, "state", name, "applier", "process.json")),
-    );
-  if (process.env.SLUICE_TEST_KILLS === "all") {
-    await killed(args, () => readdirSync(join(folder, "state")).length > 1);
-    await killed(args, applier);
-  }
-  const result = ok(await (await open(args)).up());
-  await writer.stop();
-  await expectOne(result);
-  await expectEqual();
+longTest(
+  "goes on where an update was killed, at each step, and a destroy leaves nothing",
+  async () => {
+    writer = write();
+    const args = { publicationName: "third" };
+    const [old] = await slotNames(client);
+    await killed(args, async () => (await slotNames(client)).length > 1);
+    const applier = () =>
+      readdirSync(join(folder, "state")).some(
+        (name) => name !== old && existsSync(join(folder, "state", name, "applier", "process.json")),
+      );
+    if (process.env.SLUICE_TEST_KILLS === "all") {
+      await killed(args, () => readdirSync(join(folder, "state")).length > 1);
+      await killed(args, applier);
+    }
+    const result = ok(await (await open(args)).up());
+    await writer.stop();
+    await expectOne(result);
+    await expectEqual();
 
-  // The gateway is started, and nothing knows of it.
-  const [kept] = await slotNames(client);
-  await killed({ publicationName: "fourth" }, () =>
-    readdirSync(join(folder, "state")).some(
-      (name) => name !== kept && existsSync(join(folder, "state", name, "gateway", "process.json")),
-    ),
-  );
-  ok(await (await open(args)).destroy());
-  expect(await slotNames(client)).toEqual([]);
-  expect(await publicationNames(client)).toEqual([]);
-  // The identities of before the first publication, handed on through all replacements.
-  expect(await fullIdentities()).toEqual([]);
-  expect(processesNaming(join(folder, "state"))).toEqual([]);
-  expect(readdirSync(join(folder, "state"))).toEqual([]);
-  expect(knownIds(folder, "switch", "Gateway")).toEqual([]);
-  expectNoTables();
-}, 400_000);
+    // The gateway is started, and nothing knows of it.
+    const [kept] = await slotNames(client);
+    await killed({ publicationName: "fourth" }, () =>
+      readdirSync(join(folder, "state")).some(
+        (name) => name !== kept && existsSync(join(folder, "state", name, "gateway", "process.json")),
+      ),
+    );
+    ok(await (await open(args)).destroy());
+    expect(await slotNames(client)).toEqual([]);
+    expect(await publicationNames(client)).toEqual([]);
+    // The identities of before the first publication, handed on through all replacements.
+    expect(await fullIdentities()).toEqual([]);
+    expect(processesNaming(join(folder, "state"))).toEqual([]);
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+    expect(knownIds(folder, "switch", "Gateway")).toEqual([]);
+    expectNoTables();
+  },
+  400_000,
+);
 
 longTest(
   "replaces a slot at the user's word (--replace) beside the old one, under load",
@@ -339,25 +351,29 @@ longTest(
   240_000,
 );
 
-it("keeps the tables where the pipeline is deleted first, and drops them at destroy", async () => {
-  const strategy = "stop-first";
-  ok(await (await open({ strategy })).up());
-  await applied();
-  const beginning = () => tables.map((name) => readFileSync(firstCommit(name)));
-  const before = beginning();
-  said.length = 0;
-  // One table leaves meanwhile: the new staging log will never fill it, and the pipeline knows it all the same.
-  const fewer = { strategy, publicationName: "fifth", tables: ["public.item", "public.story"] };
-  const result = ok(await (await open(fewer)).up());
-  expect(changes(result)).toContain("IngestionPipeline delete-replaced");
-  expect(said.join("\n")).toMatch(/IngestionPipeline \S+: is replaced, its Delta tables stay/);
-  await expectOne(result);
-  await expectEqual();
-  expect(beginning()).toEqual(before);
-  said.length = 0;
-  ok(await (await open(fewer)).destroy());
-  const dropped = said.flatMap((line) => line.match(/Delta table \S+\/(\w+) is dropped/)?.[1] ?? []);
-  expect(new Set(dropped)).toEqual(new Set(tables));
-  expectNoTables();
-  expect(readdirSync(join(folder, "state"))).toEqual([]);
-}, 240_000);
+longTest(
+  "keeps the tables where the pipeline is deleted first, and drops them at destroy",
+  async () => {
+    const strategy = "stop-first";
+    ok(await (await open({ strategy })).up());
+    await applied();
+    const beginning = () => tables.map((name) => readFileSync(firstCommit(name)));
+    const before = beginning();
+    said.length = 0;
+    // One table leaves meanwhile: the new staging log will never fill it, and the pipeline knows it all the same.
+    const fewer = { strategy, publicationName: "fifth", tables: ["public.item", "public.story"] };
+    const result = ok(await (await open(fewer)).up());
+    expect(changes(result)).toContain("IngestionPipeline delete-replaced");
+    expect(said.join("\n")).toMatch(/IngestionPipeline \S+: is replaced, its Delta tables stay/);
+    await expectOne(result);
+    await expectEqual();
+    expect(beginning()).toEqual(before);
+    said.length = 0;
+    ok(await (await open(fewer)).destroy());
+    const dropped = said.flatMap((line) => line.match(/Delta table \S+\/(\w+) is dropped/)?.[1] ?? []);
+    expect(new Set(dropped)).toEqual(new Set(tables));
+    expectNoTables();
+    expect(readdirSync(join(folder, "state"))).toEqual([]);
+  },
+  240_000,
+);

@@ -5,8 +5,9 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import type { OperationResult } from "../engine/engine";
+import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy";
 import { endProcesses, errorsOf, knownIds, openIngestion, slotNames } from "./ingestion-stack";
@@ -58,26 +59,30 @@ function expectTold(result: OperationResult): void {
 const kinds = ["Connection", "Publication", "ReplicationSlot", "Gateway", "IngestionPipeline"];
 const known = () => kinds.map((kind) => knownIds(folder, "away", kind));
 
-it("preview and drift job say so, and nothing changes", async () => {
-  ok(await (await open("public.one")).up());
-  const before = known();
-  const [slot] = await slotNames(client);
-  proxy.cut();
-  expectTold(await (await open("public.one", "public.two")).preview());
-  const drift = await (await open("public.one")).refresh({ previewOnly: true });
-  expectTold(drift);
-  // Each that is on the source says so; the processes are of this machine.
-  const failed = drift.diagnostics.filter(({ severity, urn }) => severity === "error" && urn !== undefined);
-  expect(new Set(failed.map(({ urn }) => urn?.match(/sluice:(\w+)::/)?.[1]))).toEqual(
-    new Set(["Connection", "Publication", "ReplicationSlot"]),
-  );
-  expect(known()).toEqual(before);
-  proxy.restore();
-  expect(changes(ok(await (await open("public.one")).refresh({ previewOnly: true })))).toEqual([]);
-  expect(changes(ok(await (await open("public.one")).preview()))).toEqual([]);
-  expect(await slotNames(client)).toEqual([slot]);
-  const status = readFileSync(join(folder, "state", slot, "gateway", "status.json"), "utf8");
-  expect(JSON.parse(status)).toMatchObject({ role: "gateway" });
-  ok(await (await open("public.one")).destroy());
-  expect(await slotNames(client)).toEqual([]);
-}, 240_000);
+longTest(
+  "preview and drift job say so, and nothing changes",
+  async () => {
+    ok(await (await open("public.one")).up());
+    const before = known();
+    const [slot] = await slotNames(client);
+    proxy.cut();
+    expectTold(await (await open("public.one", "public.two")).preview());
+    const drift = await (await open("public.one")).refresh({ previewOnly: true });
+    expectTold(drift);
+    // Each that is on the source says so; the processes are of this machine.
+    const failed = drift.diagnostics.filter(({ severity, urn }) => severity === "error" && urn !== undefined);
+    expect(new Set(failed.map(({ urn }) => urn?.match(/sluice:(\w+)::/)?.[1]))).toEqual(
+      new Set(["Connection", "Publication", "ReplicationSlot"]),
+    );
+    expect(known()).toEqual(before);
+    proxy.restore();
+    expect(changes(ok(await (await open("public.one")).refresh({ previewOnly: true })))).toEqual([]);
+    expect(changes(ok(await (await open("public.one")).preview()))).toEqual([]);
+    expect(await slotNames(client)).toEqual([slot]);
+    const status = readFileSync(join(folder, "state", slot, "gateway", "status.json"), "utf8");
+    expect(JSON.parse(status)).toMatchObject({ role: "gateway" });
+    ok(await (await open("public.one")).destroy());
+    expect(await slotNames(client)).toEqual([]);
+  },
+  240_000,
+);
