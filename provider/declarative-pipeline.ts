@@ -126,6 +126,9 @@ export class DeclarativePipeline extends pulumi.ComponentResource {
         ...child,
         protect,
         dependsOn,
+        // The plug-in would move the pipeline in place, away from its tables.
+        replaceOnChanges: ["catalog"],
+        deleteBeforeReplace: true,
         ignoreChanges: [
           "expectedLastModified",
           "target",

@@ -29,7 +29,10 @@ const given: PostgresIngestionArgs = {
 };
 
 const declare = (more: Partial<PipelineDestinationArgs> = {}, args: Partial<PostgresIngestionArgs> = {}) =>
-  declaredBy(() => new PostgresIngestion("orders", { ...given, ...args, destination: { ...destination, ...more } }));
+  declaredBy(
+    (options) =>
+      new PostgresIngestion("orders", { ...given, ...args, destination: { ...destination, ...more } }, options),
+  );
 
 const failuresOf = (more: object, args: object = {}) =>
   checkDeclarativeInputs({
@@ -57,6 +60,13 @@ describe("a declarative pipeline", () => {
     const [file] = typed(declared, "WorkspaceFile");
     const [pipeline] = typed(declared, "Pipeline");
     const [job] = typed(declared, "Job");
+    // Another catalog is another pipeline of the same name, which its protection refuses.
+    const [ofPipeline] = declared.filter(({ type }) => type.endsWith(":Pipeline"));
+    expect(ofPipeline.options).toMatchObject({
+      replaceOnChanges: ["catalog"],
+      deleteBeforeReplace: true,
+      protect: true,
+    });
     const source = Buffer.from(file.contentBase64 as string, "base64").toString("utf8");
     const options = (mode: "scd1" | "append") => ({ ...defaultTableOptions, mode });
     expect(source).toBe(
