@@ -191,7 +191,7 @@ describe("a source that is slow", () => {
         at("sleeping");
         await session.query("SELECT pg_sleep(60)");
       },
-      700,
+      3_000,
     );
     await expect(slow).rejects.toMatchObject({ kind: "timeout", message: expect.stringContaining("sleeping") });
     const silent = createServer();
