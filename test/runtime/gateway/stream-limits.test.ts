@@ -111,6 +111,7 @@ describe("a slot that another session holds", () => {
       ]) {
         expect(state).toMatchObject({ reason: expect.stringContaining(part) });
       }
+      await until("it is logged", () => gateway.logged("stream-lost").length > 0);
       expect(gateway.logged("stream-lost")[0].error).toContain('application "intruder"');
       await gateway.client.query("SELECT pg_terminate_backend($1)", [rows[0].pid]);
       await gateway.client.query("INSERT INTO item VALUES (1, 'a')");
