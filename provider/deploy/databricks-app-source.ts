@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import { stringify } from "yaml";
 import type { RuntimeConfigInput } from "../../runtime/config";
@@ -8,20 +7,14 @@ import { isLoopback } from "../../runtime/source-config";
 import { version } from "../../runtime/version";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import { shortName } from "./kubernetes-names";
-
-/** Where the provider finds the content of a secret of the app. */
-export type AppSecret =
-  | { kind: "variable"; name: string }
-  | { kind: "file"; path: string }
-  /** of the process's `secretFiles` */
-  | { kind: "value"; name: string };
+import { fileContent, type SecretOrigin, type SecretReader, secretContent } from "./secret-origin";
 
 /** What is deployed, but for the runtime itself. */
 export interface AppSource {
   /** by name, in the folder of the app's source */
   files: Record<string, string>;
   /** by the variable of the app that has it */
-  secrets: Record<string, AppSecret>;
+  secrets: Record<string, SecretOrigin>;
   /** of all that it is made of: another is another deployment */
   digest: string;
 }
@@ -96,14 +89,13 @@ export function appProblem({ config }: Pick<ProcessSpec, "config">): SluiceError
 /**
  * Pure but for certificates, which it reads: all that an app of this process is made of. Secrets become variables of the app, whose
  * own `DATABRICKS_…` are its own service principal's; where files are is the app's business.
- * @param scope of the secrets
  * @throws SluiceError `config`
  */
 export function appSource(spec: ProcessSpec): AppSource {
   const problem = appProblem(spec);
   if (problem !== null) throw problem;
-  const secrets: Record<string, AppSecret> = {};
-  const variableOf = (origin: AppSecret): { env: string } => {
+  const secrets: Record<string, SecretOrigin> = {};
+  const variableOf = (origin: SecretOrigin): { env: string } => {
     const named = origin.kind === "file" ? basename(origin.path) : origin.name;
     const name = `SLUICE_SECRET_${named.replaceAll(/[^A-Za-z0-9]+/g, "_").toUpperCase()}`;
     const known = secrets[name];
@@ -130,7 +122,9 @@ export function appSource(spec: ProcessSpec): AppSource {
       Object.entries(value).map(([name, inner]) => {
         // Certificates are no secrets, and are as good as text.
         const isFile = /Cert(File)$/.test(name) && typeof inner === "string";
-        return isFile ? [name.replace(/File$/, ""), readCertificate(inner)] : [name, moved(inner)];
+        return isFile
+          ? [name.replace(/File$/, ""), fileContent(inner, "app", "give the certificate as text")]
+          : [name, moved(inner)];
       }),
     );
   };
@@ -159,47 +153,25 @@ export function appSource(spec: ProcessSpec): AppSource {
 /** Pure: the app's resource that has a variable's secret: letters, digits and hyphens. */
 export const resourceName = (variable: string) => variable.toLowerCase().replaceAll("_", "-");
 
-function readCertificate(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new SluiceError("config", `the file ${path} can't be read, which the app is to have`, {
-      remedy: "Put the file there, on the machine that runs Pulumi, or give the certificate as text.",
-      cause,
-    });
-  }
-}
+const app: SecretReader = {
+  reader: "app",
+  orHave: (name) => `set deployment.secretScope to a scope with the key ${name}`,
+  orName: "set deployment.secretScope",
+};
 
 /** Content of the secrets, by variable. @throws SluiceError `config` */
-export function secretContents(spec: ProcessSpec, secrets: Record<string, AppSecret>): Record<string, string> {
-  return Object.fromEntries(Object.entries(secrets).map(([name, secret]) => [name, contentOf(spec, secret)]));
-}
-
-function contentOf({ secretFiles }: ProcessSpec, secret: AppSecret): string {
-  switch (secret.kind) {
-    case "value":
-      return secretFiles[secret.name];
-    case "variable": {
-      const value = process.env[secret.name];
-      if (value !== undefined) return value;
-      throw new SluiceError("config", `the environment variable ${secret.name} is not set`, {
-        remedy: `Set ${secret.name} where Pulumi runs, or set deployment.secretScope to a scope with the key ${secret.name}.`,
-      });
-    }
-    case "file":
-      try {
-        return readFileSync(secret.path, "utf8").replace(/\r?\n$/, "");
-      } catch (cause) {
-        throw new SluiceError("config", `the file ${secret.path} can't be read, which the app is to have`, {
-          remedy: "Put the file there, on the machine that runs Pulumi, or set deployment.secretScope.",
-          cause,
-        });
-      }
-  }
+export function secretContents(spec: ProcessSpec, secrets: Record<string, SecretOrigin>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(secrets).map(([name, origin]) => {
+      const content = secretContent(spec, origin, app);
+      // Who reads a file takes its last line's end off; who reads a variable doesn't.
+      return [name, origin.kind === "file" ? content.replace(/\r?\n$/, "") : content];
+    }),
+  );
 }
 
 /** Pure: a secret's key in a scope that is the user's. @throws SluiceError `config` for a value, which no scope has */
-export function keyInScope(scope: string, secret: AppSecret): string {
+export function keyInScope(scope: string, secret: SecretOrigin): string {
   switch (secret.kind) {
     case "variable":
       return secret.name;

@@ -3,19 +3,13 @@ import { type RuntimeConfigInput, workFolder } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { isLoopback } from "../../runtime/source-config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
+import { type SecretOrigin, type SecretReader, secretContent } from "./secret-origin";
 
 /** Where a pod has its files; none of these folders is written to. */
 export const podPaths = {
   configuration: "/etc/sluice/process/config.json",
   secrets: "/etc/sluice/secrets",
 } as const;
-
-/** Where the provider finds the content of a Secret's key. */
-export type SecretOrigin =
-  | { kind: "variable"; name: string }
-  | { kind: "file"; path: string }
-  /** of the process's `secretFiles` */
-  | { kind: "value"; name: string };
 
 export interface PodConfiguration {
   config: RuntimeConfigInput;
@@ -76,6 +70,17 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
   if (config.role === "applier" && config.destination.kind !== "local") own.destination = mapped(config.destination);
   if (isRun) own.trigger = { kind: "once" };
   return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
+}
+
+const pod: SecretReader = {
+  reader: "pod",
+  orHave: (name) => `set deployment.existingSecret to a Secret with the key ${name}`,
+  orName: "name a Secret that has it: deployment.existingSecret",
+};
+
+/** Content of the pod's Secret, by key. @throws SluiceError `config` */
+export function secretData(spec: ProcessSpec, origins: Record<string, SecretOrigin>): Record<string, string> {
+  return Object.fromEntries(Object.entries(origins).map(([key, origin]) => [key, secretContent(spec, origin, pod)]));
 }
 
 /** Why pods don't write to a warehouse where their staging is in a claim. */

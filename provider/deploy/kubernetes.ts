@@ -11,7 +11,7 @@ import { specificationOf } from "./kubernetes-pod";
 import { explained, preflightCluster, stagingOf } from "./kubernetes-preflight";
 import { type ApplyRecord, idOf, readRecord, recorded, requireOurs, withRecord } from "./kubernetes-record";
 import { endWorkload, prune, removeProcess } from "./kubernetes-removal";
-import { secretData } from "./kubernetes-secret";
+import { secretData } from "./kubernetes-source";
 import { removeClaim, stagingClaims } from "./kubernetes-staging";
 import { dropInClaims } from "./kubernetes-table-drop";
 import { abandoned, tethering } from "./kubernetes-tether";

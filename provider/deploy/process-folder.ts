@@ -4,6 +4,7 @@ import { SluiceError } from "../../runtime/errors";
 import type { ProcessSpec } from "./deployment";
 import { type Owner, pruneSecrets, writePrivate } from "./private-files";
 import { processFiles, readText } from "./process-files";
+import { variableContent } from "./secret-origin";
 
 /** All that a process gets of our environment, besides its secrets. */
 const passedVariables = ["PATH", "HOME", "LANG", "TZ", "NODE_EXTRA_CA_CERTS"];
@@ -17,15 +18,8 @@ export function environmentOf({ secretVariables }: ProcessSpec): Record<string, 
 
 /** Values of the variables that hold its secrets. @throws SluiceError `config`: one isn't set */
 export function variablesOf({ secretVariables }: Pick<ProcessSpec, "secretVariables">): Record<string, string> {
-  return Object.fromEntries(
-    secretVariables.map((name) => {
-      const value = process.env[name];
-      if (value !== undefined) return [name, value];
-      throw new SluiceError("config", `the environment variable ${name} is not set`, {
-        remedy: `Set ${name} where Pulumi runs, or give a file: { file: "/path/to/secret" }.`,
-      });
-    }),
-  );
+  const instead = 'give a file: { file: "/path/to/secret" }';
+  return Object.fromEntries(secretVariables.map((name) => [name, variableContent(name, instead)]));
 }
 
 /** Written anew as a whole, and only where they differ; those of before go. `owner`: this user, where nobody is given. */
