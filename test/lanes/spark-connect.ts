@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readdirSync } from "node:fs";
-import { createServer } from "node:net";
 import { join, resolve } from "node:path";
+import { freePort } from "../support/free-port";
 import { SparkServer } from "../support/spark-server";
 import { SparkSession, spawnScript } from "./spark-session";
 
@@ -89,15 +89,4 @@ function rowLevelCatalog(python: string, folder: string, work: string): string {
 function run(program: string, parameters: string[]): void {
   const { status, stderr, error } = spawnSync(program, parameters, { encoding: "utf8" });
   if (status !== 0) throw new Error(`${program}: ${error?.message ?? stderr}`);
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolvePort, reject) => {
-    const probe = createServer();
-    probe.on("error", reject);
-    probe.listen(0, "127.0.0.1", () => {
-      const address = probe.address();
-      probe.close(() => resolvePort(typeof address === "object" && address !== null ? address.port : 0));
-    });
-  });
 }

@@ -2,12 +2,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, request as plainRequest, type Server } from "node:http";
-import { type AddressInfo, createServer as createSocket } from "node:net";
+import type { AddressInfo } from "node:net";
 import { dirname, join, resolve } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { extract } from "tar-stream";
 import { parse } from "yaml";
 import { ApiFailure, type Reply } from "./databricks-reply";
+import { freePort } from "./free-port";
 
 type Values = Record<string, unknown>;
 
@@ -344,14 +345,6 @@ function tryJson(text: string): unknown {
   } catch {
     throw new ApiFailure(400, "MALFORMED_REQUEST", "Could not parse request object");
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createSocket();
-  await new Promise<void>((done) => server.listen(0, "127.0.0.1", done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
 }
 
 /** Of a file beside package.json, with exactly what it depends on. */
