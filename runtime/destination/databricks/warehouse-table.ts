@@ -1,7 +1,7 @@
 import { SluiceError } from "../../errors";
 import { ownerProperties } from "../delta/table-metadata";
 import type { StoredOptions } from "../target-table";
-import { furthest, type HistoryEntry, newestPosition, parsePositions, type WarehousePosition } from "./position";
+import { formatPosition, furthest, type HistoryEntry, newestPosition, parsePositions, type WarehousePosition } from "./position";
 import { SqlFailure } from "./sql-failure";
 import type { SqlRow } from "./sql-session";
 import { deltaTypeOf } from "./sql-text";
@@ -105,9 +105,9 @@ export class WarehouseTable {
     if (!this.isSame) return;
     // Whatever was sent before for this table, and has begun, can't commit behind this.
     if (this.properties.get(warehouseProperties.epoch) !== this.warehouse.fence) {
-      await this.run(setProperties(this.name, [[warehouseProperties.epoch, this.warehouse.fence]]));
+      await this.set([[warehouseProperties.epoch, this.warehouse.fence], ...(await this.positionToKeep())]);
     }
-    this.position = furthest(await this.toldPosition(), this.keptPosition());
+    this.position = await this.knownPosition();
     await this.readColumns();
     const [counted] = await this.run(`SELECT CAST(count(*) AS STRING) AS n FROM ${this.name}`);
     this.rows = Number(counted.n);
@@ -137,6 +137,19 @@ export class WarehouseTable {
       types.set(String(name), deltaTypeOf(String(type)));
     }
     this.columns = { known, types };
+  }
+
+  private async knownPosition(): Promise<WarehousePosition | null> {
+    return furthest(await this.toldPosition(), this.keptPosition());
+  }
+
+  /**
+   * With the epoch, as processes that end soon would never keep it otherwise: a history is over after a while, also that of a
+   * table to which nothing came meanwhile. What commits before the epoch does is behind it, and read from the history.
+   */
+  private async positionToKeep(): Promise<[string, string][]> {
+    const known = await this.knownPosition();
+    return known === null ? [] : [[warehouseProperties.position, formatPosition(known)]];
   }
 
   /** The position of the table's own history. */
