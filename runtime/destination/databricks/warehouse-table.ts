@@ -1,7 +1,14 @@
 import { SluiceError } from "../../errors";
 import { ownerProperties } from "../delta/table-metadata";
 import type { StoredOptions } from "../target-table";
-import { formatPosition, furthest, type HistoryEntry, newestPosition, parsePositions, type WarehousePosition } from "./position";
+import {
+  formatPosition,
+  furthest,
+  type HistoryEntry,
+  newestPosition,
+  parsePositions,
+  type WarehousePosition,
+} from "./position";
 import { SqlFailure } from "./sql-failure";
 import type { SqlRow } from "./sql-session";
 import { deltaTypeOf } from "./sql-text";
