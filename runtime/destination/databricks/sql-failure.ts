@@ -123,6 +123,12 @@ export function overdue(timeoutMs: number): SqlFailure {
   return new SqlFailure(kind, `a statement took longer than ${timeoutMs} ms`, "unknown", { remedy });
 }
 
+/** A statement that ran when this process was told to end, and is cancelled. */
+export function stopped(): SqlFailure {
+  const remedy = "It is tried again at the next start.";
+  return new SqlFailure("unreachable", "the applier was stopped while a statement ran", "unknown", { remedy });
+}
+
 /**
  * A call that the service has refused without a word of SQL's (no name, no SQLSTATE): the session is over, or its warehouse
  * isn't there yet. Databricks takes a session for a warehouse that only starts, and refuses all that comes in it.

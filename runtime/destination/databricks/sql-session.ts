@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { parseRetryAfterMs } from "../../databricks/api-error";
 import { SluiceError } from "../../errors";
-import { callRefused, httpFailure, lostAnswer, noToken, overdue, refused, SqlFailure } from "./sql-failure";
+import { callRefused, httpFailure, lostAnswer, noToken, overdue, refused, SqlFailure, stopped } from "./sql-failure";
 
 export type SqlRow = Record<string, unknown>;
 
@@ -171,9 +171,7 @@ class DatabricksSession implements SqlSession {
     return this.calls.until(untilMs, isAsked, async () => {
       // Of the statement, not of the wait for a warehouse that takes it.
       const deadline = AbortSignal.any([signal, AbortSignal.timeout(statementTimeoutMs)]);
-      const operation = await inTime(deadline, statementTimeoutMs, () =>
-        this.calls.authenticated(() => this.session.executeStatement(statement)),
-      );
+      const operation = await this.begin(statement, deadline);
       try {
         await this.finish(operation, deadline);
         return (await inTime(deadline, statementTimeoutMs, () => operation.fetchAll())) as SqlRow[];
@@ -183,6 +181,19 @@ class DatabricksSession implements SqlSession {
         await Promise.race([operation.close(), delay(closeMsMax)]).catch(() => {});
       }
     });
+  }
+
+  /** Sends a statement. It may run before its handle has come: then that is waited for, to cancel it. */
+  private async begin(statement: string, deadline: AbortSignal): Promise<Operation> {
+    const sent = this.calls.authenticated(() => this.session.executeStatement(statement));
+    try {
+      return await inTime(deadline, this.calls.options.statementTimeoutMs, () => sent);
+    } catch (thrown) {
+      const cancelled = sent.then((operation) => operation.cancel());
+      if (deadline.aborted) await Promise.race([cancelled, delay(closeMsMax)]).catch(() => {});
+      else cancelled.catch(() => {});
+      throw thrown;
+    }
   }
 
   /** Waits for a statement; one that takes too long is cancelled. */
@@ -212,11 +223,11 @@ class DatabricksSession implements SqlSession {
 /** How long the end of a statement or a session is waited for. */
 const closeMsMax = 5_000;
 
-/** A call's result, or once a statement's time is over its failure. */
+/** A call's result, or its failure once a statement's time is over or the process is told to end. */
 async function inTime<T>(deadline: AbortSignal, timeoutMs: number, call: () => Promise<T>): Promise<T> {
   let stop = () => {};
   const isOver = new Promise<never>((_, reject) => {
-    stop = () => reject(overdue(timeoutMs));
+    stop = () => reject(deadline.reason?.name === "TimeoutError" ? overdue(timeoutMs) : stopped());
     if (deadline.aborted) stop();
     else deadline.addEventListener("abort", stop, { once: true });
   });

@@ -216,6 +216,25 @@ it.concurrent("a statement that somebody cancels at the warehouse comes again", 
   expect(bench.applied).toEqual(bench.staged);
 });
 
+it.concurrent("a statement that runs when the process is told to end is cancelled, and isn't taken for one that takes too long", async () => {
+  const bench = await open();
+  const process = new AbortController();
+  const session = await bench.session({ signal: process.signal });
+  let isEnded = false;
+  bench.engine.before = async (statement) => {
+    if (statement !== "OPTIMIZE t1") return;
+    process.abort();
+    await until("it is cancelled", () => (bench.front.calls.get("CancelOperation") ?? 0) > 0);
+    isEnded = true;
+  };
+  await expect(session.run("OPTIMIZE t1")).rejects.toMatchObject({
+    message: expect.stringContaining("stopped while a statement ran"),
+    outcome: "unknown",
+  });
+  await until("the engine has ended it", () => isEnded);
+  await session.close();
+});
+
 it.concurrent("a quota that is exceeded is waited out", async () => {
   const bench = await open();
   await bench.stage();
