@@ -5,6 +5,8 @@ import { type RuntimeConfigInput, workFolder } from "../../runtime/config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import { type DockerOptions, labelPrefix, usesVolumes } from "./docker-options";
 import { processFiles } from "./process-files";
+import { originOf, placedReferences } from "./process-references";
+import type { SecretOrigin } from "./secret-origin";
 
 export const labels = {
   directory: `${labelPrefix}directory`,
@@ -54,29 +56,20 @@ export function containerConfiguration(
   options: DockerOptions,
 ): string {
   const isBrought = usesVolumes(options);
-  const source = "source" in config ? { source: withFiles(config.source, directory, isBrought) } : {};
-  const staging = config.staging === undefined ? {} : { staging: withFiles(config.staging, directory, isBrought) };
-  const destination =
-    config.role === "applier" && config.destination.kind !== "local"
-      ? { destination: withFiles(config.destination, directory, isBrought) }
-      : {};
+  const fileOf = (origin: SecretOrigin): string => {
+    if (origin.kind === "file") return isBrought ? join(directory, broughtFile(origin.path)) : origin.path;
+    return join(directory, origin.kind === "value" ? origin.name : variableFile(origin.name));
+  };
+  const own = placedReferences(
+    { config, directory },
+    {
+      secret: (origin) => ({ file: fileOf(origin) }),
+      file: (setting, path) => [setting, fileOf(originOf(path, directory))],
+    },
+  );
   const isPublished = options.network !== "host" && (config.http?.port ?? 0) > 0;
   const http = isPublished ? { http: { ...config.http, host: "0.0.0.0" } } : {};
-  return renderConfiguration({ ...config, ...source, ...staging, ...destination, ...http } as RuntimeConfigInput);
-}
-
-function withFiles(value: unknown, directory: string, isBrought: boolean): unknown {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-  const keys = Object.keys(value);
-  if (keys.length === 1 && "env" in value) return { file: join(directory, variableFile(String(value.env))) };
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [
-      key,
-      isBrought && isOuterFile(key, inner, directory)
-        ? join(directory, broughtFile(inner))
-        : withFiles(inner, directory, isBrought),
-    ]),
-  );
+  return renderConfiguration({ ...config, ...own, ...http } as RuntimeConfigInput);
 }
 
 const isOuterFile = (key: string, value: unknown, directory: string): value is string =>

@@ -5,8 +5,10 @@ import type { RuntimeConfigInput } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { isLoopback } from "../../runtime/source-config";
 import { version } from "../../runtime/version";
+import type { DatabricksOptions } from "./databricks-options";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import { shortName } from "./kubernetes-names";
+import { placedReferences } from "./process-references";
 import { fileContent, type SecretOrigin, type SecretReader, secretContent } from "./secret-origin";
 
 /** What is deployed, but for the runtime itself. */
@@ -35,6 +37,10 @@ export function appName(directory: string): string {
   const role = basename(directory);
   return `sluice-${shortName(basename(dirname(directory)), appNameMax - `sluice--${role}`.length)}-${role}`;
 }
+
+/** Pure: the workspace's folder of a process, with a folder for each of its app's sources. */
+export const appFolder = ({ folder }: Pick<DatabricksOptions, "folder">, directory: string) =>
+  `${folder}/${appName(directory)}`;
 
 const mark = "pulumi-sluice ";
 
@@ -107,34 +113,20 @@ export function appSource(spec: ProcessSpec): AppSource {
     secrets[name] = origin;
     return { env: name };
   };
-  const moved = (value: unknown): unknown => {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-    const [key, ...others] = Object.keys(value);
-    if (others.length === 0 && key === "env" && "env" in value) {
-      return variableOf({ kind: "variable", name: String(value.env) });
-    }
-    if (others.length === 0 && key === "file" && "file" in value) {
-      const path = String(value.file);
-      const isValue = dirname(path) === spec.directory;
-      return variableOf(isValue ? { kind: "value", name: basename(path) } : { kind: "file", path });
-    }
-    return Object.fromEntries(
-      Object.entries(value).map(([name, inner]) => {
-        // Certificates are no secrets, and are as good as text.
-        const isFile = /Cert(File)$/.test(name) && typeof inner === "string";
-        return isFile
-          ? [name.replace(/File$/, ""), fileContent(inner, "app", "give the certificate as text")]
-          : [name, moved(inner)];
-      }),
-    );
+  const own = {
+    ...spec.config,
+    ...placedReferences(spec, {
+      secret: variableOf,
+      // Certificates are no secrets, and are as good as text.
+      file: (setting, path) =>
+        setting.endsWith("CertFile")
+          ? [setting.replace(/File$/, ""), fileContent(path, "app", "give the certificate as text")]
+          : [setting, path],
+    }),
   };
-  const own: Record<string, unknown> = { ...spec.config };
-  if ("source" in spec.config) own.source = moved(spec.config.source);
-  own.staging = moved(spec.config.staging);
-  if (spec.config.role === "applier") own.destination = moved(spec.config.destination);
   const record: AppRecord = { directory: spec.directory, configuration: renderConfiguration(spec.config), version };
   const files = {
-    "config.json": renderConfiguration(own as unknown as RuntimeConfigInput),
+    "config.json": renderConfiguration(own as RuntimeConfigInput),
     "app.yaml": stringify({
       command: ["node", "node_modules/pulumi-sluice/dist/runtime/main.js", "app", "--config", "config.json"],
       env: Object.keys(secrets)

@@ -1,8 +1,9 @@
-import { basename, dirname, isAbsolute } from "node:path";
+import { basename } from "node:path";
 import { type RuntimeConfigInput, workFolder } from "../../runtime/config";
 import { SluiceError } from "../../runtime/errors";
 import { isLoopback } from "../../runtime/source-config";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
+import { originOf, placedReferences } from "./process-references";
 import { type SecretOrigin, type SecretReader, secretContent } from "./secret-origin";
 
 /** Where a pod has its files; none of these folders is written to. */
@@ -48,26 +49,17 @@ export function podConfiguration({ config, directory }: ProcessSpec, isRun: bool
     secrets[key] = origin;
     return `${podPaths.secrets}/${key}`;
   };
-  const mapped = (value: unknown): unknown => {
-    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-    const keys = Object.keys(value);
-    if (keys.length === 1 && "env" in value) {
-      return { file: fileOf(String(value.env), { kind: "variable", name: String(value.env) }) };
-    }
-    return Object.fromEntries(
-      Object.entries(value).map(([key, inner]) => {
-        const isFile = /^file$|File$/.test(key) && typeof inner === "string" && isAbsolute(inner);
-        if (!isFile) return [key, mapped(inner)];
-        const name = basename(inner);
-        const isValue = dirname(inner) === directory;
-        return [key, fileOf(name, isValue ? { kind: "value", name } : { kind: "file", path: inner })];
-      }),
-    );
+  const own: Record<string, unknown> = {
+    ...config,
+    http: { port: httpPortOf(config), host: "0.0.0.0" },
+    ...placedReferences(
+      { config, directory },
+      {
+        secret: (origin) => ({ file: fileOf(origin.kind === "file" ? basename(origin.path) : origin.name, origin) }),
+        file: (setting, path) => [setting, fileOf(basename(path), originOf(path, directory))],
+      },
+    ),
   };
-  const own: Record<string, unknown> = { ...config, http: { port: httpPortOf(config), host: "0.0.0.0" } };
-  if ("source" in config) own.source = mapped(config.source);
-  if (config.staging !== undefined) own.staging = mapped(config.staging);
-  if (config.role === "applier" && config.destination.kind !== "local") own.destination = mapped(config.destination);
   if (isRun) own.trigger = { kind: "once" };
   return { config, text: renderConfiguration(own as unknown as RuntimeConfigInput), secrets };
 }

@@ -1,19 +1,13 @@
-import { hostname } from "node:os";
-import { z } from "zod";
-import { identifyProcess, isAlive, processIdentitySchema } from "../../runtime/process-identity";
+import { hostTether, isAbandoned } from "./host-tether";
 import type { Cluster } from "./kubernetes-cluster";
 import { annotations, managedBy } from "./kubernetes-names";
 import type { ClusterObject } from "./kubernetes-object";
 
-const tetherSchema = z.object({ host: z.string(), ...processIdentitySchema.shape });
-
-/** A pod can't see the provider: it doesn't end by itself, as a process does, but is swept, from this very machine. */
 export function tethering(object: ClusterObject): ClusterObject {
-  const tether = JSON.stringify({ host: hostname(), ...identifyProcess(process.pid) });
   const { metadata } = object;
   return {
     ...object,
-    metadata: { ...metadata, annotations: { ...metadata.annotations, [annotations.tether]: tether } },
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [annotations.tether]: hostTether() } },
   };
 }
 
@@ -23,9 +17,6 @@ export async function abandoned(cluster: Cluster, stateDir: string): Promise<str
   const gateways = await cluster.list("apps/v1", "StatefulSet", { labels: `${label}=${value}` });
   return gateways.flatMap(({ metadata }) => {
     const { [annotations.directory]: directory = "", [annotations.tether]: text } = metadata.annotations ?? {};
-    if (text === undefined || !directory.startsWith(`${stateDir}/`)) return [];
-    const tether = tetherSchema.safeParse(JSON.parse(text));
-    const isGone = tether.success && tether.data.host === hostname() && !isAlive(tether.data);
-    return isGone ? [directory] : [];
+    return text !== undefined && directory.startsWith(`${stateDir}/`) && isAbandoned(text) ? [directory] : [];
   });
 }
