@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer, request as plainRequest, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { dirname, join, resolve } from "node:path";
@@ -30,19 +30,29 @@ interface StandInApp {
   pending?: Deployment;
   deployments: Deployment[];
   front: Server;
-  port: number;
-  child: ChildProcess | null;
+  run: Run | null;
   /** what it has printed */
   log: string;
+  /** how often what ran had to be killed, as it hadn't ended in time */
+  kills: number;
+}
+
+/** A process of an app, with a disk and a port of its own. */
+interface Run {
+  child: ChildProcess;
+  place: string;
+  port: number;
 }
 
 const root = resolve(__dirname, __dirname.includes("/dist/") ? "../../.." : "../..");
-const fileBytesMax = 10_000_000;
+const fileBytesMax = 10 * 1024 * 1024;
+const stopMs = 15_000;
 
 /**
  * Databricks Apps, workspace files and secrets: what is deployed runs as a process of this machine, with what its package.json and
  * that of its packages name (linked rather than fetched), the environment that the platform gives and no other, and a front that
- * lets OAuth tokens ask below /api alone. States change as they are looked at, so that nothing waits.
+ * lets OAuth tokens ask below /api alone. A process has 15 seconds to end, and its disk goes with it. States change as they are
+ * looked at, so that nothing waits.
  */
 export class DatabricksApps {
   readonly apps = new Map<string, StandInApp>();
@@ -50,6 +60,10 @@ export class DatabricksApps {
   readonly scopes = new Map<string, Map<string, string>>();
   /** of the next deployment: it fails so */
   failNext: string | null = null;
+  /** a file with certificates of authorities that its machines trust beside the public ones */
+  trusted: string | null = null;
+  /** a deployment's process begins while the former is still there, as nobody says that it doesn't */
+  isOverlapping = false;
 
   constructor(
     private readonly folder: string,
@@ -76,13 +90,13 @@ export class DatabricksApps {
         return ok(this.look(app));
       case "DELETE ":
         app.compute = { state: "DELETING", message: "" };
-        await this.end(app);
+        await this.end(app.run, app);
         return ok(this.describe(app));
       case "POST /start":
         app.compute = { state: "STARTING", message: "" };
         return ok(this.describe(app));
       case "POST /stop":
-        await this.end(app);
+        await this.end(app.run, app);
         app.compute = { state: "STOPPED", message: "App compute is stopped." };
         return ok(this.describe(app));
       case "POST /deployments":
@@ -97,16 +111,24 @@ export class DatabricksApps {
     throw new ApiFailure(404, "ENDPOINT_NOT_FOUND", `No API found for '${method} ${path}'`);
   }
 
+  /** The machine that an app runs on is gone at once; it is started on another one. */
+  async lose(name: string): Promise<void> {
+    const app = this.apps.get(name) as StandInApp;
+    if (app.active === undefined) throw new Error(`${name} isn't deployed`);
+    await this.end(app.run, app, 0);
+    await this.run(app, app.active.source_code_path);
+  }
+
   /** As the platform does with what has ended by itself: nothing. */
   async crash(name: string): Promise<void> {
     const app = this.apps.get(name) as StandInApp;
-    await this.end(app);
+    await this.end(app.run, app);
     app.app = { state: "CRASHED", message: "App crashed unexpectedly." };
   }
 
   async close(): Promise<void> {
     for (const app of this.apps.values()) {
-      await this.end(app);
+      await this.end(app.run, app);
       app.front.closeAllConnections();
       app.front.close();
     }
@@ -119,14 +141,20 @@ export class DatabricksApps {
     if (this.apps.has(name))
       throw new ApiFailure(409, "RESOURCE_ALREADY_EXISTS", `An app with the same name already exists: ${name}`);
     const app: StandInApp = {
-      ...{ name, resources: [], deployments: [], child: null, log: "", port: await freePort() },
+      ...{ name, resources: [], deployments: [], run: null, log: "", kills: 0 },
       compute: { state: "STARTING", message: "App compute is starting." },
       app: { state: "UNAVAILABLE", message: "App has not been deployed yet." },
       front: createServer((request, response) => {
         const token = (request.headers.authorization ?? "").replace(/^Bearer /, "");
         if (!this.isOAuth(token)) return void response.writeHead(302, { location: "/.auth/login" }).end();
         if (!request.url?.startsWith("/api/")) return void response.writeHead(302, { location: "/.auth/login" }).end();
-        const inner = plainRequest({ port: app.port, host: "127.0.0.1", path: request.url, method: request.method });
+        if (app.run === null) return void response.writeHead(502).end("App Not Available");
+        const inner = plainRequest({
+          port: app.run.port,
+          host: "127.0.0.1",
+          path: request.url,
+          method: request.method,
+        });
         inner.on("error", () => response.writeHead(502).end("App Not Available"));
         inner.on("response", (answer) => {
           response.writeHead(answer.statusCode ?? 502, answer.headers);
@@ -229,7 +257,6 @@ export class DatabricksApps {
     const place = join(this.folder, "apps", app.name, randomUUID());
     mkdirSync(place, { recursive: true });
     for (const [name, content] of files) {
-      if (content.length > fileBytesMax) throw new Error(`${name} is larger than 10 MB`);
       writeFileSync(join(place, name.slice(path.length + 1)), content);
     }
     const read = (name: string) => this.files.get(`${path}/${name}`)?.toString("utf8") ?? "";
@@ -249,40 +276,55 @@ export class DatabricksApps {
       if (found === undefined) throw new Error(`${name}: there is no resource ${valueFrom}`);
       return [name, found];
     });
-    await this.end(app);
-    app.app = { state: "RUNNING", message: "App is running" };
+    const former = app.run;
+    if (!this.isOverlapping) await this.end(former, app);
+    const port = await freePort();
     const [program, ...args] = command;
     const child = spawn(program === "node" ? process.execPath : program, args, {
       cwd: place,
+      // All of it ends with its machine.
+      detached: true,
       env: {
         ...{ PATH: process.env.PATH, TMPDIR: place, DATABRICKS_HOST: this.host(), DATABRICKS_APP_NAME: app.name },
         ...{
-          DATABRICKS_APP_PORT: String(app.port),
+          DATABRICKS_APP_PORT: String(port),
           DATABRICKS_CLIENT_ID: "its-own",
           DATABRICKS_CLIENT_SECRET: "its-own",
         },
+        ...(this.trusted === null ? {} : { NODE_EXTRA_CA_CERTS: this.trusted }),
         ...Object.fromEntries(variables),
       },
       stdio: ["ignore", "pipe", "pipe"],
     });
     for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (app.log += chunk));
-    app.child = child;
+    const run = { child, place, port };
+    app.run = run;
+    app.app = { state: "RUNNING", message: "App is running" };
     child.on("exit", () => {
-      if (app.child !== child) return;
-      app.child = null;
+      if (app.run !== run) return;
+      app.run = null;
       app.app = { state: "CRASHED", message: "App crashed unexpectedly." };
     });
+    if (this.isOverlapping) await this.end(former, app);
   }
 
-  private async end(app: StandInApp): Promise<void> {
-    const { child } = app;
-    app.child = null;
-    if (child === null || child.exitCode !== null) return;
-    const gone = new Promise((done) => child.once("exit", done));
-    child.kill("SIGTERM");
-    const kill = setTimeout(() => child.kill("SIGKILL"), 15_000);
-    await gone;
-    clearTimeout(kill);
+  /** With all that it has started, and its disk. @param graceMs 0: without a word */
+  private async end(run: Run | null, app: StandInApp, graceMs = stopMs): Promise<void> {
+    if (run === null) return;
+    const { child, place } = run;
+    if (app.run === run) app.run = null;
+    if (child.exitCode === null && child.signalCode === null) {
+      const gone = new Promise((done) => child.once("exit", done));
+      if (graceMs > 0) child.kill("SIGTERM");
+      const kill = setTimeout(() => {
+        if (graceMs > 0) app.kills++;
+        child.kill("SIGKILL");
+      }, graceMs);
+      await gone;
+      clearTimeout(kill);
+    }
+    killGroup(child.pid);
+    rmSync(place, { recursive: true, force: true, maxRetries: 10 });
   }
 
   private workspace(what: string, query: URLSearchParams, body: Values): Reply {
@@ -296,7 +338,14 @@ export class DatabricksApps {
         if (this.files.has(path) && body.overwrite !== true) {
           throw new ApiFailure(400, "RESOURCE_ALREADY_EXISTS", `Path (${path}) already exists.`);
         }
-        this.files.set(path, Buffer.from(String(body.content), "base64"));
+        {
+          const bytes = Buffer.from(String(body.content), "base64");
+          if (bytes.length > fileBytesMax) {
+            const said = `File size imported is (${bytes.length} bytes), exceeded max size (${fileBytesMax} bytes)`;
+            throw new ApiFailure(400, "MAX_NOTEBOOK_SIZE_EXCEEDED", said);
+          }
+          this.files.set(path, bytes);
+        }
         return ok({});
       case "GET export": {
         const found = this.files.get(path);
@@ -338,6 +387,14 @@ export class DatabricksApps {
 }
 
 const ok = (body: object): Reply => ({ status: 200, body });
+
+function killGroup(pid: number | undefined): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, "SIGKILL");
+  } catch {
+    // Nobody is left.
+  }
+}
 
 function tryJson(text: string): unknown {
   try {
