@@ -1,5 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
-import { PostgresIngestion, type WorkspaceArgs } from "pulumi-sluice";
+import { type DeploymentArgs, PostgresIngestion, type WorkspaceArgs } from "pulumi-sluice";
 
 const config = new pulumi.Config();
 const workspace: WorkspaceArgs = {
@@ -26,6 +26,8 @@ const ingestion = new PostgresIngestion("orders", {
     schema: config.require("schema"),
   },
   stateDir: config.require("stateDir"),
+  // As { "kind": "databricks" }: both processes as Databricks Apps, made by who DATABRICKS_HOST … name. Default: of this machine.
+  deployment: config.getObject<DeploymentArgs>("deployment"),
   preflight: config.get<"preview" | "up">("preflight"),
 });
 

@@ -119,6 +119,28 @@ describe("the example", () => {
     );
   });
 
+  longTest("of a SQL warehouse is previewed as apps, where its workspace can't be reached", async () => {
+    const config = {
+      ...{
+        ...reached(),
+        host: "db.example.invalid",
+        tables: '["acme.orders"]',
+        preflight: "up",
+        stateDir: "/var/lib/sluice",
+      },
+      ...{ workspace: "https://adb-1.azuredatabricks.net", clientId: "11111111-2222-3333-4444-555555555555" },
+      ...{ volume: "main.sluice.staging", warehouseId: "1234567890abcdef", catalog: "main", schema: "shop" },
+      deployment: '{"kind":"databricks"}',
+    };
+    const env = {
+      DATABRICKS_HOST: config.workspace,
+      DATABRICKS_CLIENT_ID: config.clientId,
+      DATABRICKS_CLIENT_SECRET: "x",
+    };
+    const stack = await open(join(examples, "databricks-warehouse"), config, env);
+    expect(changes(await stack.preview())).toEqual(created("orders"));
+  });
+
   it("of a declarative pipeline is previewed, by a stand-in of the plug-in", async () => {
     const config = {
       ...{ ...reached(), tables: '["acme.orders"]', preflight: "up", stateDir: join(folder, "state") },
