@@ -1,11 +1,12 @@
 // Contract: docs/previews.md shows each step of the scenario that it is recorded from (`npm run docs -- --previews`), in
-// its order, and nothing of the machine that it was recorded on.
+// its order, word for word, and nothing of the machine that it was recorded on.
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { resolve } from "node:path";
 import { expect, it } from "vitest";
+import { longTest } from "../support/long-test";
 import { previewsPage } from "./previews-page";
-import { previewSteps } from "./previews-scenario";
+import { previewSteps, recordPreviews } from "./previews-scenario";
 
 const page = readFileSync(resolve(__dirname, "../../docs/previews.md"), "utf8");
 
@@ -16,6 +17,14 @@ it("the page has the scenario's steps", () => {
   const made = previewsPage(previewSteps.map((step) => ({ ...step, lines: [] })));
   expect(skeleton(page), "run npm run build && npm run docs -- --previews").toBe(skeleton(made));
 });
+
+longTest(
+  "the page has what these operations say today",
+  async () => {
+    expect(page, "run npm run build && npm run docs -- --previews").toBe(previewsPage(await recordPreviews()));
+  },
+  900_000,
+);
 
 it("the page tells every kind of cost, and nothing of the machine", () => {
   for (const words of [

@@ -1,8 +1,8 @@
 // Contract: which resources a selection is about, whatever depends on what: targets alone, or with all that depends on
 // them; a deletion never leaves a dependent behind, and what is excluded keeps all that it needs; providers and the stack
 // always belong to an update.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import fc from "../support/property";
 import { dependencyUrns, type ResourceState } from "./resource-state";
 import { Scope, type Selection } from "./selection";
 

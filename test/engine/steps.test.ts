@@ -1,8 +1,8 @@
 // Contract: what the test engine decides without asking anyone. Nothing is deleted before what depends on it, nothing is
 // deleted twice or forgotten, a half-made resource is always tried again, and secrets survive a round trip.
 
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import fc from "../support/property";
 import type { PropertyMap } from "./property-values";
 import { carrySecrets, changedKeys, containsSecret, isSecret, makeSecret, plainProperties } from "./property-values";
 import { dependencyUrns, type ResourceState } from "./resource-state";

@@ -9,6 +9,7 @@ import { compareTable, describeDifference } from "../support/equality";
 import { Pipeline } from "../support/pipeline";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { Random } from "../support/random";
+import { testSeed } from "../support/test-seed";
 
 let postgres: TestPostgres;
 beforeAll(async () => {
@@ -153,7 +154,7 @@ describe("arrays as lists", () => {
       await pipeline.settled();
       for (const table of tables) expect(await differences(pipeline, table), `${table}, seed ${seed}`).toEqual([]);
     };
-    const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+    const seed = testSeed;
     const random = new Random(seed);
     try {
       await change(client, random, 1);

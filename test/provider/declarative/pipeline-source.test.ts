@@ -3,12 +3,12 @@
 // shown here.
 import { readFileSync, writeFileSync } from "node:fs";
 import { resolve } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type PipelineTable, pipelineObstacles, pipelineSource } from "../../../provider/declarative/pipeline-source";
 import { pythonLiteral } from "../../../provider/declarative/python-literal";
 import { stagedTablesPython } from "../../../provider/declarative/staged-tables";
 import { defaultTableOptions, type TableOptions } from "../../../runtime/table-options";
+import fc, { propertyRuns } from "../../support/property";
 
 const golden = resolve(__dirname, "../../fixtures/declarative/tables.py");
 
@@ -75,7 +75,7 @@ describe("a pipeline's source", () => {
           expect(readPythonText(pythonLiteral(text))).toBe(text);
         },
       ),
-      { numRuns: 100 },
+      propertyRuns(100),
     );
   });
 

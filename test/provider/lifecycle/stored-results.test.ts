@@ -5,7 +5,6 @@ import { createHash } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { type Deployment, type Inspection, renderConfiguration } from "../../../provider/deploy/deployment";
@@ -22,6 +21,7 @@ import { SluiceError } from "../../../runtime/errors";
 import { version } from "../../../runtime/version";
 import { asStored } from "../../support/lossless";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import fc, { propertyRuns } from "../../support/property";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -411,7 +411,10 @@ describe.each(Object.entries(programs))("%s", (kind, { lifecycle, news, needed, 
         const changed = Object.entries(other).filter((_, index) => (bits & (1 << index)) !== 0);
         reached.add(await live(lifecycle, first, { ...first, ...Object.fromEntries(changed) }));
       }),
-      { examples: [[needed(), change, -1]], numRuns: kind === "Gateway" || kind === "IngestionPipeline" ? 40 : 12 },
+      {
+        examples: [[needed(), change, -1]],
+        ...propertyRuns(kind === "Gateway" || kind === "IngestionPipeline" ? 40 : 12),
+      },
     );
     expect(reached).toContain("updated");
   });
@@ -427,7 +430,7 @@ describe.each(Object.entries(programs))("%s", (kind, { lifecycle, news, needed, 
         if (news.failures.length > 0) refused.count++;
         else diff(lifecycle, "id", olds.inputs, news.inputs);
       }),
-      { numRuns: 150 },
+      propertyRuns(150),
     );
     expect(refused.count).toBeGreaterThan(20);
     expectTold(said);

@@ -1,12 +1,12 @@
 // Contract: what stands against a source is decided from its facts alone, each finding with the remedy that the server's
 // flavour allows; a statement in a finding shows nothing of its literals.
 // Invariant 6: no secret leaves the place it was given to.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type Flavour, type FlavourMarks, flavourOf } from "../../../provider/postgres/flavour";
 import { findLongTransactions, type OpenTransaction, queryHead } from "../../../provider/postgres/open-transactions";
 import { type FindingOptions, findProblems, type UncappedSlotWal } from "../../../provider/postgres/preflight";
 import type { SourceFacts } from "../../../provider/postgres/source-facts";
+import fc, { propertyRuns } from "../../support/property";
 
 const sound: SourceFacts = {
   flavour: "vanilla",
@@ -234,7 +234,7 @@ describe("open transactions", () => {
         const query = literals.map(([write, more]) => `SELECT ${write(`canary${more}`)}`).join(", ");
         expect(queryHead(query.slice(0, cut), 1_000)).not.toContain("canary");
       }),
-      { numRuns: 500 },
+      propertyRuns(500),
     );
   });
 });

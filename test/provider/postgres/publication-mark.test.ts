@@ -1,8 +1,8 @@
 // Contract: the comment of a publication tells whose it is and what a state may not know, and any other comment tells
 // nothing.
-import fc from "fast-check";
 import { expect, it } from "vitest";
 import { formatMark, type Mark, markedPipelineId, parseMark } from "../../../provider/postgres/publication-mark";
+import fc from "../../support/property";
 
 const name = fc.stringMatching(/^[a-z0-9_]{1,40}$/);
 const identity = fc.oneof(

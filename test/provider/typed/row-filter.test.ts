@@ -1,7 +1,6 @@
 // Contract: a row filter made of typed conditions is what PostgreSQL makes of the values themselves: each literal is read
 // as the column's type reads it, whatever is in it; conditions combine as SQL's three-valued logic has it; every form is
 // one that a publication takes.
-import fc from "fast-check";
 import type pg from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { CatalogColumn, CatalogTable } from "../../../provider/typed/catalog";
@@ -11,6 +10,7 @@ import * as typed from "../../../provider/typed/row-filter";
 import { table } from "../../../provider/typed/table-builders";
 import { quoteIdentifier } from "../../../runtime/postgres/identifier";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import fc, { propertyRuns } from "../../support/property";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -135,7 +135,7 @@ describe("a literal", () => {
     const all = fc.array(fc.oneof(sample, sample, lists, ranges), { minLength: 40, maxLength: 40 });
     await fc.assert(
       fc.asyncProperty(all, (samples) => compare(type, samples)),
-      { numRuns: Number(process.env.SLUICE_TEST_FILTER_RUNS ?? 5) },
+      propertyRuns(5),
     );
   });
 
@@ -150,7 +150,7 @@ describe("a literal", () => {
     });
     await fc.assert(
       fc.asyncProperty(fc.array(sample, { minLength: 50 }), (samples) => compare("text", samples)),
-      { numRuns: 5 },
+      propertyRuns(5),
     );
     expect(() => typed.like(column("text") as never, "a\\")).toThrow("ends with an escape");
     expect(typed.like(column("text") as never, "a\\\\").sql).toContain("LIKE");
@@ -210,7 +210,7 @@ describe("conditions", () => {
         );
         expect(rows[0].found).toEqual(trees.map(([, value]) => value));
       }),
-      { numRuns: 10 },
+      propertyRuns(10),
     );
   });
 

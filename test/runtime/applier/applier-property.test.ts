@@ -2,11 +2,11 @@
 // applied commit, row for row (invariants 3 and 4); tables with a key and without.
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import type { ApplierStatus } from "../../../runtime/status";
 import { readDeltaRows } from "../../support/delta-reader";
+import fc, { propertyRuns } from "../../support/property";
 import { eagerMaintenance } from "./eager-maintenance";
 import { StagedLog, tableSchema } from "./staged-log";
 import { deltaRowText, ModelTable, rowText, type Step } from "./staged-model";
@@ -77,7 +77,7 @@ describe("the destination", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 20), interruptAfterTimeLimit: 100_000 },
+      propertyRuns(20),
     );
   });
 });

@@ -2,7 +2,6 @@
 // up to a later one is the table there (invariants 3 and 4), whatever a batch holds; no row is told that stayed as it was.
 import { readdirSync, readFileSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import type { ApplierConfig } from "../../../runtime/config";
@@ -10,6 +9,7 @@ import type { ApplierStatus } from "../../../runtime/status";
 import { defaultTableOptions, type NamedTableOptions } from "../../../runtime/table-options";
 import { type DeltaChange, readDeltaChanges } from "../../support/delta-changes";
 import { openDelta, readDeltaRows } from "../../support/delta-reader";
+import fc, { propertyRuns } from "../../support/property";
 import { RuntimeProcess } from "../../support/runtime-process";
 import { eagerMaintenance } from "./eager-maintenance";
 import { StagedLog, tableSchema } from "./staged-log";
@@ -127,7 +127,7 @@ describe("the feed of random histories", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 2), interruptAfterTimeLimit: 100_000 },
+      propertyRuns(2),
     );
   });
 });

@@ -14,6 +14,7 @@ import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "..
 import { until } from "../../support/conditions";
 import { readDeltaRows } from "../../support/delta-reader";
 import { Random } from "../../support/random";
+import { testSeed } from "../../support/test-seed";
 import { eagerMaintenance } from "./eager-maintenance";
 import { replayModes } from "./mode-replay";
 import { StagedLog, tableSchema } from "./staged-log";
@@ -82,7 +83,7 @@ async function expectEqual(): Promise<void> {
 const kinds = ["lost-response", "full", "rival", "clock"];
 const coded = (code: string) => Object.assign(new Error(code), { code });
 const histories = Number(process.env.SLUICE_DISTURBANCES ?? 1);
-const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+const firstSeed = testSeed;
 
 describe("an applier that is disturbed", () => {
   it.each(Array.from({ length: histories }, (_, index) => firstSeed + index))(

@@ -2,11 +2,11 @@
 // whenever it is applied (invariants 3 and 4): rows of now, soft deletes, every change, every version;
 // rows before updates are in the table that wants them, and disturb no other.
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
+import fc, { propertyRuns } from "../../support/property";
 import { eagerMaintenance } from "./eager-maintenance";
 import { replayModes } from "./mode-replay";
 import { StagedLog, tableSchema } from "./staged-log";
@@ -93,7 +93,7 @@ describe("a table of each mode", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 5), interruptAfterTimeLimit: 100_000 },
+      propertyRuns(5),
     );
   });
 });

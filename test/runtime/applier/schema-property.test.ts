@@ -3,11 +3,11 @@
 // by an independent reader (invariants 3 and 4).
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
 import { defaultTableOptions, type NamedTableOptions } from "../../../runtime/table-options";
 import { readDeltaRows } from "../../support/delta-reader";
+import fc, { propertyRuns } from "../../support/property";
 import { replayStaging } from "../../support/staging-replay";
 import { eagerMaintenance } from "./eager-maintenance";
 import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "./schema-model";
@@ -107,7 +107,7 @@ describe("a table whose schema changes", () => {
           log.close();
         }
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 10), interruptAfterTimeLimit: 100_000 },
+      propertyRuns(10),
     );
   });
 });

@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../../support/property";
 import type { TypeCase } from "./type-cases";
 
 /** array_in's form of a list of values; null is NULL. */

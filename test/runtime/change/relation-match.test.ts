@@ -1,12 +1,12 @@
 // Contract: the attribute numbers that are told for a RELATION message's columns are the true ones, however much later
 // the catalog was read, or none are told; they are told where columns were only added, or only dropped and none since.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { matchRelation } from "../../../runtime/change/relation-match";
 import type { TableSchema } from "../../../runtime/change/table-schema";
 import { isWidening } from "../../../runtime/change/type-widening";
 import type { Relation } from "../../../runtime/postgres/pgoutput";
 import type { TableDescription, TypeDescription } from "../../../runtime/postgres/table-description";
+import fc, { propertyRuns } from "../../support/property";
 
 interface Attribute {
   number: number;
@@ -160,7 +160,7 @@ describe("columns of a RELATION message", () => {
         told++;
         expect(found.numbers).toEqual(truth);
       }),
-      { numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 5_000) },
+      propertyRuns(5_000),
     );
     expect(told).toBeGreaterThan(100);
   });

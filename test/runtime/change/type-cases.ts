@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import fc from "../../support/property";
 
 /** A type, values that are always tried, and the same value as text from both sides. */
 export interface TypeCase {

@@ -4,7 +4,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { DuckDBListValue, DuckDBValue } from "@duckdb/node-api";
-import fc from "fast-check";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { copyStatement } from "../../../runtime/change/copy-statement";
@@ -14,6 +13,7 @@ import type { TypeOptions } from "../../../runtime/config";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
 import { copiedRows, readBack, schemaOf, streamedRows } from "../../support/decoded-changes";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import fc, { propertyRuns } from "../../support/property";
 import { arrayCase, isArrayCase } from "./array-cases";
 import { asText, type TypeCase, typeCases, typeDefinitions } from "./type-cases";
 
@@ -214,10 +214,7 @@ describe("types", () => {
           choices,
         );
       }),
-      {
-        numRuns: Number(process.env.SLUICE_PROPERTY_RUNS ?? 25),
-        seed: process.env.SLUICE_SEED === undefined ? undefined : Number(process.env.SLUICE_SEED),
-      },
+      propertyRuns(25),
     );
   }, 600_000);
 

@@ -1,6 +1,5 @@
 // Contract: a request is tried again exactly when it may succeed later, by status and code, after what the answer asks; a
 // token is renewed before it ends and after it was refused; whatever an answer's body is, the error is one of ours.
-import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
 import {
   ApiError,
@@ -14,6 +13,7 @@ import { type ClientOptions, WorkspaceClient } from "../../../runtime/databricks
 import { SluiceError } from "../../../runtime/errors";
 import { faultOf, retryAfterMsOf } from "../../../runtime/staging/storage-fault";
 import { DatabricksWorkspace, type WorkspaceOptions } from "../../support/databricks-workspace";
+import fc from "../../support/property";
 import { workspaceClient } from "../../support/volume-staging";
 
 let workspace: DatabricksWorkspace | undefined;

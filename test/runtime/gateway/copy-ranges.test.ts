@@ -1,5 +1,4 @@
 // Contract: ranges of a relation cover every block exactly once, the last one is open; what is done survives as text.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   copiedShare,
@@ -11,6 +10,7 @@ import {
   rangeBlocks,
   rangesLeft,
 } from "../../../runtime/gateway/copy-ranges";
+import fc from "../../support/property";
 
 const size = (blocks: number, bytes: number, rangeable = true): PartSize => ({
   relationId: "1",

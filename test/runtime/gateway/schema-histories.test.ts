@@ -15,10 +15,11 @@ import { startPostgres, type TestPostgres } from "../../support/postgres-server"
 import { Random } from "../../support/random";
 import { RuntimeProcess } from "../../support/runtime-process";
 import { SchemaHistory } from "../../support/schema-history";
+import { testSeed } from "../../support/test-seed";
 
 const histories = Number(process.env.SLUICE_HISTORIES ?? 1);
 const steps = Number(process.env.SLUICE_HISTORY_STEPS ?? 25);
-const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+const firstSeed = testSeed;
 
 let postgres: TestPostgres;
 

@@ -1,6 +1,5 @@
 // Contract: measures and alerts of the slot say what is so: a projection follows the consumption of safe_wal_size, lag
 // counts from the last moment at which nothing was missing, and an alert neither flaps nor stays.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { gatewayConfigSchema } from "../../../runtime/config";
 import {
@@ -15,6 +14,7 @@ import { LagClock } from "../../../runtime/gateway/lag-clock";
 import { projectLossMs, SlotForecast } from "../../../runtime/gateway/slot-forecast";
 import type { Lsn } from "../../../runtime/postgres/lsn";
 import type { SlotHealth } from "../../../runtime/status";
+import fc from "../../support/property";
 
 const mebibyte = 1024 ** 2;
 const lsn = (value: number) => BigInt(value) as Lsn;

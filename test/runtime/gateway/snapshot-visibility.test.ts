@@ -1,9 +1,9 @@
 // Contract: a streamed transaction is left out exactly when the snapshot's rows hold it (invariants 3 and 4).
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { isVisible, judge, parseSnapshot } from "../../../runtime/gateway/snapshot-visibility";
 import { replayWindow } from "../../../runtime/gateway/standby-snapshot";
 import { type Lsn, parseLsn } from "../../../runtime/postgres/lsn";
+import fc from "../../support/property";
 
 const horizon = parseLsn("0/1000");
 

@@ -11,9 +11,10 @@ import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { startStandby, type TestStandby } from "../../support/postgres-standby";
 import { Random } from "../../support/random";
+import { testSeed } from "../../support/test-seed";
 
 const rounds = Number(process.env.SLUICE_STANDBY_ROUNDS ?? 1);
-const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed;
 const writersMax = 3;
 const waitMsMax = 120_000;
 /** keyed, with values that updates leave unsent, without a key, and of several ranges */

@@ -10,9 +10,10 @@ import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { Random } from "../../support/random";
 import { replayStaging } from "../../support/staging-replay";
+import { testSeed } from "../../support/test-seed";
 
 const histories = Number(process.env.SLUICE_HISTORIES ?? 1);
-const firstSeed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+const firstSeed = testSeed;
 const stepsMax = Number(process.env.SLUICE_HISTORY_STEPS ?? 160);
 const sessionsMax = 3;
 

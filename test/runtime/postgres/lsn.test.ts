@@ -1,7 +1,7 @@
 // Contract: an LSN has one text form, that of PostgreSQL's pg_lsn.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { formatLsn, type Lsn, parseLsn } from "../../../runtime/postgres/lsn";
+import fc from "../../support/property";
 
 describe("LSN", () => {
   it("survives text for every 64-bit value", () => {

@@ -24,9 +24,10 @@ import { damage } from "../../support/damaged-bytes";
 import { int8, int32, int64, letter, message } from "../../support/pgoutput-messages";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 import { Random } from "../../support/random";
+import { testSeed } from "../../support/test-seed";
 
 const count = Number(process.env.SLUICE_FUZZ_COUNT ?? 12_000);
-const seed = Number(process.env.SLUICE_SEED ?? Date.now() % 1_000_000);
+const seed = testSeed;
 
 let postgres: TestPostgres;
 let client: Client;

@@ -1,6 +1,5 @@
 // Contract: what the object store refuses is tried again as long as that can help, an answer that was lost is never
 // taken for a rival's (invariant 2), and a full disk is waited for without end.
-import fc from "fast-check";
 import { afterAll, afterEach, describe, expect, it } from "vitest";
 import { SluiceError } from "../../../runtime/errors";
 import { RetryingStore } from "../../../runtime/staging/retrying-store";
@@ -10,6 +9,7 @@ import { faultOf, storageRetryDelayMs } from "../../../runtime/staging/storage-f
 import { StorageRetry } from "../../../runtime/staging/storage-retry";
 import { until } from "../../support/conditions";
 import { faultyStore, MemoryStore, type StoreFault, type StoreOperation } from "../../support/faulty-store";
+import fc from "../../support/property";
 
 const commit = (epoch: string): StagedCommit => ({
   version: 1,

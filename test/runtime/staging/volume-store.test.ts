@@ -4,12 +4,12 @@ import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { SluiceError } from "../../../runtime/errors";
 import type { ObjectStore } from "../../../runtime/staging/object-store";
 import { until } from "../../support/conditions";
 import { DatabricksWorkspace, type RequestFault, type WorkspaceOptions } from "../../support/databricks-workspace";
+import fc, { propertyRuns } from "../../support/property";
 import { volumeStore } from "../../support/volume-staging";
 
 const volume = "main.sluice.staging";
@@ -91,7 +91,7 @@ describe("a volume with faults", () => {
           expect(await rivals[2].list(prefix)).toHaveLength(keys);
         },
       ),
-      { numRuns: 12 },
+      propertyRuns(12),
     );
   });
 

@@ -1,6 +1,5 @@
 // Contract: a table's own history tells its position, whatever others did to it (invariant 3); a change of columns that was cut
 // off anywhere is known for what it came to, and goes on to the same columns.
-import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import {
   formatPosition,
@@ -20,6 +19,7 @@ import {
 import { warehouseTarget } from "../../../../runtime/destination/databricks/warehouse-target";
 import { targetTable } from "../../../../runtime/destination/target-table";
 import { defaultTableOptions } from "../../../../runtime/table-options";
+import fc from "../../../support/property";
 import { tableSchema } from "../../applier/staged-log";
 
 const at = (sequence: number, done = 1, of = 1): WarehousePosition => ({

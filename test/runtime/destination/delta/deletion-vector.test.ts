@@ -3,7 +3,6 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
 import type { DeletionVectorDescriptor } from "../../../../runtime/destination/delta/actions";
 import { decodeBase85, decodeUuid, encodeBase85, encodeUuid } from "../../../../runtime/destination/delta/base85";
@@ -15,6 +14,7 @@ import {
   writeDeletionVectors,
 } from "../../../../runtime/destination/delta/deletion-vector-store";
 import { deletedRows } from "../../../support/delta-reader-vectors";
+import fc, { propertyRuns } from "../../../support/property";
 
 const folder = mkdtempSync(join(tmpdir(), "sluice-vectors-"));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -92,7 +92,7 @@ describe("written vectors", () => {
           expect([...marks.keys()].filter((row) => marks[row] === 1).join()).toBe(expected.join());
         }
       }),
-      { numRuns: 25 },
+      propertyRuns(25),
     );
   });
 
