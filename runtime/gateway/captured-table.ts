@@ -61,6 +61,8 @@ export class CapturedTable {
   snapshotTaken = false;
   snapshotId: string | null = null;
   snapshotComplete = false;
+  /** its newest snapshot that has ended, and the staged commit with that end: only what is durable is told */
+  ended: { snapshot: SnapshotProgress; sequence: number } | null = null;
   snapshots = 0;
   snapshotRows = 0;
   inserts = 0;
@@ -120,6 +122,7 @@ export class CapturedTable {
     this.waitingFor = undefined;
     this.snapshot = null;
     this.snapshotComplete = false;
+    this.ended = null;
   }
 
   /** Rows from here on have this schema. */
@@ -174,12 +177,13 @@ export class CapturedTable {
     };
   }
 
-  status(): GatewayTableStatus {
+  /** `stagedSequence`: of the newest commit that is durable */
+  status(stagedSequence: number): GatewayTableStatus {
     return {
       tableId: this.tableId,
       schema: this.schema,
       name: this.name,
-      state: this.stateForStatus(),
+      state: this.stateForStatus(stagedSequence),
       snapshotRows: this.snapshotRows,
       snapshots: this.snapshots,
       ...(this.pendingReason === null ? {} : { snapshotReason: this.pendingReason }),
@@ -190,7 +194,7 @@ export class CapturedTable {
     };
   }
 
-  private stateForStatus(): GatewayTableState {
+  private stateForStatus(stagedSequence: number): GatewayTableState {
     const capture = this.capture;
     switch (capture.kind) {
       case "pending":
@@ -198,8 +202,10 @@ export class CapturedTable {
       case "failed":
         return { kind: "failed", message: capture.message, remedy: capture.remedy };
       case "capturing": {
-        if (this.snapshot === null) return { kind: "streaming" };
-        const { rows, bytes, rowsEstimate, startedAt, parts } = this.snapshot;
+        const ending = this.ended !== null && this.ended.sequence > stagedSequence ? this.ended.snapshot : null;
+        const snapshot = this.snapshot ?? ending;
+        if (snapshot === null) return { kind: "streaming" };
+        const { rows, bytes, rowsEstimate, startedAt, parts } = snapshot;
         return {
           kind: "snapshot",
           rows,
@@ -208,7 +214,7 @@ export class CapturedTable {
           startedAt,
           rangesDone: parts.reduce((sum, part) => sum + part.done.size, 0),
           ranges: parts.reduce((sum, part) => sum + part.ranges, 0),
-          secondsLeft: secondsLeft(this.snapshot, Date.now()),
+          secondsLeft: secondsLeft(snapshot, Date.now()),
           waitingFor: this.waitingFor,
         };
       }

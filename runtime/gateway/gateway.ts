@@ -200,7 +200,7 @@ export class Gateway {
       transactions: this.capture.transactions,
       changes: this.capture.changes,
       reconnects: this.streamLoop.reconnects,
-      tables: [...this.capture.tables.values()].map((table) => table.status()),
+      tables: [...this.capture.tables.values()].map((table) => table.status(this.stager.sequence)),
     };
   }
 }

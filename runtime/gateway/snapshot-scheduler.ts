@@ -149,7 +149,7 @@ export class SnapshotScheduler {
    * (invariant 4).
    */
   stageEnds(): void {
-    const { capture } = this.context;
+    const { capture, stager } = this.context;
     if (!capture.streaming) return;
     for (const table of capture.tables.values()) {
       const { snapshot } = table;
@@ -160,6 +160,7 @@ export class SnapshotScheduler {
       failpoint("gateway.before-snapshot-end");
       table.snapshot = null;
       table.snapshotComplete = true;
+      table.ended = { snapshot, sequence: stager.queuedSequence + 1 };
       table.snapshotRows = snapshot.rows;
       table.waitingFor = undefined;
       const { tableId, schemaId } = table;
@@ -178,7 +179,7 @@ export class SnapshotScheduler {
     if (nowMs - this.loggedAtMs < progressLogMs) return;
     this.loggedAtMs = nowMs;
     for (const { table } of this.running.values()) {
-      const state = table.status().state;
+      const { state } = table.status(this.context.stager.sequence);
       if (state.kind !== "snapshot" || table.snapshot === null) continue;
       const { rows, bytes, rowsEstimate, rangesDone, ranges } = state;
       const left = secondsLeft(table.snapshot, nowMs);

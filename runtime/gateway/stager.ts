@@ -90,6 +90,8 @@ export class Stager {
   /** of files of changes that no record names yet */
   uncommittedBytes = 0;
   sequence: number;
+  /** of the newest commit that was queued, durable or not */
+  queuedSequence: number;
   stagedLsn: Lsn;
   private files = 0;
   private readonly writing: WorkQueue;
@@ -106,6 +108,7 @@ export class Stager {
   ) {
     this.writing = new WorkQueue(store.filesAtOnce);
     this.sequence = head.sequence;
+    this.queuedSequence = head.sequence;
     this.stagedLsn = head.endLsn;
   }
 
@@ -184,6 +187,7 @@ export class Stager {
   /** Queues a commit; resolves when it is durable. */
   commit(items: BatchItem[], endLsn: Lsn, tables: StagedCommit["tables"]): Promise<void> {
     this.commitsInFlight++;
+    this.queuedSequence++;
     const done = this.committing.then(async () => {
       // After a commit that failed a later one would stage its position without its rows.
       if (this.broken !== null) throw this.broken.error;

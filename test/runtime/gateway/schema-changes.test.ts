@@ -197,7 +197,8 @@ describe.each([false, true])("with changes announced by event triggers: %s", (an
       },
     });
     gateway.process.start();
-    await gateway.caughtUp();
+    // Of every table its copy, one after the other.
+    await gateway.caughtUp({ timeoutMs: 120_000 });
     for (const identity of identities) {
       for (const [index, { statements }] of cases.entries()) {
         const name = tableOf(index, identity);

@@ -1,10 +1,12 @@
 // Contract: a snapshot's end is staged only when the stream has passed all that the snapshot sees (invariant 4): its
 // horizon, or the end of flushed WAL read long enough after it. However long the stream stands still, time alone is none.
+// The status tells it when it is durable, not before.
 import { expect, it } from "vitest";
 import type { Capture } from "../../../runtime/gateway/capture";
 import { CapturedTable, type SnapshotProgress } from "../../../runtime/gateway/captured-table";
 import type { ServerState } from "../../../runtime/gateway/slot-query";
 import { SnapshotScheduler } from "../../../runtime/gateway/snapshot-scheduler";
+import type { Stager } from "../../../runtime/gateway/stager";
 import type { SnapshotContext } from "../../../runtime/gateway/table-snapshot";
 import type { Lsn } from "../../../runtime/postgres/lsn";
 import type { StagedEvent } from "../../../runtime/staging/staged-commit";
@@ -33,11 +35,13 @@ function copied() {
     tables: new Map([[1, table]]),
     pushSnapshotEvent: (_table: CapturedTable, event: StagedEvent) => events.push(event),
   };
-  const context = { capture: capture as unknown as Capture } as SnapshotContext;
+  table.capture = { kind: "capturing" } as CapturedTable["capture"];
+  const stager = { sequence: 4, queuedSequence: 5 };
+  const context = { capture: capture as unknown as Capture, stager: stager as Stager } as SnapshotContext;
   const scheduler = new SnapshotScheduler(context, () => takenAtMs + 3_600_000);
   const seen = (walLsn: number, afterMs: number) =>
     scheduler.serverSeen({ walLsn: lsn(walLsn), walWriterDelayMs: 200 } as ServerState, takenAtMs + afterMs);
-  return { capture, scheduler, events, seen };
+  return { table, capture, stager, scheduler, events, seen };
 }
 
 it("not while the stream stands before the horizon, an hour later either", () => {
@@ -64,4 +68,13 @@ it("when it has passed what was flushed long after the snapshot, though the hori
   capture.boundaryLsn = lsn(90);
   scheduler.stageEnds();
   expect(events).toHaveLength(1);
+});
+
+it("is told with the staged commit that has it", () => {
+  const { table, capture, stager, scheduler } = copied();
+  capture.boundaryLsn = lsn(100);
+  scheduler.stageEnds();
+  expect(table.status(stager.sequence).state.kind).toBe("snapshot");
+  expect(table.status(5).state.kind).toBe("snapshot");
+  expect(table.status(6).state.kind).toBe("streaming");
 });
