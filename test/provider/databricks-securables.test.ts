@@ -1,7 +1,8 @@
 // Contract: what an ingestion makes on Databricks is what is asked for, by inputs of the package's types; grants are those that
 // the mode needs, each object once, and no more; what is there is only named; names that aren't known are refused.
+import { readdirSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { resolve } from "node:path";
+import { join, resolve } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { describe, expect, it } from "vitest";
 import { neededBy, neededByReaders } from "../../provider/databricks/securable-grants";
@@ -156,6 +157,28 @@ describe("an ingestion on Databricks makes", () => {
     expect([ofType(declared, "SecretScope"), ofType(declared, "SecretAcl")]).toEqual([[], []]);
     expect(ofType(declared, "Secret")).toEqual([{ scope: "there", key: "source-password", stringValue: "hush" }]);
   });
+});
+
+it("every resource of the package that is made anywhere is declared in one of the three modes, where its inputs are checked", async () => {
+  const schedule = { quartzCron: "0 0/15 * * * ?" };
+  const create: SecurablesArgs["create"] = ["catalog", "schema", "volume"];
+  const pipeline = { kind: "databricks", mode: "pipeline", catalog: "main", schema: "shop", schedule };
+  const declared = [
+    await declare(managed({ ...everything, create: ["catalog", "schema", "clusterPolicy"] }, { schedule })),
+    await declare(warehouse({ ...everything, create })),
+    await declare({ ...warehouse({ ...everything, create }), destination: pipeline } as PostgresIngestionArgs),
+  ].flat();
+  expect([...new Set(declared.map(({ type }) => type))].sort()).toEqual([...recordedTypes].sort());
+  const root = resolve(__dirname, "../../provider");
+  const texts = (readdirSync(root, { recursive: true }) as string[])
+    .filter((name) => name.endsWith(".ts"))
+    .map((name) => readFileSync(join(root, name), "utf8"));
+  const named = texts.flatMap((text) => [
+    ...[...text.matchAll(/new databricks\.(\w+)\(/g)].map(([, name]) => name),
+    ...[...text.matchAll(/const \{ ([\w, ]+) \} = databricksPackage\(\)/g)].flatMap(([, names]) => names.split(", ")),
+  ]);
+  const recorded = recordedTypes.map((type) => type.split(":").at(-1));
+  expect([...new Set(named)].sort()).toEqual(recorded.sort());
 });
 
 it("grants are of each object once", () => {
