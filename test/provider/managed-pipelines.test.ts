@@ -166,6 +166,19 @@ describe("what is declared", () => {
     expect(gatewayDefinition).toMatchObject({ connectionName: "shop_db" });
   });
 
+  // A gateway that is changed, be it by tags alone, is restarted, and a snapshot that runs begins anew.
+  it("has tags on the ingestion pipeline alone, and the gateway's are never compared, whoever has set them", async () => {
+    const one = await declare({}, { ingestion: { tags: { team: "data" } } });
+    const other = await declare({}, { ingestion: { tags: { team: "finance" } } });
+    const gateway = find(one, "orders-gateway");
+    expect(find(other, "orders-gateway").inputs).toEqual(gateway.inputs);
+    const has = answered(gateway.type, { ...gateway.inputs, tags: { owner: "somebody" } });
+    const ignored = gatewayIgnored(gateway.inputs.clusters !== undefined);
+    expect(differences(gateway.type, has, gateway.inputs, ignored)).toEqual({ changed: [], replaces: [] });
+    const [before, after] = [one, other].map((each) => find(each, "orders-ingestion").inputs);
+    expect(differences(gateway.type, before, after, ingestionIgnored(true)).changed).toEqual(["tags.team"]);
+  });
+
   it.each([["the least", {}, {}] as const, ["everything", ...everything] as const])(
     "doesn't differ from what the server makes of it: %s",
     async (_, args, more) => {
