@@ -12,6 +12,9 @@ import { version } from "./version";
 
 const usage = `sluice ${version}: PostgreSQL into Delta tables\n\n${runtimeUsage}`;
 
+/** Their errors are read by programs, as lines of a log; those of the others by people. */
+const loggedCommands = new Set(["gateway", "applier", "app", "supervise", "drop-tables"]);
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -214,10 +217,12 @@ async function run(config: RuntimeConfig): Promise<void> {
 main().then(
   (code) => process.exit(code),
   (thrown: unknown) => {
-    log("error", "stopped", {
-      error: describeError(thrown),
-      kind: thrown instanceof SluiceError ? thrown.kind : "internal",
-    });
+    if (process.argv.slice(2).some((word) => loggedCommands.has(word))) {
+      log("error", "stopped", {
+        error: describeError(thrown),
+        kind: thrown instanceof SluiceError ? thrown.kind : "internal",
+      });
+    } else process.stderr.write(`${describeError(thrown)}\n`);
     process.exit(exitCodeOf(thrown));
   },
 );

@@ -35,6 +35,9 @@ describe("the bin", () => {
     }
     expect(both.map(({ code }) => code)).toEqual([0, 0, 78, 78, 78, 78, 78, 78, 64, 64]);
     expect(both[0].stdout).toBe(`${version}\n`);
+    // What a person has called tells a person, a process its log.
+    expect(both[2].stderr).toMatch(/^sluice status: --config FILE is missing\n {2}remedy: /);
+    expect(JSON.parse(both[4].stderr)).toMatchObject({ event: "stopped", kind: "config" });
   });
 
   it("tells all commands in its help", async () => {
