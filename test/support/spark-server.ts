@@ -48,7 +48,8 @@ export class SparkServer {
     }: { port?: number; tables?: string; work?: string; service?: SparkService } = {},
   ): Promise<SparkServer> {
     for (const each of [folder, work]) mkdirSync(each, { recursive: true });
-    const lanes = resolve(__dirname, "..", "..", "..", "test", "lanes");
+    const root = resolve(__dirname, __dirname.includes("/dist/") ? "../../.." : "../..");
+    const lanes = join(root, "test", "lanes");
     const settings: Record<string, string> = {
       "spark.jars.packages": "io.delta:delta-spark_4.2_2.13:4.4.0",
       "spark.jars.excludes": brought
