@@ -1,4 +1,5 @@
 import { SluiceError } from "../../errors";
+import { failpoint } from "../../failpoint";
 import { ownerProperties } from "../delta/table-metadata";
 import type { StoredOptions } from "../target-table";
 import {
@@ -60,6 +61,14 @@ export class WarehouseTable {
 
   run(statement: string): Promise<SqlRow[]> {
     return this.warehouse.run(this.generation, statement);
+  }
+
+  /** Runs what has an effect that must not come twice. */
+  async commit(statement: string): Promise<SqlRow[]> {
+    failpoint("applier.before-commit");
+    const rows = await this.run(statement);
+    failpoint("applier.after-commit");
+    return rows;
   }
 
   guard(token: string): string {
