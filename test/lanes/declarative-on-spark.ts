@@ -14,16 +14,12 @@ import { defaultTableOptions, type NamedTableOptions } from "../../runtime/table
 import { until } from "../support/conditions";
 import { GatewayUnderTest } from "../support/gateway-under-test";
 import { startPostgres } from "../support/postgres-server";
+import { LaneReport } from "./lane-report";
 import { hasJavaCompiler, SparkPipelines, type UpdateRequest } from "./spark-connect";
 import { typeRows, typeTables } from "./table-set-source";
 
-let failures = 0;
-
-function report(what: string, problems: string[]): void {
-  if (problems.length > 0) failures++;
-  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
-  for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
-}
+const told = new LaneReport();
+const report = (what: string, problems: string[]) => told.check(what, problems);
 
 const catalog = "spark_catalog";
 const schema = "lake";
@@ -288,7 +284,7 @@ async function main(python: string, folder: string): Promise<void> {
 }
 
 main(process.argv[2], process.argv[3]).then(
-  () => process.exit(failures === 0 ? 0 : 1),
+  () => process.exit(told.isPassed ? 0 : 1),
   (error: unknown) => {
     console.error(error);
     process.exit(1);

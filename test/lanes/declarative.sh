@@ -4,9 +4,16 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
 folder=${1:-$root/node_modules/.cache/sluice-lanes}
+if ! command -v javac >/dev/null; then echo "no javac on PATH, which what stands between Spark and Delta is compiled by"; exit 77; fi
 "$root/test/lanes/spark-tools.sh" "$folder"
-"$root/test/lanes/python-venv.sh" "$folder/pipelines-venv" 'pyspark[pipelines]==4.2.0' pyarrow==26.0.1 pandas==3.1.1 numpy==2.4.6 \
-  grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0 protobuf==7.36.2 zstandard==0.25.0 PyYAML==6.0.4
+# What pyspark[pipelines] adds to pyspark, beside the pyspark that is there.
+packages="pyarrow==26.0.1 pandas==2.3.3 numpy==2.4.6 grpcio==1.85.3 grpcio-status==1.85.3 googleapis-common-protos==1.76.0
+  protobuf==7.36.2 zstandard==0.25.0 PyYAML==6.0.4"
+venv=$folder/spark-venv
+if [ "$(cat "$venv/pipelines" 2>/dev/null)" != "$packages" ]; then
+  # shellcheck disable=SC2086
+  if ! "$venv/bin/pip" install -q $packages; then echo "pip can't install $packages"; exit 77; fi
+  echo "$packages" >"$venv/pipelines"
+fi
 cd "$root"
-python=$folder/pipelines-venv/bin/python
-npx node dist/test/lanes/declarative-on-spark.js "$python" "$folder/spark"
+npx node dist/test/lanes/declarative-on-spark.js "$venv/bin/python" "$folder/spark"

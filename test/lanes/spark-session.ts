@@ -12,6 +12,8 @@ export type Answer = {
   count?: number;
   events?: string[];
   left_out?: string[];
+  errors?: Record<string, string>;
+  dropped?: Record<string, number>;
   error?: string;
 };
 

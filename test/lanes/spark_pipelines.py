@@ -52,7 +52,7 @@ cli.importlib.util.module_from_spec = imported
 
 def update(request):
     told = []
-    restore = databricks_pipelines.install(told)
+    restore = databricks_pipelines.install(databricks_pipelines.of_spark(told))
     try:
         cli.run(Path(request["update"]), request["full_refresh"], False, request["refresh"], request["dry"])
     finally:

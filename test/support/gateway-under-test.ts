@@ -117,15 +117,16 @@ export class GatewayUnderTest {
         tables.length >= count &&
         tables.every((table) => table.state.kind === "streaming") &&
         parseLsn(acknowledgedLsn) >= target &&
-        // A snapshot's end is told a moment before it is durable.
-        (count === 0 || this.snapshotsAreStaged()),
+        (count === 0 || this.areSnapshotsStaged(tables)),
       timeoutMs,
     );
   }
 
-  private snapshotsAreStaged(): boolean {
+  /** The status tells begin and end of a snapshot a moment before a record does. */
+  private areSnapshotsStaged(tables: GatewayStatus["tables"]): boolean {
     const newest = this.records().at(-1);
-    return newest !== undefined && Object.values(newest.tables).every((table) => table.snapshotComplete);
+    if (newest === undefined || Object.values(newest.tables).some((table) => !table.snapshotComplete)) return false;
+    return tables.every(({ tableId, snapshots }) => (newest.tables[tableId]?.snapshots ?? 0) >= snapshots);
   }
 
   /** Rows of a table as staging gives them, and as the source has them, each sorted; columns of plain types only. */

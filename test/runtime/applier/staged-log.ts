@@ -90,7 +90,8 @@ export class StagedLog {
   begin(schema: TableSchema, snapshotId: string): void {
     const { tableId, schemaId } = schema;
     this.events.push({ kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate: 0 });
-    this.tables[tableId] = { ...this.tables[tableId], snapshotId };
+    const { snapshots } = this.tables[tableId];
+    this.tables[tableId] = { ...this.tables[tableId], snapshotId, snapshotComplete: false, snapshots: snapshots + 1 };
   }
 
   async rows(schema: TableSchema, snapshotId: string, rows: Record<string, Sql>[]): Promise<void> {
@@ -105,6 +106,7 @@ export class StagedLog {
   }
 
   end(schema: TableSchema, snapshotId: string, rows = 0): void {
+    this.tables[schema.tableId].snapshotComplete = true;
     this.events.push({ kind: "snapshot-end", tableId: schema.tableId, schemaId: schema.schemaId, snapshotId, rows });
   }
 
