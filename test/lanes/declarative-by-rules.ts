@@ -189,7 +189,7 @@ async function histories(engine: Engine, report: LaneReport, seed: number, round
         for (let at = 0; at < 14; at++) {
           const step: Step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(500) * 2 };
           if (step.kind !== "rekey" || numbers.between(0, 1) === 1) await model.step(step);
-          if (mode !== "scd2" && pick(12) === 0) await model.step({ kind: "truncate", pick: 0, value: 0 });
+          if (mode !== "scd2" && pick(40) === 0) await model.step({ kind: "truncate", pick: 0, value: 0 });
           // A snapshot that is open at the end of an update is gone on with by the next one.
           if (mode === "scd1" && pick(10) === 0) {
             await model.step({ kind: isOpen ? "end" : "begin", pick: pick(1000), value: pick(1000) });

@@ -39,9 +39,6 @@ const setup = `
   CREATE TABLE bare (id int PRIMARY KEY, seen int, body text);
   ALTER TABLE bare ALTER body SET STORAGE EXTERNAL;
   INSERT INTO bare SELECT i, 0, repeat('body ' || i || ' ', 1000) FROM generate_series(1, 20) i;
-  CREATE TABLE events (what text, at timestamp);
-  ALTER TABLE events REPLICA IDENTITY FULL;
-  INSERT INTO events SELECT 'event ' || i % 5, timestamp '2024-01-01' + i * interval '1 minute' FROM generate_series(1, 100) i;
   CREATE TABLE told (id int PRIMARY KEY, name text);
   ALTER TABLE told REPLICA IDENTITY FULL;
   INSERT INTO told SELECT i, 'name ' || i FROM generate_series(1, 50) i`;
@@ -58,7 +55,6 @@ const tables = [
   options("lines", { metadataColumns: true }),
   options("documents"),
   options("bare"),
-  options("events", { mode: "append" }),
   options("told", { mode: "append", beforeImage: true }),
   options("all_types"),
 ];
@@ -87,8 +83,6 @@ const second = [
   "UPDATE documents SET body = NULL WHERE id % 7 = 0",
   "DELETE FROM documents WHERE id % 11 = 0",
   "UPDATE documents SET id = id + 1000 WHERE id % 13 = 0",
-  "INSERT INTO events VALUES ('new', '2025-01-01'), ('new', '2025-01-01'), (NULL, NULL)",
-  "DELETE FROM events WHERE what = 'event 3'",
   "UPDATE told SET name = 'third' WHERE id % 7 = 0",
   "DELETE FROM told WHERE id % 8 = 0",
   ...typeRows,
@@ -211,6 +205,7 @@ async function lane(spark: SparkPipelines, gateway: GatewayUnderTest, folder: st
   report("orders was written to", (await lane.versions("orders")) > versions ? [] : ["no new version"]);
 
   const before = await lane.versions("orders");
+  // A refresh that came before the end of the new snapshot would begin with the former one, and be refused once more.
   await requestResync(await openFolderStore(gateway.stagingPath), "public.bare");
   await until("a new snapshot is staged", () => gateway.snapshots().bare === 2, 60_000);
   await lane.source([]);
@@ -228,7 +223,7 @@ async function dryRun(lane: Lane, spark: SparkPipelines): Promise<void> {
   const spec = lane.spec("dry", [
     table("orders", { mode: "scd2", exclude: ["customer"], clusterBy: ["placed"], changeDataFeed: true }),
     table("lines", { key: ["product", "line", "order_id"], partitionBy: ["product"], metadataColumns: true }),
-    table("events", { mode: "append", destination: { schema, name: "told_events" } }),
+    table("told", { mode: "append", destination: { schema, name: "told_events" } }),
     table(
       "documents",
       { include: ["id", "title"], deletionVectors: false },

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The source of declarative pipelines run by Spark's own declarative pipelines on Delta: npm run test:pipelines [FOLDER].
+# The source of declarative pipelines run by a stand-in of Databricks' engine, and by Spark's own declarative pipelines on Delta:
+# npm run test:pipelines [FOLDER].
 # 77 when there is no Java 17 with its compiler, or PyPI or Maven Central can't be reached. FOLDER keeps Python packages and jars.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -16,4 +17,5 @@ if [ "$(cat "$venv/pipelines" 2>/dev/null)" != "$packages" ]; then
   echo "$packages" >"$venv/pipelines"
 fi
 cd "$root"
+npx node dist/test/lanes/declarative-by-rules.js "$venv/bin/python"
 npx node dist/test/lanes/declarative-on-spark.js "$venv/bin/python" "$folder/spark"
