@@ -36,6 +36,9 @@ async function main(): Promise<number> {
       connection: { type: "string" },
       pipeline: { type: "string" },
       full: { type: "boolean" },
+      "older-than": { type: "string" },
+      "past-snapshots": { type: "boolean" },
+      "dry-run": { type: "boolean" },
       version: { type: "boolean" },
       help: { type: "boolean" },
     },
@@ -74,6 +77,16 @@ async function main(): Promise<number> {
     case "health": {
       const { printHealth } = await import("./commands/health.js");
       return printHealth(readConfigFile(configPath(command, values.config)), values.json === true);
+    }
+    case "purge": {
+      const { printPurge } = await import("./commands/purge.js");
+      await printPurge(readConfigFile(configPath(command, values.config)), {
+        olderThan: values["older-than"] ?? "7d",
+        pastSnapshots: values["past-snapshots"] === true,
+        isDry: values["dry-run"] === true,
+        asJson: values.json === true,
+      });
+      return 0;
     }
     case "drop-tables": {
       const { printDrop } = await import("./applier/drop-command.js");

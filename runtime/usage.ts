@@ -13,6 +13,9 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    starts an update of it, of these tables only; --full: they lose what they have first
   sluice resync --config FILE --table SCHEMA.TABLE | --all [--accept-history-loss] [--json]
                                    new snapshots of tables, whose rows of now stay readable until then
+  sluice purge --config FILE [--older-than 7d] [--past-snapshots] [--dry-run] [--json]
+                                   removes from staging what a declarative pipeline needs no more; --past-snapshots: a
+                                   table's last snapshot too, without which it can't be refreshed in full
   sluice doctor databricks [--config FILE | --host URL | --profile NAME] [--volume CATALOG.SCHEMA.VOLUME]
                            [--schema CATALOG.SCHEMA] [--warehouse ID] [--json]
                            [--managed [--gateway-schema CATALOG.SCHEMA] [--connection NAME]]

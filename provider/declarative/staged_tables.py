@@ -240,7 +240,7 @@ def staged_source():
                     if tail > 1:
                         raise self.refused("staged records before %d were purged, and no whole snapshot of it is left" % tail)
                     begin = tail
-            return {"record": begin - 1, "fresh": True, "log": log.identity()}
+            return {"record": begin - 1, "fresh": True, "begins": True, "log": log.identity()}
 
         def latestOffset(self, *_):
             log = staged_log(self.root)
@@ -278,7 +278,8 @@ def staged_source():
             if end["record"] < first:
                 return []
             tail, _ = log.bounds()
-            if tail > first and start["record"] > 0:
+            # The record that was read last tells what the table was then.
+            if tail > (first if start.get("begins") else max(start["record"], 1)):
                 raise RuntimeError("Sluice: staged records from %d on were purged before table %s had them: take a new snapshot (sluice resync), then refresh it in full." % (first, table["label"]))
             first = max(first, tail)
             then = log.record(start["record"])["tables"].get(table["tableId"]) if start["record"] >= tail else None
@@ -288,6 +289,8 @@ def staged_source():
                     if any(event["kind"] == "snapshot-begin" and event["snapshotId"] == then["snapshotId"] for event in log.record(at)["events"]):
                         first = at
                         break
+            # A batch is only asked for when the one before it is kept.
+            self.tell(log, min(first, start["record"] + (1 if start.get("begins") else 0)) - 1)
             steps = follow_events(log, table, first, end["record"])
             schemas = log.schemas(table["tableId"])
             if not start.get("fresh") and table["mode"] != "append":
@@ -311,6 +314,20 @@ def staged_source():
                 columns = {str(column["attributeNumber"]): column["deltaType"] for column in schemas[step["schemaId"]]["columns"]}
                 parts.append(Part({**step, "staged": columns}))
             return parts
+
+        def tell(self, log, sequence):
+            """
+            What this table has done with: no record up to this one is needed to go on. As appliers tell it (progress/), for whoever
+            purges staging. Where it can't be written, as there is no right to, nothing is purged.
+            """
+            table, sequence = self.table, max(sequence, 0)
+            known = {"schema": table["schema"], "name": table["name"], "removed": False, "heldSequence": None, "sequence": sequence}
+            told = {"version": 1, "logId": log.identity(), "scannedSequence": sequence, "tables": {table["tableId"]: known}}
+            try:
+                with open(os.path.join(self.root, "progress", "pipeline-" + table["flow"] + ".json"), "w", encoding="utf-8") as file:
+                    json.dump(told, file)
+            except OSError:
+                pass
 
         def check(self, schemas, then, steps):
             """Rows of before must stay right under the columns of now."""
@@ -465,7 +482,8 @@ def declare_tables(spark, dp, staging, tables):
             print("Sluice: table %s.%s isn't staged yet: it comes with a later update." % (declared["schema"], declared["name"]))
             return
         target = ".".join(quoted(part) for part in declared["target"])
-        source = flow_name(declared) + "_changes"
+        table["flow"] = flow_name(declared)
+        source = table["flow"] + "_changes"
 
         def changes():
             rows = spark.readStream.format("sluice_staged").option("staging", staging).option("table", json.dumps(table)).load()

@@ -1,8 +1,8 @@
 import { existsSync } from "node:fs";
 import type { ApplierConfig } from "../config";
+import { readProgress } from "../staging/applier-progress";
 import { openStaging } from "../staging/open-staging";
 import { readLogIdentity } from "../staging/staging-log";
-import { readProgress } from "./applier-progress";
 import type { Place } from "./table-home";
 
 /** Of what an applier has made its tables, as far as staging and configuration tell. */

@@ -1,9 +1,9 @@
 import { describeError } from "../errors";
 import { log } from "../operate/log";
+import { neededAfter, readAllProgress } from "../staging/applier-progress";
 import type { ObjectStore } from "../staging/object-store";
 import { purgeStaged } from "../staging/staging-purge";
 import type { PurgeStatus } from "../status";
-import { neededAfter, readAllProgress } from "./applier-progress";
 
 const purgeMs = 10_000;
 /** Files of staging are measured beside all else, and for one part in so many of the time only. */

@@ -4,7 +4,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
-import { neededAfter } from "../../../runtime/applier/applier-progress";
+import { neededAfter } from "../../../runtime/staging/applier-progress";
 import { TableMaintenance } from "../../../runtime/applier/table-maintenance";
 import { type MaintenanceConfig, maintenanceSchema } from "../../../runtime/config";
 import { DeltaTable } from "../../../runtime/destination/delta/delta-table";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { runApplier } from "../../../runtime/applier/applier";
-import { writeProgress } from "../../../runtime/applier/applier-progress";
+import { writeProgress } from "../../../runtime/staging/applier-progress";
 import type { ApplierConfig } from "../../../runtime/config";
 import type { ApplierStatus } from "../../../runtime/status";
 import { until } from "../../support/conditions";

@@ -1,7 +1,7 @@
 // Contract: what a newer program has staged is refused by this one, told as newer and not as damaged, with the version to
 // run; nothing is written or removed then. Invariant 2 (a staged record is never changed).
 import { expect, it } from "vitest";
-import { readProgress } from "../../../runtime/applier/applier-progress";
+import { readProgress } from "../../../runtime/staging/applier-progress";
 import type { SluiceError } from "../../../runtime/errors";
 import { readFollowedSource } from "../../../runtime/gateway/staging-state";
 import type { ObjectStore } from "../../../runtime/staging/object-store";

@@ -1,8 +1,8 @@
 import { z } from "zod";
-import type { ObjectStore } from "../staging/object-store";
-import { applierOf, applierProgressKey } from "../staging/progress-keys";
-import { writtenByNewer } from "../staging/staging-writer";
 import { readVersioned } from "../versioned-document";
+import type { ObjectStore } from "./object-store";
+import { applierOf, applierProgressKey } from "./progress-keys";
+import { writtenByNewer } from "./staging-writer";
 
 /**
  * `progress/<id>.json`: where to go on reading, so that a start needn't read the whole log. A hint only: each table's
