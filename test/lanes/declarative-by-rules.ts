@@ -40,6 +40,10 @@ class Engine extends SparkSession {
     return (await this.ask(request)) as { errors: Record<string, string>; dropped: Record<string, number> };
   }
 
+  async poll(request: { poll: string; pipeline: string }) {
+    return (await this.ask(request)) as { errors: Record<string, string> };
+  }
+
   async rows(pipeline: string, rows: string, columns: [string, string][]): Promise<string[]> {
     return (await this.ask({ pipeline, rows, columns })).lines ?? [];
   }
@@ -79,6 +83,13 @@ class Bench {
       what,
       Object.entries(errors).map(([table, text]) => `${table}: ${text}`),
     );
+  }
+
+  /** The next batch of a pipeline that runs for good. */
+  async polled(what: string, pattern = /^$/): Promise<void> {
+    const { errors } = await this.engine.poll({ poll: this.source, pipeline: this.log.folder });
+    const text = Object.values(errors).join();
+    this.report.check(what, pattern.test(text) ? [] : [text || "nothing was refused"]);
   }
 
   async refused(what: string, table: string, pattern: RegExp, full = false): Promise<void> {
@@ -446,6 +457,67 @@ async function columnsAndNames(engine: Engine, report: LaneReport): Promise<void
   }
 }
 
+/**
+ * A pipeline that runs for good: one reader for all batches. What is open at the end of one comes with a later one; a column that
+ * comes ends its update when all before it was read, and the next one goes on.
+ */
+async function continuous(engine: Engine, report: LaneReport): Promise<void> {
+  const bench = await Bench.open(engine, report, [options("t"), options("told", { mode: "append" })]);
+  const { log } = bench;
+  const [table, told] = ["t", "told"].map((name, at) => tableSchema(String(at + 1), name, columns));
+  try {
+    await log.snapshot(told, [{ id: "1" }]);
+    await log.schema(table);
+    log.begin(table, "first");
+    await log.rows(table, "first", [{ id: "1" }]);
+    await log.commit();
+    await bench.polled("a batch amid a snapshot");
+    await bench.has("nobody sees a part of it", "t", "");
+    await log.rows(table, "first", [{ id: "2" }]);
+    await log.changes(table, [{ op: 0, row: { id: "3" } }]);
+    await log.commit();
+    await bench.polled("another one");
+    log.end(table, "first", 2);
+    await log.commit();
+    await bench.polled("a batch with its end");
+    await bench.has("all of it", "t", "1,2,3");
+    await bench.polled("nothing new");
+    for (let at = 4; at < 8; at++) {
+      for (const each of [table, told]) await log.changes(each, [{ op: 0, row: { id: String(at) } }]);
+      await log.commit();
+      await bench.polled(`changes of batch ${at}`);
+    }
+    await bench.equal("batches of one update");
+    const wider = structuredClone(told);
+    wider.schemaId = 2;
+    wider.columns.push({ ...told.columns[1], attributeNumber: 4, physicalName: "c4", name: "new" });
+    await log.changes(told, [{ op: 0, row: { id: "8" } }]);
+    await log.commit();
+    await log.schemaChange(wider);
+    await log.changes(wider, [{ op: 0, row: { id: "9", new: "'n'" } }]);
+    await log.commit();
+    await bench.polled("a batch up to a column that comes");
+    await bench.has("rows before the column", "told", "1,4,5,6,7,8");
+    await bench.polled("the column ends the update", /columns of table public\.told have changed: start a new update/);
+    await bench.polled("a new update");
+    await bench.updated("all of it anew", { full_refresh: ["told"] });
+    const lines = await bench.lines("told", [...described("append", false), ["new", "string"]]);
+    const values = lines.map((line) => line.split("\t")).map((fields) => `${fields[0]} ${fields[7]}`);
+    report.check(
+      "rows before and behind the column",
+      difference(
+        values,
+        "1 4 5 6 7 8"
+          .split(" ")
+          .map((id) => `${id} \\N`)
+          .concat("9 n"),
+      ),
+    );
+  } finally {
+    bench.close();
+  }
+}
+
 /** Rows that don't meet an expectation are counted, left out, or fail the update of their table alone. */
 async function expectations(engine: Engine, report: LaneReport): Promise<void> {
   const expected = (action: Expectation["action"]): Expectation => ({
@@ -478,7 +550,8 @@ async function main(python: string): Promise<boolean> {
   const work = mkdtempSync(join(tmpdir(), "sluice-by-rules-"));
   const engine = await Engine.open(python, work);
   try {
-    for (const part of [columnsAndNames, refuses, openSnapshot, purgedLog, expectations]) await part(engine, report);
+    for (const part of [columnsAndNames, refuses, openSnapshot, continuous, purgedLog, expectations])
+      await part(engine, report);
     for (let seed = 1; seed <= 3; seed++) await histories(engine, report, seed, 4);
   } finally {
     await engine.close();

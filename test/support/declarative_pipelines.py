@@ -3,7 +3,7 @@ What stands for the engine of declarative pipelines, without Spark: an update ru
 goes by its published rules, where its outcome is all that counts. The newest event of a key counts, a late one comes in between;
 of type 1 a truncate voids all before it; of type 2 each change of a row's values begins a version, and one that changes nothing none.
 Told by lines of JSON: {"update": SOURCE, "pipeline": NAME, "refresh": [TABLE...], "full_refresh": [TABLE...]} answers {"errors": {TABLE:
-TEXT}, "dropped": {TABLE: COUNT}}; {"rows": TABLE, "pipeline": NAME, "columns": [[NAME, TYPE]...]} answers {"lines": [...]}.
+TEXT}, "dropped": {TABLE: COUNT}}, {"poll": SOURCE, "pipeline": NAME} the same of the next batch of one that runs for good; {"rows": TABLE, "pipeline": NAME, "columns": [[NAME, TYPE]...]} answers {"lines": [...]}.
 """
 import json, os, re, sqlite3, sys
 import pyarrow as pa
@@ -60,6 +60,7 @@ class Stream:
 
     def __init__(self, sources, source=None, options=None, selected=None):
         self.sources, self.source, self.options, self.selected = sources, source, options or {}, selected
+        self.reader = None
 
     def format(self, name):
         return Stream(self.sources, self.sources[name])
@@ -74,17 +75,19 @@ class Stream:
         return Stream(self.sources, self.source, self.options, columns)
 
     def read(self, position):
-        """Rows behind a position, and the position of their end. A position is kept as JSON."""
-        source = self.source(dict(self.options))
-        schema = source.schema()
-        reader = source.streamReader(schema)
+        """Rows behind a position, and the position of their end: a batch. A position is kept as JSON, the reader while it runs."""
+        if self.reader is None:
+            source = self.source(dict(self.options))
+            self.schema = source.schema()
+            self.reader = source.streamReader(self.schema)
+        reader = self.reader
         start = json.loads(position or json.dumps(reader.initialOffset()))
         end = reader.latestOffset(start, None)
         if position is not None and end == start:
             return [], position
         # An executor has what was sent to it, nothing else.
         parts = [cloudpickle.loads(cloudpickle.dumps((reader, part))) for part in reader.partitions(start, end)]
-        wanted = to_arrow_schema(schema, timezone="UTC")
+        wanted = to_arrow_schema(self.schema, timezone="UTC")
         rows = []
         for elsewhere, part in parts:
             for batch in elsewhere.read(part):
@@ -215,9 +218,26 @@ def expected(rows, expectations):
 
 class Pipeline:
     def __init__(self):
-        self.tables = {}
+        self.tables, self.running = {}, None
 
     def update(self, path, only, full):
+        flows = self.declared(path)
+        wanted = [name for name in flows if not (only or full) or name in only + full]
+        for name in wanted:
+            if name in full:
+                self.tables[name] = Table()
+        return self.batch({name: flows[name] for name in wanted})
+
+    def poll(self, path):
+        """Of a pipeline that runs for good: its next batch. One that has failed begins a new update with the one after."""
+        self.running = self.running or self.declared(path)
+        found = self.batch(self.running)
+        if found["errors"]:
+            self.running = None
+        return found
+
+    def declared(self, path):
+        """The flows of a source by the names of their tables."""
         declared = Update()
         restore = databricks_pipelines.install(declared)
         functions = pyspark.sql.functions
@@ -225,22 +245,25 @@ class Pipeline:
         try:
             with open(path, encoding="utf-8") as file:
                 exec(compile(file.read(), path, "exec"), {"__name__": "__main__", "spark": Spark()})
-            errors = {}
-            for target, (flow_name, query, flow) in declared.flows.items():
-                name = "\0".join(re.findall(r"`((?:[^`]|``)+)`", target)).replace("``", "`").split("\0")[-1]
-                if (only or full) and name not in only + full:
-                    continue
-                table = Table() if name in full or name not in self.tables else self.tables[name]
-                try:
-                    rows, position = query().read(table.positions.get(flow_name))
-                    table = table.after(rows, flow, declared.tables[target])
-                    table.positions[flow_name] = position
-                except Exception as error:
-                    errors[name] = f"{type(error).__name__}: {error}"
-                self.tables[name] = table
+            return {
+                re.findall(r"`((?:[^`]|``)+)`", target)[-1].replace("``", "`"): (name, query(), flow, declared.tables[target])
+                for target, (name, query, flow) in declared.flows.items()
+            }
         finally:
             restore()
             pyspark.sql.functions = functions
+
+    def batch(self, flows):
+        errors = {}
+        for name, (flow_name, stream, flow, expectations) in flows.items():
+            table = self.tables.setdefault(name, Table())
+            try:
+                rows, position = stream.read(table.positions.get(flow_name))
+                table = table.after(rows, flow, expectations)
+                table.positions[flow_name] = position
+                self.tables[name] = table
+            except Exception as error:
+                errors[name] = f"{type(error).__name__}: {error}"
         return {"errors": errors, "dropped": {name: table.dropped for name, table in self.tables.items()}}
 
     def lines(self, name, columns):
@@ -271,6 +294,8 @@ def plain(value):
 
 def answer(pipelines, request):
     pipeline = pipelines.setdefault(request["pipeline"], Pipeline())
+    if "poll" in request:
+        return pipeline.poll(request["poll"])
     if "update" in request:
         return pipeline.update(request["update"], request.get("refresh", []), request.get("full_refresh", []))
     return {"lines": pipeline.lines(request["rows"], request["columns"])}
