@@ -205,9 +205,14 @@ async function lane(spark: SparkPipelines, gateway: GatewayUnderTest, folder: st
   report("orders was written to", (await lane.versions("orders")) > versions ? [] : ["no new version"]);
 
   const before = await lane.versions("orders");
-  // A refresh that came before the end of the new snapshot would begin with the former one, and be refused once more.
+  // A refresh that came before the end of the new snapshot would begin with the former one, and be refused once more; the
+  // gateway's status tells both a moment before a record does.
   await requestResync(await openFolderStore(gateway.stagingPath), "public.bare");
-  await until("a new snapshot is staged", () => gateway.snapshots().bare === 2, 60_000);
+  const isWhole = () => {
+    const bare = Object.values(gateway.records().at(-1)?.tables ?? {}).find((table) => table.name === "bare");
+    return bare?.snapshots === 2 && bare.snapshotComplete;
+  };
+  await until("a new snapshot is staged whole", isWhole, 120_000);
   await lane.source([]);
   await failed("a full refresh of one table behind a new snapshot", { fullRefresh: [nameOf("bare")] });
   await lane.equal("refreshed", ["bare"]);
