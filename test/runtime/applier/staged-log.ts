@@ -90,8 +90,9 @@ export class StagedLog {
   begin(schema: TableSchema, snapshotId: string): void {
     const { tableId, schemaId } = schema;
     this.events.push({ kind: "snapshot-begin", tableId, schemaId, snapshotId, rowsEstimate: 0 });
-    const { snapshots } = this.tables[tableId];
-    this.tables[tableId] = { ...this.tables[tableId], snapshotId, snapshotComplete: false, snapshots: snapshots + 1 };
+    const known = this.tables[tableId];
+    const snapshots = (known?.snapshots ?? 0) + 1;
+    this.tables[tableId] = { ...known, snapshotId, snapshotComplete: false, snapshots };
   }
 
   async rows(schema: TableSchema, snapshotId: string, rows: Record<string, Sql>[]): Promise<void> {
@@ -106,7 +107,8 @@ export class StagedLog {
   }
 
   end(schema: TableSchema, snapshotId: string, rows = 0): void {
-    this.tables[schema.tableId].snapshotComplete = true;
+    const known = this.tables[schema.tableId];
+    if (known !== undefined) known.snapshotComplete = true;
     this.events.push({ kind: "snapshot-end", tableId: schema.tableId, schemaId: schema.schemaId, snapshotId, rows });
   }
 

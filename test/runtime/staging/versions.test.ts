@@ -1,9 +1,9 @@
 // Contract: what a newer program has staged is refused by this one, told as newer and not as damaged, with the version to
 // run; nothing is written or removed then. Invariant 2 (a staged record is never changed).
 import { expect, it } from "vitest";
-import { readProgress } from "../../../runtime/staging/applier-progress";
 import type { SluiceError } from "../../../runtime/errors";
 import { readFollowedSource } from "../../../runtime/gateway/staging-state";
+import { readProgress } from "../../../runtime/staging/applier-progress";
 import type { ObjectStore } from "../../../runtime/staging/object-store";
 import { readResyncRequests } from "../../../runtime/staging/resync-request";
 import { logKey, schemaKey, stagedCommitVersion } from "../../../runtime/staging/staged-commit";
