@@ -72,22 +72,22 @@ export function containerConfiguration(
   return renderConfiguration({ ...config, ...own, ...http } as RuntimeConfigInput);
 }
 
-const isOuterFile = (key: string, value: unknown, directory: string): value is string =>
-  /^file$|File$/.test(key) && typeof value === "string" && isAbsolute(value) && dirname(value) !== directory;
-
 /** Pure: files outside of its own folders that a process reads: secrets, certificates. */
-export function filesRead({ config, directory }: Pick<ProcessSpec, "config" | "directory">): string[] {
+export function filesRead(spec: Pick<ProcessSpec, "config" | "directory">): string[] {
   const paths = new Set<string>();
-  const collect = (value: unknown) => {
-    if (typeof value !== "object" || value === null) return;
-    for (const [key, inner] of Object.entries(value)) {
-      if (isOuterFile(key, inner, directory)) paths.add(inner);
-      else collect(inner);
-    }
+  const add = (origin: SecretOrigin) => {
+    if (origin.kind === "file" && isAbsolute(origin.path)) paths.add(origin.path);
   };
-  if ("source" in config) collect(config.source);
-  collect(config.staging);
-  if (config.role === "applier") collect(config.destination);
+  placedReferences(spec, {
+    secret: (origin) => {
+      add(origin);
+      return { file: "" };
+    },
+    file: (setting, path) => {
+      add(originOf(path, spec.directory));
+      return [setting, path];
+    },
+  });
   return [...paths].sort();
 }
 
