@@ -1,7 +1,7 @@
 import { type SealedRows, TableSpool } from "../change/spool";
 import { keyColumns, type TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
-import type { SluiceError } from "../errors";
+import { SluiceError } from "../errors";
 import { log } from "../operate/log";
 import { quoteTable } from "../postgres/identifier";
 import type { Lsn } from "../postgres/lsn";
@@ -142,6 +142,14 @@ export class CapturedTable {
   restoreCut(): void {
     const { capture, cutSchema } = this;
     if (capture.kind === "capturing" && cutSchema !== null && cutSchema !== capture.schema) this.adopt(cutSchema);
+  }
+
+  /** @throws SluiceError `conflict` when this snapshot isn't under way any more */
+  requireSnapshot(progress: SnapshotProgress): void {
+    if (this.snapshot === progress) return;
+    throw new SluiceError("conflict", `snapshot of ${this.schema}.${this.name}: overtaken by a newer one`, {
+      remedy: "Nothing is to be done: the newer snapshot copies the table.",
+    });
   }
 
   /** As `await`, until `retryAtMs`; what the destination has stays readable. */

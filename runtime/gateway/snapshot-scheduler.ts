@@ -6,8 +6,9 @@ import { toSourceError } from "../postgres/source-error";
 import { type CapturedTable, secondsLeft } from "./captured-table";
 import { isCopied } from "./copy-ranges";
 import type { ServerState } from "./slot-query";
+import type { SnapshotContext } from "./snapshot-context";
 import { Blocked } from "./snapshot-wait";
-import { type SnapshotContext, TableSnapshot } from "./table-snapshot";
+import { TableSnapshot } from "./table-snapshot";
 
 /** Retry delay after the n-th failure in a row: 1, 2, 4 … 60 s. */
 export function retryDelayMs(failures: number): number {

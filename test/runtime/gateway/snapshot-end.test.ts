@@ -5,9 +5,9 @@ import { expect, it } from "vitest";
 import type { Capture } from "../../../runtime/gateway/capture";
 import { CapturedTable, type SnapshotProgress } from "../../../runtime/gateway/captured-table";
 import type { ServerState } from "../../../runtime/gateway/slot-query";
+import type { SnapshotContext } from "../../../runtime/gateway/snapshot-context";
 import { SnapshotScheduler } from "../../../runtime/gateway/snapshot-scheduler";
 import type { Stager } from "../../../runtime/gateway/stager";
-import type { SnapshotContext } from "../../../runtime/gateway/table-snapshot";
 import type { Lsn } from "../../../runtime/postgres/lsn";
 import type { StagedEvent } from "../../../runtime/staging/staged-commit";
 
