@@ -1,11 +1,13 @@
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
 import type { Relation } from "../postgres/pgoutput";
-import type { AttributeDescription, TableDescription, TypeDescription } from "../postgres/table-description";
-import { assertCarried, type ColumnType, columnOf } from "./catalog";
+import type { TableDescription, TypeDescription } from "../postgres/table-description";
+import { assertCarried, columnOf } from "./catalog";
+import { newColumnProblem, sameType, typeProblem } from "./column-change";
 import { matchRelation } from "./relation-match";
-import type { ColumnSchema, TableOrigin, TableSchema } from "./table-schema";
-import { isWidening } from "./type-widening";
+import { describedColumns, type TableMoment } from "./table-moment";
+import { originOf, sameOrigin } from "./table-origin";
+import type { ColumnSchema, TableSchema } from "./table-schema";
 import { hasBinaryForm } from "./types";
 
 export type NewSchema = Omit<TableSchema, "schemaId">;
@@ -35,19 +37,6 @@ export interface ChangePolicy {
   followWidening: boolean;
 }
 
-/** A table's columns at a certain moment. */
-interface Moment {
-  schema: string;
-  name: string;
-  replicaIdentity: TableSchema["replicaIdentity"];
-  columns: { type: ColumnType; attribute: AttributeDescription; keyOrdinal: number | null }[];
-  table: TableDescription;
-  /** the description is of this very moment, not of a later one */
-  exact: boolean;
-  /** of the transaction that is streamed */
-  xid: number;
-}
-
 /**
  * Pure: what a description that is of this very moment means: the catalog's when the stream has come that far, or one
  * that an event trigger sent in the stream. @param plain no USING, where that is known
@@ -61,17 +50,6 @@ export function decideByDescription(
   const columns = describedColumns(table);
   const { schema, name, replicaIdentity } = table;
   return decide(known, { schema, name, replicaIdentity, columns, table, exact: true, xid: 0 }, policy, plain);
-}
-
-/** The columns that the publication sends. */
-function describedColumns(table: TableDescription): Moment["columns"] {
-  return table.attributes
-    .filter((attribute) => attribute.published)
-    .map((attribute) => {
-      const { primaryKeyOrdinal, identityOrdinal } = attribute;
-      const keyOrdinal = table.replicaIdentity === "i" ? identityOrdinal : primaryKeyOrdinal;
-      return { attribute, type: { ...attribute, baseType: attribute.baseType ?? undefined }, keyOrdinal };
-    });
 }
 
 /** Whether what the publication sends of the table can be streamed in binary form. */
@@ -100,7 +78,7 @@ export function decideByRelation(
   if (match.kind === "ambiguous") return { kind: "pending", reason: match.reason };
   const key = keyOf(known, relation, table, match.numbers);
   if (key === null) return { kind: "pending", reason: "its primary key may have changed" };
-  const columns: Moment["columns"] = [];
+  const columns: TableMoment["columns"] = [];
   for (const [index, number] of match.numbers.entries()) {
     const { name, typeOid, typeModifier } = relation.columns[index];
     const type = types[index];
@@ -175,7 +153,7 @@ function keyOf(
   return key;
 }
 
-function decide(known: TableSchema, moment: Moment, policy: ChangePolicy, plain: boolean): SchemaDecision {
+function decide(known: TableSchema, moment: TableMoment, policy: ChangePolicy, plain: boolean): SchemaDecision {
   const { table } = moment;
   const rewritten = known.origin === undefined || known.origin.fileNode !== table.fileNode;
   const columns: ColumnSchema[] = [];
@@ -193,7 +171,7 @@ function decide(known: TableSchema, moment: Moment, policy: ChangePolicy, plain:
       continue;
     }
     const isTouched = known.origin?.columnXids[String(attribute.number)] !== attribute.xid;
-    const problem = typeProblem(before, after, rewritten, rewritten && isTouched, plain, policy);
+    const problem = typeProblem(before, after, rewritten, rewritten && isTouched, plain, policy.followWidening);
     if (problem !== null) return { kind: "pending", reason: `column ${after.name}: ${problem}` };
     columns.push(sameType(before, after) ? { ...before, name: after.name, keyOrdinal } : after);
     if (before.name !== after.name) changes.push(`column ${before.name} renamed to ${after.name}`);
@@ -214,7 +192,7 @@ function decide(known: TableSchema, moment: Moment, policy: ChangePolicy, plain:
   if (known.schema !== schema || known.name !== name)
     changes.push(`${known.schema}.${known.name} is ${schema}.${name}`);
   if (known.replicaIdentity !== replicaIdentity) changes.push(`replica identity is ${replicaIdentity}`);
-  const origin = originOf(known, moment, policy);
+  const origin = originOf(known, moment, policy.followWidening);
   const next: NewSchema = { version: 1, tableId: known.tableId, schema, name, replicaIdentity, columns, origin };
   // What is proven by a description of this moment is worth keeping, even when no column has changed.
   const isLearnt = moment.exact && !sameOrigin(known.origin, origin);
@@ -228,101 +206,10 @@ function decide(known: TableSchema, moment: Moment, policy: ChangePolicy, plain:
   return { kind: "evolve", schema: next, fill, changes };
 }
 
-/** What stands against a column that wasn't there; rows of before have NULL or `missing` in it if nothing does. */
-function newColumnProblem(known: TableSchema, attribute: AttributeDescription, rewritten: boolean): string | null {
-  if (attribute.number <= (known.origin?.attributeCount ?? Number.POSITIVE_INFINITY)) {
-    return "it was there before, but not published";
-  }
-  if (attribute.dropped) return "it was added and dropped meanwhile";
-  if (attribute.missingDiffers) return "older rows have different values in it in different partitions";
-  if (attribute.missing !== null) return null;
-  return rewritten ? "the table was rewritten, so what older rows have in it isn't known" : null;
-}
-
-function sameType(before: ColumnSchema, after: ColumnSchema): boolean {
-  return (
-    before.typeOid === after.typeOid &&
-    before.typeModifier === after.typeModifier &&
-    before.baseType?.oid === after.baseType?.oid &&
-    before.baseType?.typeModifier === after.baseType?.typeModifier
-  );
-}
-
-const textLike = new Set([25, 1043]);
-
-/** Whether values of the types have the same text and binary form when their bytes in the table are the same. */
-function sameForm(before: ColumnSchema, after: ColumnSchema): boolean {
-  const from = before.baseType?.oid ?? before.typeOid;
-  const to = after.baseType?.oid ?? after.typeOid;
-  return from === to || (textLike.has(from) && textLike.has(to));
-}
-
-/** @param isSuspect the table was rewritten and the column touched: by ALTER COLUMN … USING, perhaps */
-function typeProblem(
-  before: ColumnSchema,
-  after: ColumnSchema,
-  rewritten: boolean,
-  isSuspect: boolean,
-  plain: boolean,
-  policy: ChangePolicy,
-): string | null {
-  if (sameType(before, after)) {
-    const isLearnt = before.element === undefined && after.element !== undefined;
-    if (isLearnt && before.deltaType !== after.deltaType) return "it is known only now what its elements are";
-    return isSuspect && !plain ? "its values may have been rewritten (ALTER COLUMN … USING)" : null;
-  }
-  const became = `${before.typeName} became ${after.typeName}`;
-  const widens = isWidening(before.deltaType, after.deltaType);
-  if (!rewritten) {
-    return sameForm(before, after) && (widens || before.deltaType === after.deltaType) ? null : became;
-  }
-  if (!widens) return became;
-  if (plain || policy.followWidening) return null;
-  return `${became}, and its values may have been rewritten (ALTER COLUMN … USING)`;
-}
-
 function keyText(columns: readonly ColumnSchema[]): string {
   return columns
     .filter((column) => column.keyOrdinal !== null)
     .sort((a, b) => (a.keyOrdinal ?? 0) - (b.keyOrdinal ?? 0))
     .map((column) => column.physicalName)
     .join(", ");
-}
-
-/**
- * Of a description of a later moment only what hasn't changed since what is known is true of this moment too. With
- * `followWidening` a column's definition that isn't by a younger transaction than the one that is streamed is taken for
- * older than it, so that a followed rewrite doesn't make every later one suspect.
- */
-function originOf(known: TableSchema, moment: Moment, policy: ChangePolicy): TableOrigin {
-  const { table, exact } = moment;
-  const before = known.origin;
-  const numbers = moment.columns.map(({ attribute }) => attribute.number);
-  const kept = <T>(old: T | null | undefined, now: T | null): T | null => (exact || old === now ? now : null);
-  const keepsBytes = exact || (before !== undefined && before.fileNode === table.fileNode);
-  const columnXids: Record<string, number> = {};
-  for (const { attribute } of moment.columns) {
-    const key = String(attribute.number);
-    const isOlder = policy.followWidening && ((moment.xid - attribute.xid) | 0) >= 0;
-    if (keepsBytes || isOlder || before?.columnXids[key] === attribute.xid) columnXids[key] = attribute.xid;
-  }
-  const allKnown = Object.keys(columnXids).length === numbers.length;
-  return {
-    fileNode: keepsBytes || (policy.followWidening && allKnown) ? table.fileNode : null,
-    primaryKeyOid: kept(before?.primaryKeyOid, table.primaryKeyOid),
-    attributeCount: exact ? table.attributeCount : Math.max(before?.attributeCount ?? 0, ...numbers),
-    columnXids,
-    ddlCapture: kept(before?.ddlCapture, table.ddlCapture),
-  };
-}
-
-function sameOrigin(a: TableOrigin | undefined, b: TableOrigin): boolean {
-  return (
-    a !== undefined &&
-    a.fileNode === b.fileNode &&
-    a.primaryKeyOid === b.primaryKeyOid &&
-    a.attributeCount === b.attributeCount &&
-    a.ddlCapture === b.ddlCapture &&
-    JSON.stringify(Object.entries(a.columnXids).sort()) === JSON.stringify(Object.entries(b.columnXids).sort())
-  );
 }
