@@ -1,16 +1,16 @@
-import { randomUUID } from "node:crypto";
 import { keyColumns } from "../change/table-schema";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import type { StagedFile } from "../staging/staged-commit";
 import { compareOptions } from "../table-options-change";
 import { appendChanges } from "./append-changes";
+import { type ApplyContext, withStaged } from "./apply-context";
 import { type ApplyPlan, type ApplyStep, type CommitPoint, schemaAfter } from "./apply-plan";
 import { type ChangeFeed, writeChangeFeed } from "./change-feed";
-import type { Action, CommitInfo, MetaData } from "./delta/actions";
-import { clusteringColumns, domainChanges } from "./delta/clustering";
+import { commitInfo, describeTable } from "./commit-header";
+import type { Action } from "./delta/actions";
 import type { DeltaTable } from "./delta/delta-table";
-import { buildProtocol, duckDbType, sameProtocol } from "./delta/table-metadata";
+import { duckDbType } from "./delta/table-metadata";
 import { type DuckDbSession, parquet } from "./duckdb-session";
 import { applyKeyedChanges } from "./keyed-changes";
 import { applyKeylessChanges } from "./keyless-changes";
@@ -18,37 +18,15 @@ import { liveRowsQuery } from "./live-rows";
 import { name } from "./parquet-file";
 import { applyVersions } from "./scd2-changes";
 import { followSchema, unfollowedChange } from "./schema-apply";
-import type { TypeChangeError } from "./schema-evolution";
 import { applySoftDeletes } from "./soft-delete";
 import { stagedChanges } from "./staged-changes";
 import { refreshTable, truncateTable } from "./table-refresh";
-import { buildDomains, buildMetaData, storedOptions } from "./target-metadata";
+import { storedOptions } from "./target-metadata";
 import { projection, type TargetTable, targetColumns } from "./target-table";
 import { WorkingTable } from "./working-table";
 
 /** Files of a snapshot that are local at a time, where staging isn't. */
 const joinedBytesMax = 256 * 1024 * 1024;
-
-export interface ApplyContext {
-  session: DuckDbSession;
-  /** of the staging log */
-  logId: string;
-  /** names table and log in the Delta table's txn */
-  appId: string;
-  /** oid of the source's table */
-  tableId: string;
-  engineInfo: string;
-  /** changes merged at a time, in bytes of their files; one file at least */
-  batchBytesMax: number;
-  target: (schemaId: number) => Promise<TargetTable>;
-  /** a local path of a staged file, until `releaseStaged` */
-  stagedPath: (file: StagedFile) => Promise<string>;
-  releaseStaged: (file: StagedFile) => void;
-  /** files of the table, as its log names them, that are damaged: their rows go */
-  lost: ReadonlySet<string>;
-  /** Resolves when the table may lose what it held before a snapshot, whose types don't hold it; else rejects. */
-  loseHistory: (error: TypeChangeError) => Promise<void>;
-}
 
 /**
  * Carries a plan out as one commit of the table's log, position included (invariant 3). `source`: where the table's rows
@@ -124,24 +102,6 @@ async function applyStep(working: WorkingTable, step: ApplyStep, context: ApplyC
       }
       return;
     }
-  }
-}
-
-/** Staged files as local ones, for as long as the work takes. */
-async function withStaged<T>(
-  files: readonly StagedFile[],
-  context: ApplyContext,
-  work: (paths: string[]) => Promise<T>,
-): Promise<T> {
-  const taken = await Promise.allSettled(files.map((file) => context.stagedPath(file)));
-  try {
-    const paths = taken.map((each) => {
-      if (each.status === "rejected") throw each.reason;
-      return each.value;
-    });
-    return await work(paths);
-  } finally {
-    for (const [index, { status }] of taken.entries()) if (status === "fulfilled") context.releaseStaged(files[index]);
   }
 }
 
@@ -259,66 +219,4 @@ export function portions<File extends StagedFile>(files: File[], bytesMax: numbe
     bytes += file.bytes;
   }
   return result;
-}
-
-/** protocol, metaData and metadata of domains, each only when it changes. A table that moves takes along what others have set on it. */
-function describeTable(
-  table: DeltaTable,
-  source: DeltaTable,
-  target: TargetTable,
-  context: ApplyContext,
-  nowMs: number,
-): Action[] {
-  const { protocol: oldProtocol, metaData: oldMetaData } = table.snapshot;
-  const identity = oldMetaData ?? { id: randomUUID(), createdTime: nowMs, configuration: {} };
-  const domains = buildDomains(target, source.snapshot);
-  const needs = {
-    ...target.stored.options,
-    isClustered: clusteringColumns(domains) !== null,
-    isPartitioned: target.partition.length > 0,
-  };
-  const protocol = buildProtocol(targetColumns(target), needs, oldProtocol, source.snapshot.protocol);
-  const metaData = buildMetaData(target, context.logId, source.snapshot.metaData, identity);
-  const actions: Action[] = [];
-  if (oldProtocol === null || !sameProtocol(oldProtocol, protocol)) actions.push({ protocol });
-  if (oldMetaData === null || !sameMetaData(oldMetaData, metaData)) actions.push({ metaData });
-  return [...actions, ...domainChanges(table.snapshot.domains, domains)];
-}
-
-function sameMetaData(a: MetaData, b: MetaData): boolean {
-  const entries = (metaData: MetaData) => JSON.stringify(Object.entries(metaData.configuration).sort());
-  const partition = (metaData: MetaData) => JSON.stringify(metaData.partitionColumns);
-  return (
-    a.name === b.name && a.schemaString === b.schemaString && partition(a) === partition(b) && entries(a) === entries(b)
-  );
-}
-
-/** What history says of the commit; `sluice` carries the counters of the table's life. */
-function commitInfo(
-  table: DeltaTable,
-  plan: ApplyPlan,
-  working: WorkingTable,
-  context: ApplyContext,
-  nowMs: number,
-  durationMs: number,
-): CommitInfo {
-  const before = table.snapshot.newestOwn;
-  return {
-    timestamp: nowMs,
-    operation: plan.steps.some((step) => step.kind === "replace") ? "SNAPSHOT" : "MERGE",
-    operationParameters: { stagedSequence: String(plan.sequence) },
-    operationMetrics: {
-      numTargetRowsInserted: String(working.rowsInserted),
-      numTargetRowsDeleted: String(working.rowsDeleted),
-    },
-    engineInfo: context.engineInfo,
-    isBlindAppend: false,
-    sluice: {
-      sequence: plan.sequence,
-      upserted: (before?.upserted ?? 0) + plan.upserted,
-      deleted: (before?.deleted ?? 0) + plan.deleted,
-      dropped: (before?.dropped ?? 0) + plan.dropped,
-      durationMs: Math.round((before?.durationMs ?? 0) + durationMs),
-    },
-  };
 }
