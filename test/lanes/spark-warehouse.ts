@@ -1,11 +1,11 @@
 // The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
-// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,kills,more names what is done; default the first three; the others are long.
+// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,history,kills,more names what is done; default the first three; the others are long.
 // Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { startSparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
-import { kills, lostAnswers } from "./warehouse-disturbances";
+import { history, kills, lostAnswers } from "./warehouse-disturbances";
 import { modes, schemaChanges } from "./warehouse-histories";
 import { hasFailed, Lane } from "./warehouse-lane";
 import { large, layout, swap } from "./warehouse-tables";
@@ -25,6 +25,7 @@ async function main(python: string, folder: string, port: string | undefined): P
     layout: () => layout(lane),
     swap: () => swap(lane, 20_000),
     lost: () => lostAnswers(lane),
+    history: () => history(lane),
     kills: () => kills(lane, 1, 24),
     large: () => large(lane, 2_000_000, 100_000),
   };

@@ -11,14 +11,18 @@ from spark_rows import read
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 folder = sys.argv[1]
+lanes = os.path.dirname(os.path.abspath(__file__))
 # pyspark brings its own of these.
 brought = """org.apache.hadoop org.apache.parquet org.apache.logging.log4j com.fasterxml.jackson.* com.github.luben io.airlift
   org.xerial.snappy org.slf4j org.roaringbitmap org.locationtech.jts commons-* javax.annotation com.google.code.findbugs"""
+# Statements are many and small: what makes a JVM fast later makes it slow at first.
+with open(os.path.join(lanes, "spark-java-options")) as options:
+    java_options = options.read().strip()
 settings = {
     "spark.jars.packages": "io.delta:delta-spark_4.2_2.13:4.4.0",
     "spark.jars.excludes": ",".join(f"{group}:*" for group in brought.split()),
     "spark.jars.ivy": os.path.join(folder, "ivy"),
-    "spark.jars.ivySettings": os.path.join(os.path.dirname(os.path.abspath(__file__)), "ivysettings.xml"),
+    "spark.jars.ivySettings": os.path.join(lanes, "ivysettings.xml"),
     "spark.driver.memory": "2g",
     "spark.driver.host": "127.0.0.1",
     "spark.driver.bindAddress": "127.0.0.1",
@@ -28,8 +32,13 @@ settings = {
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.warehouse.dir": os.path.join(folder, "warehouse"),
+    "spark.driver.extraJavaOptions": java_options,
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.maxPlanStringLength": "1000",
+    "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
-    "spark.databricks.delta.snapshotPartitions": "2",
+    "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.retentionDurationCheck.enabled": "false",
 }
 builder = SparkSession.builder.master("local[2]")

@@ -1,3 +1,5 @@
+import { readdirSync, utimesSync } from "node:fs";
+import { join } from "node:path";
 import type { SqlSession } from "../../runtime/destination/databricks/sql-session";
 import { defaultTableOptions, type NamedTableOptions, tableModeSchema } from "../../runtime/table-options";
 import { replayModes } from "../runtime/applier/mode-replay";
@@ -6,6 +8,7 @@ import { deltaRowText, ModelTable, type Step } from "../runtime/applier/staged-m
 import type { WarehouseRun } from "../support/warehouse-applier";
 import type { Fault, WarehouseCall } from "../support/warehouse-front";
 import { difference, type Lane, random, report } from "./warehouse-lane";
+import { openSession } from "./warehouse-under-test";
 
 /** Killed at each of some statements, before or after its effect; a new process goes on (invariant 3). */
 export async function kills(lane: Lane, seed: number, every: number): Promise<void> {
@@ -126,6 +129,48 @@ export async function lostAnswers(lane: Lane): Promise<void> {
     report("every fault was met", met.length === faults.length ? [] : [met.join(", ")]);
   } finally {
     lane.front.fault = () => "none";
+    log.close();
+  }
+}
+
+/** What tells the position is taken away: by somebody who restores the table, and by Delta, which keeps a log for a while (invariant 3). */
+export async function history(lane: Lane): Promise<void> {
+  const log = await StagedLog.open();
+  const schema = lane.newSchema();
+  const tables = [{ ...defaultTableOptions, schema: "public", name: "told", mode: "append" as const }];
+  const session = await openSession(lane.front);
+  const table = `${schema}.told`;
+  const entries = async () =>
+    (await session.run(`DESCRIBE HISTORY ${table}`)).map(({ operation }) => String(operation));
+  try {
+    const model = new ModelTable(
+      log,
+      tableSchema("1", "told", { id: "long*", name: "string", amount: "double" }),
+      true,
+    );
+    await model.start();
+    const apply = async (when: string) => {
+      for (const kind of ["insert", "update"] as const) await model.step({ kind, pick: 1, value: 1 });
+      await model.commit();
+      await lane.apply(log, { tables, schema });
+      await lane.equalsLocal(log, tables, schema, ["told"], when);
+    };
+    await apply("before a RESTORE");
+    await session.run(`RESTORE TABLE ${table} TO VERSION AS OF ${(await entries()).length - 1}`);
+    await apply("behind a RESTORE of the newest version");
+    await session.run(`RESTORE TABLE ${table} TO VERSION AS OF 1`);
+    await apply("behind a RESTORE of the first rows");
+    // A run of a schedule, for which nothing is staged.
+    await lane.apply(log, { tables, schema });
+    const folder = join(lane.path(schema, "told"), "_delta_log");
+    const longAgo = new Date(Date.now() - 40 * 86_400_000);
+    for (const name of readdirSync(folder)) utimesSync(join(folder, name), longAgo, longAgo);
+    await session.run(`ALTER TABLE ${table} SET TBLPROPERTIES ('delta.checkpointInterval' = '1')`);
+    const left = await entries();
+    report("Delta has dropped the table's log", left.includes("MERGE") ? [left.join()] : []);
+    await apply("behind a log that is dropped");
+  } finally {
+    await session.close();
     log.close();
   }
 }

@@ -38,6 +38,8 @@ export function difference(found: string[], wanted: string[]): string[] {
 /** Spark as a warehouse, and what the local applier makes of the same. */
 export class Lane {
   private schemas = 0;
+  /** of the applier's sessions, before all other statements */
+  settings: readonly string[] = [];
 
   constructor(
     readonly front: WarehouseFront,
@@ -59,7 +61,7 @@ export class Lane {
   }
 
   async apply(log: StagedLog, run: WarehouseRun): Promise<void> {
-    await applyToWarehouse(log, () => openSession(this.front), run);
+    await applyToWarehouse(log, () => openSession(this.front, this.settings), run);
   }
 
   /** The local applier's tables of the same log, row for row. */

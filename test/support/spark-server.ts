@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { connect } from "node:net";
 import { join, resolve } from "node:path";
 
@@ -17,7 +17,8 @@ export interface SparkService {
 /** Thrift over HTTP, on every interface: for a network namespace of its own. */
 const thriftService = (port: number): SparkService => ({
   mainClass: "org.apache.spark.sql.hive.thriftserver.HiveThriftServer2",
-  settings: {},
+  // What is compiled for a small statement runs once.
+  settings: { "spark.sql.codegen.factoryMode": "NO_CODEGEN" },
   mainArguments: [
     ...["--hiveconf", "hive.server2.transport.mode=http", "--hiveconf", `hive.server2.thrift.http.port=${port}`],
     ...["--hiveconf", "hive.server2.thrift.http.path=cliservice"],
@@ -66,19 +67,22 @@ export class SparkServer {
       "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
       "spark.sql.session.timeZone": "UTC",
       "spark.sql.warehouse.dir": tables,
+      "spark.log.level": "WARN",
+      "spark.sql.maxPlanStringLength": "1000",
       "spark.sql.shuffle.partitions": "2",
       "spark.sql.codegen.wholeStage": "false",
       "spark.sql.adaptive.enabled": "false",
       "spark.databricks.delta.snapshotPartitions": "1",
       ...service.settings,
     };
+    const javaOptions = readFileSync(join(lanes, "spark-java-options"), "utf8").trim();
     const submit = join(python, "..", "..", "bin", "spark-submit");
     const child = spawn(
       submit,
       [
         ...["--class", service.mainClass, "--master", "local[2]"],
         // Statements are many and small: what makes a JVM fast later makes it slow at first.
-        ...["--driver-memory", "2g", "--driver-java-options", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"],
+        ...["--driver-memory", "2g", "--driver-java-options", javaOptions],
         ...Object.entries(settings).flatMap(([name, value]) => ["--conf", `${name}=${value}`]),
         "spark-internal",
         ...service.mainArguments,
