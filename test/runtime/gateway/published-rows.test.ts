@@ -32,6 +32,14 @@ async function expectEqual(gateway: GatewayUnderTest, table: string, query?: str
   expect(staged).toEqual(source);
 }
 
+/** Waits until the gateway has looked at the leaf, as its newest record says. */
+async function untilLeafKnown(gateway: GatewayUnderTest, name: string): Promise<void> {
+  const { rows } = await gateway.client.query<{ oid: string }>("SELECT $1::regclass::oid::text AS oid", [name]);
+  await until(`the gateway knows ${name}`, () =>
+    Object.values(gateway.records().at(-1)?.tables ?? {}).some(({ leaves }) => leaves?.[rows[0].oid] !== undefined),
+  );
+}
+
 /** Writes all over the table until it is stopped. */
 function writing(gateway: GatewayUnderTest, statements: ((step: number) => string)[]): { stop(): Promise<void> } {
   let running = true;
@@ -137,7 +145,7 @@ describe("a partitioned table", () => {
     await gateway.client.query("INSERT INTO event SELECT n, 5, 'five' FROM generate_series(50001, 50100) n");
     await gateway.client.query("CREATE TABLE event_6 (LIKE event INCLUDING ALL)");
     await gateway.client.query("ALTER TABLE event ATTACH PARTITION event_6 FOR VALUES IN (6)");
-    await pause(600);
+    await untilLeafKnown(gateway, "event_6");
     await gateway.client.query("INSERT INTO event SELECT n, 6, 'six' FROM generate_series(60001, 60100) n");
     await load.stop();
     const status = await gateway.caughtUp();
