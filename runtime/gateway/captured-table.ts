@@ -102,6 +102,11 @@ export class CapturedTable {
     private readonly beforeImages: GatewayConfig["beforeImages"] = [],
   ) {}
 
+  /** takes the changes that are captured; null when they are dropped */
+  get spool(): TableSpool | null {
+    return this.capture.kind === "capturing" ? this.capture.spool : null;
+  }
+
   /** For changes of this schema. */
   newSpool(schema: TableSchema): TableSpool {
     const isNamed = this.beforeImages.some((table) => table.schema === schema.schema && table.name === schema.name);

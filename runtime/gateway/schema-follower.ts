@@ -22,7 +22,8 @@ import { readTableDescriptions, readTypeDescriptions, type TableDescription } fr
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedFile } from "../staging/staged-commit";
 import { storeTableSchema } from "../staging/table-schema-store";
-import type { Capture, DescribedIn } from "./capture";
+import type { Capture } from "./capture";
+import type { DescribedIn } from "./capture-events";
 import type { CapturedTable } from "./captured-table";
 import type { CatalogSession } from "./catalog-session";
 import { isVisible, parseSnapshot } from "./snapshot-visibility";

@@ -1,13 +1,13 @@
 import { isDeepStrictEqual } from "node:util";
 import { hasShape } from "../change/schema-change";
-import { overflowRowsMax } from "../change/spool";
-import { requireRowSize } from "../change/unrepresentable-value";
+import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
 import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput";
-import type { Capture, CaptureLimits } from "./capture";
+import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { type OpenTable, OpenTransaction } from "./open-transaction";
+import { type CaptureLimits, RowCapture, type TruncateEvent } from "./row-capture";
 import { isVisible, type SnapshotVisibility } from "./snapshot-visibility";
 import type { BatchItem, Stager } from "./stager";
 
@@ -22,7 +22,7 @@ const ownMessages = "sluice.";
  * A table can't be captured by a snapshot that doesn't see an open transaction of which changes were dropped
  * (`unseenXid`): so a transaction is in the snapshot's rows, or all of its changes come under one capture.
  */
-export class StreamedCapture implements StreamedTransactionHandler {
+export class StreamedCapture extends RowCapture<OpenTable> implements StreamedTransactionHandler {
   private readonly open = new Map<number, OpenTransaction>();
   private current: OpenTransaction | null = null;
   private last: OpenTable | null = null;
@@ -33,8 +33,14 @@ export class StreamedCapture implements StreamedTransactionHandler {
   constructor(
     private readonly capture: Capture,
     private readonly stager: Stager,
-    private readonly limits: CaptureLimits,
-  ) {}
+    limits: CaptureLimits,
+  ) {
+    super(limits);
+  }
+
+  protected get meta(): TransactionMeta {
+    return this.now.meta;
+  }
 
   get count(): number {
     return this.open.size;
@@ -111,62 +117,8 @@ export class StreamedCapture implements StreamedTransactionHandler {
     this.capture.openRelation(xid, relation, tables.has(relation.relationId));
   }
 
-  insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void {
-    const entry = this.target(relationId);
-    if (entry?.spool == null) return;
-    let bytes: number;
-    try {
-      requireRowSize(entry.spool.schema, end - newTuple, this.limits.rowBytesMax);
-      bytes = entry.spool.appendInsert(buffer, newTuple, end, this.now.meta);
-    } catch (error) {
-      this.refused(entry, error);
-      return;
-    }
-    this.spooled(bytes);
-  }
-
-  update(
-    relationId: number,
-    buffer: Buffer,
-    oldTuple: number,
-    oldKind: "K" | "O" | null,
-    newTuple: number,
-    end: number,
-  ): void {
-    const entry = this.target(relationId);
-    if (entry?.spool == null) return;
-    let bytes: number;
-    try {
-      requireRowSize(entry.spool.schema, end - (oldTuple === -1 ? newTuple : oldTuple), this.limits.rowBytesMax);
-      bytes = entry.spool.appendUpdate(buffer, oldTuple, oldKind, newTuple, end, this.now.meta);
-    } catch (error) {
-      this.refused(entry, error);
-      return;
-    }
-    this.spooled(bytes);
-  }
-
-  delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void {
-    const entry = this.target(relationId);
-    if (entry?.spool == null) return;
-    let bytes: number;
-    try {
-      requireRowSize(entry.spool.schema, end - oldTuple, this.limits.rowBytesMax);
-      bytes = entry.spool.appendDelete(buffer, oldTuple, oldKind, end, this.now.meta);
-    } catch (error) {
-      this.refused(entry, error);
-      return;
-    }
-    this.spooled(bytes);
-  }
-
-  truncate(relationIds: number[]): void {
-    for (const relationId of relationIds) {
-      const entry = this.target(relationId);
-      if (entry?.capture == null) continue;
-      const { tableId, schemaId } = entry.capture.schema;
-      this.now.push(entry, { kind: "truncate", tableId, schemaId });
-    }
+  protected truncated(entry: OpenTable, event: TruncateEvent): void {
+    this.now.push(entry, event);
   }
 
   message(prefix: string, content: Buffer, lsn: bigint): void {
@@ -236,7 +188,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
     }
     const error = entry.broken?.error ?? null;
     transaction.dropTable(entry);
-    if (error !== null) capture.stopped(table, error);
+    if (error !== null) capture.refused(table, error);
     else capture.sendBack(table, "its columns changed: a new snapshot follows");
   }
 
@@ -251,7 +203,7 @@ export class StreamedCapture implements StreamedTransactionHandler {
   }
 
   /** The table's part of the transaction, whose spool takes the change; null when it is dropped. */
-  private target(relationId: number): OpenTable | null {
+  protected target(relationId: number): OpenTable | null {
     let entry = this.last;
     if (entry?.relationId !== relationId) {
       entry = this.now.tables.get(relationId) ?? this.enterTable(relationId);
@@ -284,12 +236,11 @@ export class StreamedCapture implements StreamedTransactionHandler {
   }
 
   /** A value that must not be lost: it stops the table only if it is committed. */
-  private refused(entry: OpenTable, error: unknown): void {
-    if (!(error instanceof SluiceError) || error.kind !== "unrepresentable") throw error;
+  protected refused(entry: OpenTable, error: SluiceError): void {
     entry.broken = { ordinal: this.now.meta.nextOrdinal++, error };
   }
 
-  private spooled(bytes: number): void {
+  protected spooled(bytes: number): void {
     this.now.spooled(bytes);
     this.bytes += bytes;
     this.rows++;
