@@ -1,7 +1,7 @@
 import { MalformedBytes } from "../postgres/message-bytes";
 import type { ColumnBuffer } from "./column-buffer";
+import type { ColumnType } from "./column-type";
 import { elementTypeOf, type PrimitiveType } from "./table-schema";
-import type { ColumnType } from "./types";
 
 /**
  * PostgreSQL's arrays, in both their forms, to lists. An array has any number of dimensions up to 6, each with bounds of

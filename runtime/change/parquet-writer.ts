@@ -4,7 +4,7 @@ import { compression } from "./parquet-compression";
 import { type ChunkDescription, footer, pageHeader, type RowGroupDescription } from "./parquet-metadata";
 import { encodePage, PageBuffer, type PlainPage, rowsOfPage } from "./parquet-page";
 import { type LeafType, leafTypeOf, type ParquetColumn } from "./parquet-schema";
-import type { SealedColumn, SealedRows } from "./spool";
+import type { SealedColumn, SealedRows } from "./sealed-rows";
 
 const magic = Buffer.from("PAR1");
 /** A row group ends at either. */

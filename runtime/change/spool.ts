@@ -2,11 +2,13 @@ import { SluiceError } from "../errors";
 import { int16At, int32At, MalformedBytes } from "../postgres/message-bytes";
 import { lengthBinary, lengthUnchanged, locateTuple } from "../postgres/tuple-data";
 import { changeOp } from "./change-op";
-import { ColumnBuffer } from "./column-buffer";
-import type { ParquetColumn } from "./parquet-schema";
+import type { ColumnBuffer } from "./column-buffer";
+import type { BinaryReader, TextReader } from "./column-type";
+import { refusedCopyRow, refusedTuple } from "./refused-row";
+import { RowBuffers } from "./row-buffers";
+import { metaColumns, type SealedColumn, type SealedRows } from "./sealed-rows";
 import { keyColumns, type TableSchema } from "./table-schema";
-import { type BinaryReader, type TextReader, typeOfColumn } from "./types";
-import { binaryHead, textHead, UnrepresentableValue, unrepresentableValue } from "./unrepresentable-value";
+import { UnrepresentableValue } from "./unrepresentable-value";
 
 /** The streamed transaction that rows belong to. */
 export interface TransactionMeta {
@@ -18,39 +20,6 @@ export interface TransactionMeta {
   isOpen?: boolean;
 }
 
-/** Columns that stand in front of a change's own, in order. */
-export const metaColumns = [
-  { name: "_op", storage: "i8", type: "byte" },
-  { name: "_commit_lsn", storage: "i64", type: "long" },
-  { name: "_ordinal", storage: "i64", type: "long" },
-  { name: "_commit_time", storage: "i64", type: "timestamp_ntz" },
-  { name: "_unchanged", storage: "bytes", type: "string" },
-] as const;
-
-export interface SealedColumn extends ParquetColumn {
-  buffer: ColumnBuffer;
-}
-
-/** Rows taken out of a spool; nobody writes to them any more. */
-export interface SealedRows {
-  schema: TableSchema;
-  columns: SealedColumn[];
-  rows: number;
-  inserts: number;
-  updates: number;
-  deletes: number;
-  /** of the source's messages, or of lists in memory where those are more */
-  bytes: number;
-  /** what the buffers take */
-  memoryBytes: number;
-  /** values staged as NULL because their type can't hold them, by column name */
-  unrepresentable: Record<string, number>;
-  /** rows before updates are among them, where the source has sent them */
-  beforeImages: boolean;
-}
-
-const firstCapacity = 1024;
-const spareHeapBytesMax = 16 * 1024 * 1024;
 /** Rows after which a spool overflows into a file, whatever a batch may have: so memory stays flat (invariant 7). */
 export const overflowRowsMax = 200_000;
 
@@ -62,25 +31,17 @@ const unreadable = -2;
  * copied rows as COPY BINARY's tuples; both are read by the same type table. No object is made for a row.
  * An append that throws (`unrepresentable`: a value that must not be lost) leaves a spool to be thrown away.
  */
-export class TableSpool {
-  rows = 0;
+export class TableSpool extends RowBuffers {
   bytes = 0;
   inserts = 0;
   updates = 0;
   deletes = 0;
-  private capacity = 0;
-  private readonly types;
-  private readonly textReaders: TextReader[];
-  private readonly binaryReaders: BinaryReader[];
+  private readonly textReaders: readonly TextReader[];
+  private readonly binaryReaders: readonly BinaryReader[];
   /** of a value in binary form; -1 when it varies */
   private readonly binaryBytes: Int32Array;
-  private readonly isKey: boolean[];
-  private readonly unrepresentableIs: ("null" | "refused")[];
   private readonly keyed: boolean;
   private readonly hasLists: boolean;
-  private meta: ColumnBuffer[] = [];
-  private columns: ColumnBuffer[] = [];
-  private spare: { capacity: number; columns: ColumnBuffer[] } | null = null;
   /** offset and length of each value of the tuple that was located last, and of an old tuple */
   private readonly newAt: Int32Array;
   private readonly newLength: Int32Array;
@@ -89,20 +50,16 @@ export class TableSpool {
 
   /** `beforeImages`: the row before an update is a row of its own, where the table has a key and the source sends it whole */
   constructor(
-    readonly schema: TableSchema,
-    readonly kind: "changes" | "snapshot",
+    schema: TableSchema,
+    kind: "changes" | "snapshot",
     private readonly beforeImages = false,
   ) {
-    this.types = schema.columns.map(typeOfColumn);
+    super(schema, kind);
     this.textReaders = this.types.map((type) => type.readText);
     this.binaryReaders = this.types.map((type) => type.readBinary ?? type.readText);
-    this.unrepresentableIs = schema.columns.map((column) =>
-      column.unrepresentable === "stop" || column.keyOrdinal !== null ? "refused" : "null",
-    );
     this.binaryBytes = Int32Array.from(this.types, (type) =>
       type.readBinary === null ? unreadable : (type.binaryBytes ?? -1),
     );
-    this.isKey = schema.columns.map((column) => column.keyOrdinal !== null);
     this.keyed = keyColumns(schema).length > 0;
     this.hasLists = this.types.some((type) => type.element !== undefined);
     const count = schema.columns.length;
@@ -214,7 +171,7 @@ export class TableSpool {
       }
     } catch (error) {
       if (!(error instanceof UnrepresentableValue)) throw error;
-      throw this.refusedCopy(row, start, column);
+      throw refusedCopyRow(this.schema, this.types, column, row, start);
     }
     if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
     this.rows++;
@@ -276,21 +233,9 @@ export class TableSpool {
     return { schema, columns, rows, inserts, updates, deletes, bytes, memoryBytes, unrepresentable, beforeImages };
   }
 
-  /** What a row that was refused in its middle has left goes too: it would stand before the next row's values. */
-  private clear(): void {
-    this.rows = this.bytes = this.inserts = this.updates = this.deletes = this.capacity = 0;
-    this.meta = [];
-    this.columns = [];
-  }
-
-  /** Takes back the buffers of copied rows that nobody reads any more: the next rows go into them. */
-  recycle({ columns }: SealedRows): void {
-    const buffers = columns.map(({ buffer }) => buffer);
-    if (buffers.length === 0 || this.kind !== "snapshot") return;
-    // Large values would keep their room for ever.
-    if (buffers.some(({ heap, elements }) => heap.length + (elements?.memoryBytes ?? 0) > spareHeapBytesMax)) return;
-    for (const buffer of buffers) buffer.reset();
-    this.spare = { capacity: buffers[0].validity.length * 8, columns: buffers };
+  protected override clear(): void {
+    super.clear();
+    this.bytes = this.inserts = this.updates = this.deletes = 0;
   }
 
   private writeTuple(
@@ -321,13 +266,7 @@ export class TableSpool {
       }
     } catch (error) {
       if (!(error instanceof UnrepresentableValue)) throw error;
-      const heads = Array.from(lengths, (length, column) => {
-        const at = offsets[column];
-        if (length < 0) return null;
-        if (length < lengthBinary) return textHead(message, at, at + length);
-        return binaryHead(this.schema.columns[column], message, at, at + length - lengthBinary);
-      });
-      throw this.refused(index, heads);
+      throw refusedTuple(this.schema, index, message, offsets, lengths);
     }
     meta[0].setInteger(row, op);
     meta[2].setInteger(row, transaction.nextOrdinal++);
@@ -386,30 +325,6 @@ export class TableSpool {
     );
   }
 
-  /** Room for one more row. */
-  private beginRow(): void {
-    if (this.rows < this.capacity) return;
-    if (this.capacity === 0 && this.spare !== null) {
-      this.capacity = this.spare.capacity;
-      this.columns = this.spare.columns;
-      this.spare = null;
-      return;
-    }
-    if (this.capacity === 0) {
-      this.capacity = firstCapacity;
-      this.columns = this.types.map(({ storage, element }, index) => {
-        const list = element === undefined ? null : { element: element.storage, boundsMatter: this.isKey[index] };
-        return new ColumnBuffer(storage, firstCapacity, this.unrepresentableIs[index], list);
-      });
-      this.meta =
-        this.kind === "changes" ? metaColumns.map((column) => new ColumnBuffer(column.storage, firstCapacity)) : [];
-      return;
-    }
-    this.capacity *= 2;
-    for (const column of this.columns) column.grow(this.capacity);
-    for (const column of this.meta) column.grow(this.capacity);
-  }
-
   private locate(buffer: Buffer, tuple: number, end: number, offsets: Int32Array, lengths: Int32Array): void {
     const at = locateTuple(buffer, tuple, end, offsets, lengths);
     if (at !== end) throw new MalformedBytes(at, `${end - at} bytes after the last column`);
@@ -425,27 +340,6 @@ export class TableSpool {
       if (message.compare(message, from, from + length, newAt[index], newAt[index] + length) !== 0) return true;
     }
     return false;
-  }
-
-  private refusedCopy(row: Buffer, start: number, column: number): SluiceError {
-    const heads: (string | null)[] = [];
-    let at = start + 2;
-    for (const [index, schema] of this.schema.columns.entries()) {
-      const length = int32At(row, at);
-      at += 4;
-      const isText = this.types[index].readBinary === null;
-      if (length < 0) heads.push(null);
-      else heads.push(isText ? textHead(row, at, at + length) : binaryHead(schema, row, at, at + length));
-      at += Math.max(length, 0);
-    }
-    return this.refused(column, heads);
-  }
-
-  /** @param heads of every column's value */
-  private refused(column: number, heads: (string | null)[]): SluiceError {
-    const { schema } = this;
-    const key = keyColumns(schema).map((one) => heads[schema.columns.indexOf(one)]);
-    return unrepresentableValue(schema, schema.columns[column], heads[column] ?? "", key);
   }
 
   private mismatch(count: number, at: number): MalformedBytes {

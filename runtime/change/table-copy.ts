@@ -4,7 +4,8 @@ import { copyOut } from "../postgres/copy-out";
 import { MalformedBytes } from "../postgres/message-bytes";
 import { toSourceError } from "../postgres/source-error";
 import { type CopySource, copyStatement } from "./copy-statement";
-import { type SealedRows, TableSpool } from "./spool";
+import type { SealedRows } from "./sealed-rows";
+import { TableSpool } from "./spool";
 import type { TableSchema } from "./table-schema";
 import { requireRowSize } from "./unrepresentable-value";
 

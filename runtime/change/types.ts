@@ -1,32 +1,12 @@
 import type { TypeOptions } from "../config";
-import { int16At, int32At, MalformedBytes } from "../postgres/message-bytes";
+import { int16At, int32At } from "../postgres/message-bytes";
 import { arrayType } from "./array-value";
 import { writeDateBinary, writeDateText, writeTimestampBinary, writeTimestampText } from "./calendar";
-import type { ColumnBuffer, Storage } from "./column-buffer";
+import type { ColumnType, TextReader } from "./column-type";
 import { writeDecimalBinary, writeDecimalText } from "./decimal";
-import { type ColumnSchema, type DeltaType, elementTypeOf, type TableSchema } from "./table-schema";
-
-/** Reads `source[start, end)`, a value's text form, into a row of the column. Text forms are those of pinned sessions. */
-export type TextReader = (column: ColumnBuffer, row: number, source: Buffer, start: number, end: number) => void;
-/** The same of a value's binary form (its type's send function). */
-export type BinaryReader = TextReader;
-
-/**
- * The one type table: how each PostgreSQL type is kept in Delta, in memory, and read from the stream (text) and from a
- * copy (binary). A type without a binary reader is copied as its text form (`format('%s', …)`, its output function).
- */
-export interface ColumnType {
-  deltaType: DeltaType;
-  storage: Storage;
-  /** whether there is a Delta value for every value that PostgreSQL's type can have */
-  holdsAll: boolean;
-  readText: TextReader;
-  readBinary: BinaryReader | null;
-  /** length of every value's binary form; undefined when it varies */
-  binaryBytes?: number;
-  /** of `list`: how elements are kept and read */
-  element?: ColumnType;
-}
+import { moneyType } from "./money-type";
+import { type ColumnSchema, elementTypeOf, type TableSchema } from "./table-schema";
+import { floatOf, malformed, numberWithin, readHexText, readUuidText } from "./text-form";
 
 const oid = {
   bool: 16,
@@ -56,22 +36,6 @@ const setBytes: TextReader = (column, row, source, start, end) => column.setByte
 const wholeNumber: TextReader = (column, row, source, start, end) =>
   writeDecimalText(column, row, source, start, end, 19, 0);
 
-/** One of at most 10 digits. */
-function numberWithin(min: number, max: number): TextReader {
-  return (column, row, source, start, end) => {
-    const isNegative = source[start] === 45;
-    let value = 0;
-    for (let at = isNegative ? start + 1 : start; at < end; at++) {
-      const digit = source[at] - 48;
-      if (digit >>> 0 > 9) throw malformed(at, "whole number");
-      value = value * 10 + digit;
-    }
-    if (isNegative) value = -value;
-    if (end - start < (isNegative ? 2 : 1) || value < min || value > max) throw malformed(start, "number of its type");
-    column.setInteger(row, value);
-  };
-}
-
 const string: ColumnType = {
   deltaType: "string",
   storage: "bytes",
@@ -85,6 +49,7 @@ const plainText: ColumnType = { ...string, readBinary: setBytes };
 
 const binary: ColumnType = { ...string, deltaType: "binary" };
 
+/** The one type table, by pg_type.oid; numeric's depends on its modifier. */
 const fixed: Record<number, ColumnType> = {
   [oid.bool]: {
     binaryBytes: 1,
@@ -200,86 +165,6 @@ const fixed: Record<number, ColumnType> = {
     readBinary: writeTimestampBinary,
   },
 };
-
-/**
- * A count of the smallest units of a currency, which lc_monetary tells: 100 for a cent, 1 for a yen. Its text form is that
- * of lc_monetary C, `-$1,234.56`, two digits after the point; its binary form is the count, int64.
- */
-function moneyType(digits: number): ColumnType {
-  const set = (column: ColumnBuffer, row: number, units: bigint) => {
-    const text = String(units < 0n ? -units : units).padStart(digits + 1, "0");
-    const point = text.length - digits;
-    // From its decimal text: so it is rounded once.
-    const value = Number(`${text.slice(0, point)}.${text.slice(point)}`);
-    column.f64[row] = units < 0n ? -value : value;
-    column.markPresent(row);
-  };
-  return {
-    deltaType: "double",
-    storage: "f64",
-    holdsAll: true,
-    readText: (column, row, source, start, end) => {
-      const text = source.toString("latin1", start, end);
-      if (!/^-?\$[\d,]+\.\d\d$/.test(text)) throw malformed(start, "money");
-      set(column, row, BigInt(text.replace(/[$,.]/g, "")));
-    },
-    readBinary: (column, row, source, start) => set(column, row, source.readBigInt64BE(start)),
-    binaryBytes: 8,
-  };
-}
-
-function malformed(at: number, type: string): MalformedBytes {
-  return new MalformedBytes(at, `not a ${type}`);
-}
-
-function floatOf(source: Buffer, start: number, end: number): number {
-  const text = source.toString("latin1", start, end);
-  const value = Number(text);
-  if ((Number.isNaN(value) && text !== "NaN") || text.trim() === "") throw malformed(start, "floating point number");
-  return value;
-}
-
-const noDigit = 0xff;
-const hexDigits = Uint8Array.from({ length: 256 }, (_, code) => {
-  const digit = Number.parseInt(String.fromCharCode(code), 16);
-  return Number.isNaN(digit) ? noDigit : digit;
-});
-
-function hexByte(source: Buffer, at: number, type: string): number {
-  const high = hexDigits[source[at]];
-  const low = hexDigits[source[at + 1]];
-  if (high === noDigit || low === noDigit) throw malformed(at, type);
-  return (high << 4) | low;
-}
-
-/** bytea_output hex: `\x` and two digits for each byte. */
-function readHexText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
-  const length = (end - start - 2) / 2;
-  if (length < 0 || !Number.isInteger(length) || source[start] !== 92 || source[start + 1] !== 120) {
-    throw malformed(start, "bytea in hex form");
-  }
-  let at = column.beginBytes(length);
-  const { heap } = column;
-  for (let from = start + 2; from < end; from += 2) {
-    heap[at++] = hexByte(source, from, "bytea in hex form");
-  }
-  column.endBytes(row, at);
-}
-
-function readUuidText(column: ColumnBuffer, row: number, source: Buffer, start: number, end: number): void {
-  if (end - start !== 36) throw malformed(start, "uuid");
-  let at = column.beginBytes(16);
-  const { heap } = column;
-  for (let from = start; from < end; from += 2) {
-    const place = from - start;
-    if (place === 8 || place === 13 || place === 18 || place === 23) {
-      if (source[from] !== 45) throw malformed(from, "uuid");
-      from++;
-    }
-    heap[at++] = hexByte(source, from, "uuid");
-  }
-  column.endBytes(row, at);
-}
 
 /** A numeric without precision kept as a decimal: what is larger or finer is not representable. */
 const unconstrained = { precision: 38, scale: 18 };

@@ -1,4 +1,5 @@
-import { type SealedRows, TableSpool } from "../change/spool";
+import type { SealedRows } from "../change/sealed-rows";
+import { TableSpool } from "../change/spool";
 import { keyColumns, type TableSchema } from "../change/table-schema";
 import type { GatewayConfig } from "../config";
 import { SluiceError } from "../errors";

@@ -1,5 +1,5 @@
 import type { Client } from "pg";
-import type { SealedRows } from "../change/spool";
+import type { SealedRows } from "../change/sealed-rows";
 import { copyTable } from "../change/table-copy";
 import type { TableSchema } from "../change/table-schema";
 import { failpoint } from "../failpoint";

@@ -1,5 +1,5 @@
 import { ParquetFile } from "../change/parquet-writer";
-import type { SealedRows } from "../change/spool";
+import type { SealedRows } from "../change/sealed-rows";
 import { failpoint } from "../failpoint";
 import type { StagedFile } from "../staging/staged-commit";
 import type { Stager } from "./stager";

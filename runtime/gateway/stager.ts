@@ -1,6 +1,6 @@
 import { type ChangeLocations, countChanges, locateChanges } from "../change/change-counts";
 import { ParquetFile } from "../change/parquet-writer";
-import type { SealedRows } from "../change/spool";
+import type { SealedRows } from "../change/sealed-rows";
 import { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { formatLsn, type Lsn } from "../postgres/lsn";

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { countChanges, locateChanges } from "../../../runtime/change/change-counts";
 import { ColumnBuffer, type Storage } from "../../../runtime/change/column-buffer";
 import { ParquetFile } from "../../../runtime/change/parquet-writer";
-import { metaColumns, type SealedColumn, type SealedRows } from "../../../runtime/change/spool";
+import { metaColumns, type SealedColumn, type SealedRows } from "../../../runtime/change/sealed-rows";
 import type { TableSchema } from "../../../runtime/change/table-schema";
 import { Random } from "../../support/random";
 

@@ -7,7 +7,7 @@ import type { DuckDBListValue, DuckDBValue } from "@duckdb/node-api";
 import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { copyStatement } from "../../../runtime/change/copy-statement";
-import type { SealedRows } from "../../../runtime/change/spool";
+import type { SealedRows } from "../../../runtime/change/sealed-rows";
 import { hasBinaryForm, typeOf } from "../../../runtime/change/types";
 import type { TypeOptions } from "../../../runtime/config";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
