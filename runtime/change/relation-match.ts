@@ -1,4 +1,4 @@
-import type { Relation } from "../postgres/pgoutput";
+import type { Relation } from "../postgres/pgoutput-handler";
 import type { AttributeDescription, TableDescription, TypeDescription } from "../postgres/table-description";
 import type { TableSchema } from "./table-schema";
 

@@ -1,6 +1,6 @@
 import type { TypeOptions } from "../config";
 import { SluiceError } from "../errors";
-import type { Relation } from "../postgres/pgoutput";
+import type { Relation } from "../postgres/pgoutput-handler";
 import type { TableDescription, TypeDescription } from "../postgres/table-description";
 import { assertCarried, columnOf } from "./catalog";
 import { newColumnProblem, sameType, typeProblem } from "./column-change";

@@ -1,6 +1,6 @@
 import type { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
-import type { Relation } from "../postgres/pgoutput";
+import type { Relation } from "../postgres/pgoutput-handler";
 import type { CapturedTable } from "./captured-table";
 
 /** The transaction in which a relation is described. */

@@ -5,7 +5,7 @@ import type { TableSchema } from "../change/table-schema";
 import type { SluiceError } from "../errors";
 import { failpoint } from "../failpoint";
 import { formatLsn, type Lsn, maxLsn } from "../postgres/lsn";
-import type { PgoutputHandler, Relation } from "../postgres/pgoutput";
+import type { PgoutputHandler, Relation } from "../postgres/pgoutput-handler";
 import type { StagedCommit, StagedEvent, StagedFile } from "../staging/staged-commit";
 import type { CaptureEvents } from "./capture-events";
 import type { CapturedTable } from "./captured-table";

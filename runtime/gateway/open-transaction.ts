@@ -1,6 +1,6 @@
 import type { TableSpool, TransactionMeta } from "../change/spool";
 import type { SluiceError } from "../errors";
-import type { Relation } from "../postgres/pgoutput";
+import type { Relation } from "../postgres/pgoutput-handler";
 import type { StagedEvent } from "../staging/staged-commit";
 import type { CapturedTable, CaptureState } from "./captured-table";
 import type { BatchRows, Stager } from "./stager";

@@ -17,7 +17,7 @@ import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
 import { ddlMessagePrefix, readDdlMessage } from "../postgres/ddl-message";
 import { type Lsn, lsnZero } from "../postgres/lsn";
-import type { Relation } from "../postgres/pgoutput";
+import type { Relation } from "../postgres/pgoutput-handler";
 import { readTableDescriptions, readTypeDescriptions, type TableDescription } from "../postgres/table-description";
 import type { ObjectStore } from "../staging/object-store";
 import type { StagedFile } from "../staging/staged-commit";

@@ -3,7 +3,7 @@ import { hasShape } from "../change/schema-change";
 import { overflowRowsMax, type TransactionMeta } from "../change/spool";
 import { SluiceError } from "../errors";
 import type { Lsn } from "../postgres/lsn";
-import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput";
+import type { Relation, StreamedTransactionHandler } from "../postgres/pgoutput-handler";
 import type { Capture } from "./capture";
 import type { CapturedTable } from "./captured-table";
 import { type OpenTable, OpenTransaction } from "./open-transaction";

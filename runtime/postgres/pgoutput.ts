@@ -1,63 +1,7 @@
-import { SluiceError } from "../errors";
 import { MalformedBytes, MessageBytes } from "./message-bytes";
+import { malformedMessage, unaskedStream, unreadMessage } from "./pgoutput-error";
+import type { PgoutputHandler, Relation, StreamedTransactionHandler } from "./pgoutput-handler";
 import { skipTuple } from "./tuple-data";
-
-/**
- * Messages of pgoutput (PostgreSQL documentation, section 55.9 "Logical Replication Message Formats"). Row messages are
- * given by their offsets, not decoded: the spool reads their bytes.
- */
-export interface Relation {
-  relationId: number;
-  schema: string;
-  name: string;
-  replicaIdentity: string;
-  columns: { name: string; typeOid: number; typeModifier: number; isKey: boolean }[];
-}
-
-/**
- * Calls are synchronous; `buffer` may be reused by the caller after they return. Of a row message the offsets of its
- * tuples are given, and `end`, where the message ends; what reads a tuple checks it against these bounds and throws
- * `MalformedBytes`.
- */
-export interface PgoutputHandler {
-  begin(commitLsn: bigint, commitTimeMicros: bigint, xid: number): void;
-  /** @param endLsn position after the commit record */
-  commit(endLsn: bigint): void;
-  relation(relation: Relation): void;
-  insert(relationId: number, buffer: Buffer, newTuple: number, end: number): void;
-  /** @param oldTuple -1 when there is none; it ends one byte before `newTuple` */
-  update(
-    relationId: number,
-    buffer: Buffer,
-    oldTuple: number,
-    oldKind: "K" | "O" | null,
-    newTuple: number,
-    end: number,
-  ): void;
-  delete(relationId: number, buffer: Buffer, oldTuple: number, oldKind: "K" | "O", end: number): void;
-  truncate(relationIds: number[]): void;
-  /**
-   * What pg_logical_emit_message wrote. A transactional one comes in its transaction, at its place; another comes at
-   * once, between transactions, even when its transaction is rolled back.
-   * @param content a copy
-   */
-  message(prefix: string, content: Buffer, lsn: bigint, transactional: boolean): void;
-}
-
-/**
- * Takes blocks of transactions that are still open, from protocol 2 on: what comes between `streamStart` and
- * `streamStop` is of that transaction. A relation is valid for it alone, and for all once it has committed.
- */
-export interface StreamedTransactionHandler extends Omit<PgoutputHandler, "begin" | "commit"> {
-  /** @param isFirst first block of the transaction */
-  streamStart(xid: number, isFirst: boolean): void;
-  /** What follows in the block is of this subtransaction (or of the transaction itself), until the next call. */
-  subtransaction(xid: number): void;
-  streamStop(): void;
-  streamCommit(xid: number, commitLsn: bigint, endLsn: bigint, commitTimeMicros: bigint): void;
-  /** @param subxid equal to `xid` when the whole transaction is rolled back */
-  streamAbort(xid: number, subxid: number): void;
-}
 
 /** PostgreSQL counts microseconds from 2000-01-01, everything else from 1970-01-01. */
 const epochOffsetMicros = 946_684_800_000_000n;
@@ -78,32 +22,6 @@ const tag = {
   streamCommit: 99, // c
   streamAbort: 65, // A
 } as const;
-
-const names: Record<number, string> = Object.fromEntries(
-  Object.entries({
-    B: "Begin",
-    C: "Commit",
-    O: "Origin",
-    R: "Relation",
-    Y: "Type",
-    I: "Insert",
-    U: "Update",
-    D: "Delete",
-    T: "Truncate",
-    M: "Message",
-    S: "Stream Start",
-    E: "Stream Stop",
-    c: "Stream Commit",
-    A: "Stream Abort",
-    b: "Begin Prepare",
-    P: "Prepare",
-    K: "Commit Prepared",
-    r: "Rollback Prepared",
-    p: "Stream Prepare",
-  }).map(([letter, name]) => [letter.charCodeAt(0), name]),
-);
-/** two-phase commit: decoded only for a slot that asks for it, which ours don't */
-const twoPhase = new Set([..."bPKrp"].map((letter) => letter.charCodeAt(0)));
 
 const tupleNew = 78; // N
 const tupleKey = 75; // K
@@ -137,16 +55,7 @@ export class PgoutputReader {
       this.dispatch(buffer, start, end);
     } catch (error) {
       if (!(error instanceof MalformedBytes)) throw error;
-      const kind = start < end ? (names[buffer[start]] ?? "unknown") : "empty";
-      throw new SluiceError(
-        "protocol",
-        `pgoutput: malformed ${kind} message of ${end - start} bytes: ${error.message} (at byte ${error.at - start})`,
-        {
-          remedy:
-            "What was read before it is safe, and the slot keeps the rest. Restart the gateway; if it comes again, report it with the server's version.",
-          cause: error,
-        },
-      );
+      throw malformedMessage(buffer, start, end, error);
     }
   }
 
@@ -173,23 +82,12 @@ export class PgoutputReader {
       case tag.streamStop:
       case tag.streamCommit:
       case tag.streamAbort:
-        if (this.streamed === null) {
-          throw unasked(
-            kind,
-            "no open transactions were asked for (protocol 1)",
-            "Restart the gateway; if it comes again, report it with the server's version.",
-          );
-        }
+        if (this.streamed === null) throw unaskedStream(kind);
         this.fields.open(buffer, start + 1, end);
         this.readStream(kind, this.streamed, start);
         return;
       default:
-        if (twoPhase.has(kind)) throw unasked(kind, "two-phase commit was not asked for", twoPhaseRemedy);
-        throw new SluiceError(
-          "unsupported",
-          `pgoutput: a message of unknown kind ${JSON.stringify(String.fromCharCode(kind))} (byte ${kind})`,
-          { remedy: "A newer server or another plug-in? Report it with the server's version." },
-        );
+        throw unreadMessage(kind);
     }
   }
 
@@ -371,13 +269,6 @@ export class PgoutputReader {
           : "no transaction";
     throw new MalformedBytes(start, `out of place: ${where} is open`);
   }
-}
-
-const twoPhaseRemedy =
-  "The slot was made with two_phase: give the gateway a slot that was made by ReplicationSlot, without it.";
-
-function unasked(kind: number, why: string, remedy: string): SluiceError {
-  return new SluiceError("unsupported", `pgoutput: a ${names[kind]} message came, though ${why}`, { remedy });
 }
 
 function badTuple(kind: number, at: number): MalformedBytes {

@@ -4,7 +4,7 @@ import { describe, expect, it } from "vitest";
 import { matchRelation } from "../../../runtime/change/relation-match";
 import type { TableSchema } from "../../../runtime/change/table-schema";
 import { isWidening } from "../../../runtime/change/type-widening";
-import type { Relation } from "../../../runtime/postgres/pgoutput";
+import type { Relation } from "../../../runtime/postgres/pgoutput-handler";
 import type { TableDescription, TypeDescription } from "../../../runtime/postgres/table-description";
 import fc, { propertyRuns } from "../../support/property";
 

@@ -4,7 +4,7 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { hasShape } from "../../../runtime/change/schema-change";
 import { TableSpool } from "../../../runtime/change/spool";
-import type { Relation } from "../../../runtime/postgres/pgoutput";
+import type { Relation } from "../../../runtime/postgres/pgoutput-handler";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
 import { readBack, schemaOf, streamedRows } from "../../support/decoded-changes";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";

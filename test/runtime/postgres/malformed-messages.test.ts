@@ -13,11 +13,8 @@ import { typeOptionsSchema } from "../../../runtime/config";
 import { SluiceError } from "../../../runtime/errors";
 import { copyOut } from "../../../runtime/postgres/copy-out";
 import { MalformedBytes } from "../../../runtime/postgres/message-bytes";
-import {
-  type PgoutputHandler,
-  PgoutputReader,
-  type StreamedTransactionHandler,
-} from "../../../runtime/postgres/pgoutput";
+import { PgoutputReader } from "../../../runtime/postgres/pgoutput";
+import type { PgoutputHandler, StreamedTransactionHandler } from "../../../runtime/postgres/pgoutput-handler";
 import { ReplicationFrames } from "../../../runtime/postgres/replication-frames";
 import { pinnedSessionSettings } from "../../../runtime/postgres/session-settings";
 import { damage } from "../../support/damaged-bytes";

@@ -5,11 +5,8 @@ import { describe, expect, it } from "vitest";
 import { TableSpool, type TransactionMeta } from "../../../runtime/change/spool";
 import type { TableSchema } from "../../../runtime/change/table-schema";
 import { SluiceError } from "../../../runtime/errors";
-import {
-  type PgoutputHandler,
-  PgoutputReader,
-  type StreamedTransactionHandler,
-} from "../../../runtime/postgres/pgoutput";
+import { PgoutputReader } from "../../../runtime/postgres/pgoutput";
+import type { PgoutputHandler, StreamedTransactionHandler } from "../../../runtime/postgres/pgoutput-handler";
 import { int16, int32, letter, message, text } from "../../support/pgoutput-messages";
 
 const schema: TableSchema = {
