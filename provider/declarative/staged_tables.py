@@ -78,6 +78,25 @@ def staged_log(root):
     return Log()
 
 
+def open_since(log, table_id, sequence):
+    """
+    The record with the begin of the snapshot that is under way at a record, else None. A table that waits for another one is told by
+    the name of its last, as if that weren't whole.
+    """
+    tail, _ = log.bounds()
+    known = log.record(sequence)["tables"].get(table_id)
+    if known is None or known["snapshotId"] is None or known["snapshotComplete"]:
+        return None
+    for at in range(sequence, tail - 1, -1):
+        for event in reversed(log.record(at)["events"]):
+            if event["tableId"] == table_id and event.get("snapshotId") == known["snapshotId"]:
+                if event["kind"] == "snapshot-end":
+                    return None
+                if event["kind"] == "snapshot-begin":
+                    return at
+    return None
+
+
 def follow_events(log, table, first, last):
     """
     What becomes of a table's events in records first to last, in order. Events behind a snapshot's begin are held back until its
@@ -267,7 +286,9 @@ def staged_source():
                     raise RuntimeError("Sluice: columns of table %s have changed: start a new update of the pipeline, as one that runs for good does by itself." % table["label"])
                 known = log.record(head)["tables"].get(table["tableId"]) if head > 0 else None
             self.last = head
-            fresh = known is None or (known["snapshots"] <= 1 and not known["snapshotComplete"])
+            # Nothing of it is whole yet: no snapshot was begun, or its first is under way.
+            fresh = known is None or known["snapshotId"] is None or (
+                known["snapshots"] <= 1 and (known.get("snapshot") is not None or open_since(log, table["tableId"], head) is not None))
             return {"record": head, "fresh": fresh, "log": log.identity()}
 
         def partitions(self, start, end):
@@ -283,12 +304,9 @@ def staged_source():
                 raise RuntimeError("Sluice: staged records from %d on were purged before table %s had them: take a new snapshot (sluice resync), then refresh it in full." % (first, table["label"]))
             first = max(first, tail)
             then = log.record(start["record"])["tables"].get(table["tableId"]) if start["record"] >= tail else None
-            if then is not None and then["snapshotId"] is not None and not then["snapshotComplete"]:
-                # Its begin is in what was read, its end isn't: what was held back comes now.
-                for at in range(start["record"], tail - 1, -1):
-                    if any(event["kind"] == "snapshot-begin" and event["snapshotId"] == then["snapshotId"] for event in log.record(at)["events"]):
-                        first = at
-                        break
+            # The begin of a snapshot is in what was read, its end isn't: what was held back comes now.
+            begun = None if then is None else open_since(log, table["tableId"], start["record"])
+            first = first if begun is None else begun
             # A batch is only asked for when the one before it is kept.
             self.tell(log, min(first, start["record"] + (1 if start.get("begins") else 0)) - 1)
             steps = follow_events(log, table, first, end["record"])

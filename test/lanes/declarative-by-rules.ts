@@ -359,6 +359,43 @@ async function openSnapshot(engine: Engine, report: LaneReport): Promise<void> {
   }
 }
 
+/** A table that waits for a new snapshot has what it had: nothing of it comes once more, and what left meanwhile goes. */
+async function awaitedSnapshot(engine: Engine, report: LaneReport): Promise<void> {
+  const bench = await Bench.open(engine, report, [options("t"), options("told", { mode: "append" })]);
+  const { log } = bench;
+  const [table, told] = ["t", "told"].map((name, at) => tableSchema(String(at + 1), name, columns));
+  try {
+    for (const each of [table, told]) {
+      await log.snapshot(each, [{ id: "1" }, { id: "2" }], `first of ${each.name}`);
+      await log.changes(each, [{ op: 0, row: { id: "3" } }]);
+    }
+    await log.commit();
+    await bench.updated("before a table waits for another snapshot");
+    for (const each of [table, told]) log.awaits(each);
+    await log.commit();
+    await bench.updated("while it waits");
+    await log.commit();
+    await bench.updated("while it still waits");
+    await bench.has("what it had", "t", "1,2,3");
+    await bench.has("what is told of it, once", "told", "1,2,3");
+    await bench.updated("a full refresh while it waits", { full_refresh: ["t"] });
+    await bench.has("what it had, again", "t", "1,2,3");
+    for (const each of [table, told]) {
+      log.begin(each, `second of ${each.name}`);
+      await log.rows(each, `second of ${each.name}`, [{ id: "2" }, { id: "4" }]);
+      log.end(each, `second of ${each.name}`, 2);
+    }
+    await log.commit();
+    await bench.updated("behind the other snapshot");
+    await bench.has("rows of the other one", "t", "2,4");
+    await bench.equal("an awaited snapshot");
+    await bench.updated("a full refresh behind the other snapshot", { full_refresh: ["t"] });
+    await bench.has("rows of the other one, again", "t", "2,4");
+  } finally {
+    bench.close();
+  }
+}
+
 /**
  * What `sluice purge` removes was read by all tables, and a full refresh stays possible; unless that is given up: then it refuses.
  * Where the log lacks what a table needs, it doesn't go on over the gap.
@@ -550,7 +587,7 @@ async function main(python: string): Promise<boolean> {
   const work = mkdtempSync(join(tmpdir(), "sluice-by-rules-"));
   const engine = await Engine.open(python, work);
   try {
-    for (const part of [columnsAndNames, refuses, openSnapshot, continuous, purgedLog, expectations])
+    for (const part of [columnsAndNames, refuses, openSnapshot, awaitedSnapshot, continuous, purgedLog, expectations])
       await part(engine, report);
     for (let seed = 1; seed <= 3; seed++) await histories(engine, report, seed, 4);
   } finally {

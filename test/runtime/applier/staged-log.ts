@@ -95,6 +95,11 @@ export class StagedLog {
     this.tables[tableId] = { ...known, snapshotId, snapshotComplete: false, snapshots };
   }
 
+  /** The table waits for another snapshot; what is told of it is its last one's id, as a gateway does. */
+  awaits(schema: TableSchema): void {
+    this.tables[schema.tableId] = { ...this.tables[schema.tableId], snapshotComplete: false };
+  }
+
   async rows(schema: TableSchema, snapshotId: string, rows: Record<string, Sql>[]): Promise<void> {
     const files = [
       await this.write(
