@@ -74,8 +74,9 @@ export class Pipeline {
     return status;
   }
 
-  table(name: string): GatewayTableStatus {
-    const found = this.gateway.status()?.tables.find((table) => table.name === name);
+  /** By `status` of a moment, as a failed table is pending while it is tried again. */
+  table(name: string, status = this.gateway.status()): GatewayTableStatus {
+    const found = status?.tables.find((table) => table.name === name);
     if (found === undefined) throw new Error(`the gateway doesn't know ${name}`);
     return found;
   }
