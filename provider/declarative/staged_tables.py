@@ -78,15 +78,14 @@ def staged_log(root):
     return Log()
 
 
-def open_since(log, table_id, sequence):
+def open_since(log, table_id, known, sequence):
     """
-    The record with the begin of the snapshot that is under way at a record, else None. A table that waits for another one is told by
-    the name of its last, as if that weren't whole.
+    The record with the begin of the snapshot that is under way at a record, else None; `known`: what that record tells of the table.
+    A table that waits for another snapshot is told by the name of its last, as if that weren't whole.
     """
-    tail, _ = log.bounds()
-    known = log.record(sequence)["tables"].get(table_id)
-    if known is None or known["snapshotId"] is None or known["snapshotComplete"]:
+    if known["snapshotId"] is None or known["snapshotComplete"]:
         return None
+    tail, _ = log.bounds()
     for at in range(sequence, tail - 1, -1):
         for event in reversed(log.record(at)["events"]):
             if event["tableId"] == table_id and event.get("snapshotId") == known["snapshotId"]:
@@ -288,7 +287,7 @@ def staged_source():
             self.last = head
             # Nothing of it is whole yet: no snapshot was begun, or its first is under way.
             fresh = known is None or known["snapshotId"] is None or (
-                known["snapshots"] <= 1 and (known.get("snapshot") is not None or open_since(log, table["tableId"], head) is not None))
+                known["snapshots"] <= 1 and (known.get("snapshot") is not None or open_since(log, table["tableId"], known, head) is not None))
             return {"record": head, "fresh": fresh, "log": log.identity()}
 
         def partitions(self, start, end):
@@ -305,7 +304,7 @@ def staged_source():
             first = max(first, tail)
             then = log.record(start["record"])["tables"].get(table["tableId"]) if start["record"] >= tail else None
             # The begin of a snapshot is in what was read, its end isn't: what was held back comes now.
-            begun = None if then is None else open_since(log, table["tableId"], start["record"])
+            begun = None if then is None else open_since(log, table["tableId"], then, start["record"])
             first = first if begun is None else begun
             # A batch is only asked for when the one before it is kept.
             self.tell(log, min(first, start["record"] + (1 if start.get("begins") else 0)) - 1)
