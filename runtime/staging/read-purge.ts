@@ -53,29 +53,30 @@ export async function purgeRead(store: ObjectStore, options: ReadPurgeOptions): 
     });
   }
   const commits = new SnapshotBegins();
-  const old: { sequence: number; files: number }[] = [];
+  /** of records from the tail on, how many files they name */
+  const old: number[] = [];
   for (let sequence = tail; sequence <= head; sequence++) {
     const commit = await readCommit(store, sequence);
     commits.add(commit);
     const isOld = Date.parse(commit.stagedAt) < beforeMs && old.length === sequence - tail && sequence < head;
-    if (isOld) old.push({ sequence, files: namedFiles(commit).length });
+    if (isOld) old.push(namedFiles(commit).length);
   }
   const bound = purgeBound(progress, commits.kept(), pastSnapshots);
-  const purged = { records: 0, files: 0, tail, head };
-  for (const { sequence, files } of old) {
-    if (sequence > bound.sequence) return { ...purged, heldBy: bound.by };
-    if (isDry) {
-      purged.records++;
-      purged.files += files;
-      purged.tail = sequence + 1;
-    } else if (sequence >= purged.tail) {
-      const done = await purgeStaged(store, { appliedSequence: bound.sequence, head, beforeMs, tail: sequence });
-      purged.records += done.records;
-      purged.files += done.files;
-      purged.tail = done.tail;
-    }
+  const going = old.slice(0, Math.max(0, bound.sequence - tail + 1));
+  const heldBy = going.length < old.length ? bound.by : null;
+  if (isDry) {
+    const files = going.reduce((sum, count) => sum + count, 0);
+    return { records: going.length, files, tail: tail + going.length, head, heldBy };
   }
-  return { ...purged, heldBy: null };
+  const purged = { records: 0, files: 0, tail, head, heldBy };
+  while (purged.tail < tail + going.length) {
+    const done = await purgeStaged(store, { appliedSequence: bound.sequence, head, beforeMs, tail: purged.tail });
+    purged.records += done.records;
+    purged.files += done.files;
+    if (done.tail <= purged.tail) break;
+    purged.tail = done.tail;
+  }
+  return purged;
 }
 
 /** A table whose snapshot a reader may begin with. */
