@@ -17,6 +17,7 @@ import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, readStackStatus, type StatusPaths } from "../support/stack-status";
 import { endProcesses, errorsOf, openIngestion, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -58,12 +59,6 @@ const open = (stack: string, more: Record<string, unknown> = {}) =>
     {},
     { onLine: (line) => said.push(line) },
   );
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 /** What a machine that goes down does to the stack's processes. */
 async function crash(): Promise<void> {

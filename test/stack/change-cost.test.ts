@@ -9,7 +9,8 @@ import { afterAll, beforeAll, expect, it } from "vitest";
 import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { endProcesses, errorsOf, openIngestion, slotNames } from "./ingestion-stack";
+import { endProcesses, openIngestion, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -38,10 +39,8 @@ const open = (more: Record<string, unknown>) =>
     ...more,
   });
 
-function ok(result: OperationResult): Record<string, unknown> {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result.outputs.costs as Record<string, unknown>;
+function costsOf(result: OperationResult): Record<string, unknown> {
+  return ok(result).outputs.costs as Record<string, unknown>;
 }
 
 const walsender = () =>
@@ -57,7 +56,7 @@ it("an edit of the provider's own settings, or of the applier's, leaves the wals
   const pid = await walsender();
 
   const quiet = await open({ preflight: "up" });
-  expect(ok(await quiet.up())).toMatchObject({
+  expect(costsOf(await quiet.up())).toMatchObject({
     publication: { kind: "none", because: ["preflight"] },
     gateway: { kind: "none", because: ["preflight"] },
     pipeline: { kind: "none", because: ["preflight"] },
@@ -65,17 +64,17 @@ it("an edit of the provider's own settings, or of the applier's, leaves the wals
   expect(await walsender()).toBe(pid);
 
   const slower = await open({ preflight: "up", applier: { trigger: { kind: "continuous", intervalMs: 700 } } });
-  expect(ok(await slower.up())).toMatchObject({ pipeline: { kind: "restart", because: ["trigger"] } });
+  expect(costsOf(await slower.up())).toMatchObject({ pipeline: { kind: "restart", because: ["trigger"] } });
   expect(await walsender()).toBe(pid);
 
   const grown = await open({ tables: ["public.a", "public.b"] });
-  expect(ok(await grown.up())).toMatchObject({
+  expect(costsOf(await grown.up())).toMatchObject({
     publication: { kind: "resnapshot", because: ["tables"], tables: ['"public"."b"'] },
   });
   expect(await walsender()).toBe(pid);
 
   const bigger = await open({ tables: ["public.a", "public.b"], gateway: { batch: { rowsMax: 1_000 } } });
-  expect(ok(await bigger.up())).toMatchObject({ gateway: { kind: "restart", because: ["batch"] } });
+  expect(costsOf(await bigger.up())).toMatchObject({ gateway: { kind: "restart", because: ["batch"] } });
   expect(await walsender()).not.toBe(pid);
 
   ok(await bigger.destroy());

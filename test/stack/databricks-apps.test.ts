@@ -10,7 +10,6 @@ import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { ApplierStatus, GatewayStatus } from "../../runtime/status";
-import type { OperationResult } from "../engine/engine";
 import { AppWarehouse } from "../support/app-warehouse";
 import { until } from "../support/conditions";
 import { DatabricksWorkspace } from "../support/databricks-workspace";
@@ -18,7 +17,8 @@ import { compareTable } from "../support/equality";
 import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { readRecords, replayStaging } from "../support/staging-replay";
-import { errorsOf, filesHolding, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { filesHolding, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { changedResources, ok } from "./operation-outcome";
 
 const volume = "main.sluice.staging";
 /** For one step; with Spark on a machine that does much else it takes long. */
@@ -81,17 +81,6 @@ function open(more: { gateway?: object; trigger?: object } = {}) {
   const env = { SLUICE_TEST_CLIENT_SECRET: principal.clientSecret };
   return openIngestion(folder, "apps", args, {}, { env, onLine: (line) => said.push(line) });
 }
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
-
-const changed = ({ steps }: OperationResult) =>
-  steps
-    .filter(({ op, type }) => !["same", "read", "refresh"].includes(op) && type.startsWith("pulumi-nodejs:"))
-    .map(({ op, type }) => `${op} ${type.split(":").at(-1)}`);
 
 const nameOf = (role: string) => [...workspace.apps.apps.keys()].find((name) => name.endsWith(`-${role}`)) ?? role;
 
@@ -197,7 +186,7 @@ longTest(
       texts.push(...[...workspace.apps.apps.values()].map(({ log }) => log), said.join("\n"));
       expect(texts.filter((text) => text.includes(secret))).toEqual([]);
     }
-    expect(changed(ok(await (await open()).preview()))).toEqual([]);
+    expect(changedResources(ok(await (await open()).preview()))).toEqual([]);
   },
   600_000,
 );
@@ -215,13 +204,13 @@ longTest(
     await goesOn();
     workspace.apps.isOverlapping = true;
     const both = { gateway: { batch: { ageMsMax: 250 } }, trigger: { intervalMs: 150 } };
-    expect(changed(ok(await (await open(both)).up()))).toEqual(["update Gateway", "update IngestionPipeline"]);
+    expect(changedResources(ok(await (await open(both)).up()))).toEqual(["update Gateway", "update IngestionPipeline"]);
     await goesOn();
     workspace.apps.isOverlapping = false;
     const again = { ...both, gateway: { batch: { ageMsMax: 300 } } };
-    expect(changed(ok(await (await open(again)).up()))).toEqual(["update Gateway"]);
+    expect(changedResources(ok(await (await open(again)).up()))).toEqual(["update Gateway"]);
     await goesOn();
-    expect(changed(ok(await (await open(again)).refresh()))).toEqual([]);
+    expect(changedResources(ok(await (await open(again)).refresh()))).toEqual([]);
     expect(await writes.stop()).toBeGreaterThan(100);
     await caughtUp();
     await holds();

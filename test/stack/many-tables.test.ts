@@ -6,10 +6,10 @@ import { dirname, join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { Deployer } from "../engine/deployer";
-import type { OperationResult } from "../engine/engine";
 import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { endProcesses, errorsOf, openIngestion, slotNames, statePath } from "./ingestion-stack";
+import { endProcesses, openIngestion, slotNames, statePath } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -40,12 +40,6 @@ const open = (tables: number): Promise<Deployer> =>
     destination: { kind: "local", path: join(folder, "lake") },
     stateDir: join(folder, "state"),
   });
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 /** Statements of the provider that the server has logged meanwhile, and how long it took. */
 async function previewed(tables: number): Promise<{ statements: number; seconds: number }> {

@@ -14,7 +14,8 @@ import { compareTable } from "../support/equality";
 import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, type StatusPaths } from "../support/stack-status";
-import { endProcesses, errorsOf, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { endProcesses, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -64,12 +65,6 @@ const open = (config?: Record<string, string>) =>
     },
     config,
   );
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 const changed = ({ steps }: OperationResult) =>
   steps.filter(({ op }) => !["same", "read", "refresh"].includes(op)).map(({ op, name }) => `${op} ${name}`);

@@ -12,7 +12,8 @@ import { type Deployer, openStack } from "../engine/deployer";
 import type { OperationResult } from "../engine/engine";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { endProcesses, errorsOf, filesHolding, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { endProcesses, filesHolding, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 import { quickstartConfig } from "./quickstart-config";
 
 let server: TestPostgres;
@@ -69,12 +70,6 @@ const changes = (result: OperationResult) =>
   result.steps
     .filter(({ op, type }) => op !== "same" && op !== "refresh" && op !== "read" && type.startsWith("pulumi-nodejs:"))
     .map(({ op, type }) => `${type.split(":").at(-1)} ${op}`);
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 async function identities(): Promise<string> {
   const { rows } = await client.query<{ text: string }>(

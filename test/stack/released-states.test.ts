@@ -15,7 +15,8 @@ import type { GatewayStatus } from "../../runtime/status";
 import { type OperationResult, Stack } from "../engine/engine";
 import { until } from "../support/conditions";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
-import { endProcesses, errorsOf, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { endProcesses, processesNaming, publicationNames, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 import { quickstartConfig } from "./quickstart-config";
 
 interface Fixture {
@@ -105,12 +106,6 @@ async function restore({ state, publicationComment, configurations }: Fixture): 
   const path = join(folder, "stack.json");
   writeFileSync(path, JSON.stringify(state));
   return path;
-}
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
 }
 
 const changes = ({ steps }: OperationResult) =>

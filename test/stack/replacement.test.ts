@@ -18,7 +18,6 @@ import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import {
   endProcesses,
-  errorsOf,
   knownIds,
   knownUrns,
   openIngestion,
@@ -26,6 +25,7 @@ import {
   publicationNames,
   slotNames,
 } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -82,12 +82,6 @@ const open = (more: Record<string, unknown> = {}) =>
     {},
     { env: { SLUICE_TEST_STACK: String(process.pid) }, onLine: (line) => said.push(line) },
   );
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 const changes = (result: OperationResult) =>
   result.steps

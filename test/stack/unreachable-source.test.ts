@@ -11,6 +11,7 @@ import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { startTcpProxy, type TcpProxy } from "../support/tcp-proxy";
 import { endProcesses, errorsOf, knownIds, openIngestion, slotNames } from "./ingestion-stack";
+import { ok } from "./operation-outcome";
 
 let server: TestPostgres;
 let client: pg.Client;
@@ -40,12 +41,6 @@ const open = (...tables: string[]) =>
     destination: { kind: "local", path: join(folder, "lake") },
     stateDir: join(folder, "state"),
   });
-
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
 
 const changes = ({ steps }: OperationResult) =>
   steps.filter(({ op }) => !["same", "read", "refresh"].includes(op)).map(({ op, name }) => `${op} ${name}`);

@@ -6,7 +6,6 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
 import { afterAll, beforeAll, expect } from "vitest";
-import type { OperationResult } from "../engine/engine";
 import { DatabricksWorkspace } from "../support/databricks-workspace";
 import { openDelta } from "../support/delta-reader";
 import { compareTable } from "../support/equality";
@@ -14,6 +13,7 @@ import { longTest } from "../support/long-test";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { awaitCaughtUp, type StatusPaths } from "../support/stack-status";
 import { endProcesses, errorsOf, filesHolding, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { changedResources, ok } from "./operation-outcome";
 
 const volume = "main.sluice.staging";
 let server: TestPostgres;
@@ -69,17 +69,6 @@ const open = (settings: Record<string, unknown> = {}) =>
     { env: { SLUICE_TEST_CLIENT_SECRET: secret.clientSecret }, onLine: (line) => said.push(line) },
   );
 
-function ok(result: OperationResult): OperationResult {
-  expect(errorsOf(result)).toBe("");
-  expect(result.failed).toBe(false);
-  return result;
-}
-
-const changed = ({ steps }: OperationResult) =>
-  steps
-    .filter(({ op, type }) => !["same", "read", "refresh"].includes(op) && type.startsWith("pulumi-nodejs:"))
-    .map(({ op, type }) => `${op} ${type.split(":").at(-1)}`);
-
 const staged = () => readdirSync(workspace.files.local(`/Volumes/${volume.replaceAll(".", "/")}`));
 
 async function differences() {
@@ -104,8 +93,8 @@ longTest("is made, staged there, applied and changed in place", async () => {
   await awaitCaughtUp(client, outputs, ["item"], { timeoutMs: 60_000 });
   expect(await differences()).toEqual([]);
   expect(staged()).toHaveLength(1);
-  expect(changed(ok(await (await open()).preview()))).toEqual([]);
-  expect(changed(ok(await (await open({ uploadsMax: 2 })).up()))).toEqual([
+  expect(changedResources(ok(await (await open()).preview()))).toEqual([]);
+  expect(changedResources(ok(await (await open({ uploadsMax: 2 })).up()))).toEqual([
     "update Gateway",
     "update IngestionPipeline",
   ]);
