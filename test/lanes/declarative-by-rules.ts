@@ -15,7 +15,7 @@ import { ModelTable, type Step } from "../runtime/applier/staged-model";
 import { canonicalField } from "../support/canonical-value";
 import { openDelta, readDeltaRows } from "../support/delta-reader";
 import { Random } from "../support/random";
-import { LaneReport } from "./lane-report";
+import { difference, LaneReport } from "./lane-report";
 import { SparkSession, spawnScript } from "./spark-session";
 
 const columns = { id: "long*", name: "string", amount: "double" };
@@ -165,13 +165,6 @@ async function linesOf(path: string, columns: [string, string][]): Promise<strin
     const told: Record<string, unknown> = isHistory && row._ordinal === null ? { ...row, _commit_lsn: null } : row;
     return columns.map(([name, type]) => canonicalField(told[name], type)).join("\t");
   });
-}
-
-function difference(found: string[], wanted: string[]): string[] {
-  const counts = new Map<string, number>();
-  for (const row of wanted) counts.set(row, (counts.get(row) ?? 0) + 1);
-  for (const row of found) counts.set(row, (counts.get(row) ?? 0) - 1);
-  return [...counts].filter(([, count]) => count !== 0).map(([row, count]) => `${count > 0 ? "lacks" : "has"} ${row}`);
 }
 
 /**

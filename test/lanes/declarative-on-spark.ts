@@ -19,7 +19,7 @@ import { hasJavaCompiler, SparkPipelines, type UpdateRequest } from "./spark-con
 import { typeRows, typeTables } from "./table-set-source";
 
 const told = new LaneReport();
-const report = (what: string, problems: string[]) => told.check(what, problems);
+const report = told.check;
 
 const catalog = "spark_catalog";
 const schema = "lake";
@@ -206,7 +206,7 @@ async function lane(spark: SparkPipelines, gateway: GatewayUnderTest, folder: st
 
   const before = await lane.versions("orders");
   // A refresh that came before the end of the new snapshot would begin with the former one, and be refused once more; the
-  // gateway's status tells both a moment before a record does.
+  // gateway's status counts a snapshot at its begin.
   await requestResync(await openFolderStore(gateway.stagingPath), "public.bare");
   const isWhole = () => {
     const bare = Object.values(gateway.records().at(-1)?.tables ?? {}).find((table) => table.name === "bare");

@@ -7,7 +7,7 @@ import { startSparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
 import { history, kills, lostAnswers } from "./warehouse-disturbances";
 import { modes, schemaChanges } from "./warehouse-histories";
-import { hasFailed, Lane } from "./warehouse-lane";
+import { Lane, laneReport } from "./warehouse-lane";
 import { large, layout, swap } from "./warehouse-tables";
 import { token } from "./warehouse-under-test";
 
@@ -44,7 +44,7 @@ async function main(python: string, folder: string, port: string | undefined): P
 }
 
 main(process.argv[2], process.argv[3], process.argv[4]).then(
-  () => process.exit(!hasFailed() ? 0 : 1),
+  () => process.exit(laneReport.isPassed ? 0 : 1),
   (error: unknown) => {
     console.error(error);
     process.exit(1);

@@ -5,18 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DuckDbSession } from "../../runtime/destination/duckdb-session";
 import { continueTable, goldenFolder, goldenTables } from "../support/golden-tables";
+import { LaneReport } from "./lane-report";
 import { rivalWriter } from "./spark-rival";
 import { SparkSession } from "./spark-session";
 import { type ExpectedTable, expectedTable, makeTableSet } from "./table-set";
 
-let failures = 0;
-
-function report(what: string, problems: string[]): void {
-  if (problems.length > 0) failures++;
-  const seconds = Math.round(performance.now() / 1_000);
-  console.log(`[${seconds} s] ${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
-  for (const problem of problems) console.log(`  ${problem}`);
-}
+const lane = new LaneReport();
+const report = lane.check;
 
 async function history(spark: SparkSession, { path }: ExpectedTable): Promise<string[]> {
   const rows = await spark.sql(`DESCRIBE HISTORY delta.\`${path}\``);
@@ -81,7 +76,7 @@ async function startSpark(python: string, folder: string): Promise<SparkSession>
 }
 
 main(process.argv[2], process.argv[3]).then(
-  () => process.exit(failures === 0 ? 0 : 1),
+  () => process.exit(lane.isPassed ? 0 : 1),
   (error: unknown) => {
     console.error(error);
     process.exit(1);

@@ -7,7 +7,8 @@ import { StagedLog, tableSchema } from "../runtime/applier/staged-log";
 import { deltaRowText, ModelTable, type Step } from "../runtime/applier/staged-model";
 import type { WarehouseRun } from "../support/warehouse-applier";
 import type { Fault, WarehouseCall } from "../support/warehouse-front";
-import { difference, type Lane, random, report } from "./warehouse-lane";
+import { difference } from "./lane-report";
+import { type Lane, random, report } from "./warehouse-lane";
 import { openSession } from "./warehouse-under-test";
 
 /** Killed at each of some statements, before or after its effect; a new process goes on (invariant 3). */

@@ -3,7 +3,8 @@ import { replayModes } from "../runtime/applier/mode-replay";
 import { expectedText, namedRowText, SchemaModel, type SchemaStep } from "../runtime/applier/schema-model";
 import { StagedLog, tableSchema } from "../runtime/applier/staged-log";
 import { deltaRowText, ModelTable, type Step } from "../runtime/applier/staged-model";
-import { difference, type Lane, random, report } from "./warehouse-lane";
+import { difference } from "./lane-report";
+import { type Lane, random, report } from "./warehouse-lane";
 
 /** Tables of all modes, with keys and without, partitioned or not, whose source does all that it can. */
 export async function modes(lane: Lane, seed: number, length: number, rounds = 3): Promise<void> {

@@ -6,17 +6,12 @@ import { openDelta, readDeltaRows } from "../support/delta-reader";
 import { compareTables } from "../support/equality";
 import { applyToWarehouse, type WarehouseRun } from "../support/warehouse-applier";
 import type { WarehouseFront } from "../support/warehouse-front";
+import { LaneReport } from "./lane-report";
 import { openSession } from "./warehouse-under-test";
 
-/** Problems so far, of all parts. */
-let failures = 0;
-export const hasFailed = () => failures > 0;
-
-export function report(what: string, problems: string[]): void {
-  if (problems.length > 0) failures++;
-  console.log(`${problems.length === 0 ? "ok" : "FAILED"}: ${what}`);
-  for (const problem of problems.slice(0, 20)) console.log(`  ${problem}`);
-}
+/** Of all parts. */
+export const laneReport = new LaneReport();
+export const report = laneReport.check;
 
 /** Repeatable. */
 export function random(seed: number): (below: number) => number {
@@ -25,14 +20,6 @@ export function random(seed: number): (below: number) => number {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
     return Math.floor((state / 2 ** 32) * below);
   };
-}
-
-export function difference(found: string[], wanted: string[]): string[] {
-  const problems: string[] = [];
-  if (found.length !== wanted.length) problems.push(`${found.length} rows, not ${wanted.length}`);
-  const missing = wanted.filter((row) => !found.includes(row)).slice(0, 5);
-  const extra = found.filter((row) => !wanted.includes(row)).slice(0, 5);
-  return [...problems, ...missing.map((row) => `lacks ${row}`), ...extra.map((row) => `has ${row}`)];
 }
 
 /** Spark as a warehouse, and what the local applier makes of the same. */
