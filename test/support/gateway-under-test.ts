@@ -117,7 +117,7 @@ export class GatewayUnderTest {
         tables.length >= count &&
         tables.every((table) => table.state.kind === "streaming") &&
         parseLsn(acknowledgedLsn) >= target &&
-        // A snapshot's end is told a moment before it is durable.
+        // As its record says, beside the status.
         (count === 0 || this.snapshotsAreStaged()),
       timeoutMs,
     );
