@@ -21,7 +21,7 @@ export type CaptureState =
   | { kind: "pending"; droppedXids: Set<number> }
   /** Its changes are spooled, except those that the snapshot holds (`visibility` null: restarted after the snapshot). */
   | { kind: "capturing"; schema: TableSchema; spool: TableSpool; visibility: SnapshotVisibility | null }
-  /** As pending; the next attempt is at the table's `retryAtMs`. */
+  /** As pending, until a snapshot has been taken; the next attempt is at the table's `retryAtMs`. */
   | { kind: "failed"; droppedXids: Set<number>; message: string; remedy?: string };
 
 /** A snapshot that runs, waits to be resumed, or waits for its end to be staged. */

@@ -3,7 +3,7 @@ import { failpoint } from "../failpoint";
 import { log } from "../operate/log";
 import type { Lsn } from "../postgres/lsn";
 import { toSourceError } from "../postgres/source-error";
-import { type CapturedTable, secondsLeft } from "./captured-table";
+import { type CapturedTable, type CaptureState, secondsLeft } from "./captured-table";
 import { isCopied } from "./copy-ranges";
 import type { ServerState } from "./slot-query";
 import type { SnapshotContext } from "./snapshot-context";
@@ -86,8 +86,8 @@ export class SnapshotScheduler {
 
   private async lead(snapshot: TableSnapshot): Promise<void> {
     const { table } = snapshot;
+    const { capture } = table;
     const name = `${table.schema}.${table.name}`;
-    if (table.capture.kind === "failed") table.await();
     log("info", "snapshot-started", { table: name });
     try {
       if (!(await snapshot.lead())) {
@@ -103,14 +103,16 @@ export class SnapshotScheduler {
       if (thrown instanceof Blocked) {
         table.retryAtMs = this.now() + blockedDelayMs;
         log("info", "snapshot-waits", { table: name, for: thrown.waitingFor });
-      } else this.failed(table, toSourceError(thrown, `snapshot of ${name}`, this.context.config.source));
+      } else this.failed(table, capture, toSourceError(thrown, `snapshot of ${name}`, this.context.config.source));
     }
   }
 
-  private failed(table: CapturedTable, error: SluiceError): void {
+  /** @param before how it was captured when the attempt began */
+  private failed(table: CapturedTable, before: CaptureState, error: SluiceError): void {
     const name = `${table.schema}.${table.name}`;
-    if (table.capture.kind === "pending" && error.kind === "conflict") {
-      // Its columns, rows or partitions changed meanwhile: it is pending again.
+    const isStopped = table.capture.kind === "failed" && table.capture !== before;
+    if (error.kind === "conflict" && (table.capture.kind === "pending" || isStopped)) {
+      // Its columns, rows or partitions changed meanwhile, and it is pending again; or a value in the stream stopped it.
       log("info", "snapshot-overtaken", { table: name });
       return;
     }
@@ -127,7 +129,8 @@ export class SnapshotScheduler {
     const { capture } = this.context;
     capture.atBoundary(() => {
       // A value in the stream may have stopped it meanwhile.
-      if (table.capture.kind !== "failed") capture.drop(table, () => table.fail(error, table.retryAtMs));
+      if (table.capture.kind === "failed" && table.capture !== before) return;
+      capture.drop(table, () => table.fail(error, table.retryAtMs));
     });
   }
 

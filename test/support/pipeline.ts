@@ -74,7 +74,7 @@ export class Pipeline {
     return status;
   }
 
-  /** By `status` of a moment, as a failed table is pending while it is tried again. */
+  /** As of `status`. */
   table(name: string, status = this.gateway.status()): GatewayTableStatus {
     const found = status?.tables.find((table) => table.name === name);
     if (found === undefined) throw new Error(`the gateway doesn't know ${name}`);

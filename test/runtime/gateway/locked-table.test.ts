@@ -1,7 +1,8 @@
 // Contract: who alters a table for an hour holds up that table alone. A gateway that is started meanwhile streams all
 // others, copies new ones and looks at the publication as ever; the status names what is waited for; nothing is lost
-// (invariants 3, 4).
+// (invariants 3, 4). A table that has failed is told as such until a snapshot of it has begun, or an alert would flicker.
 import { afterAll, beforeAll, expect, it, onTestFinished } from "vitest";
+import { until } from "../../support/conditions";
 import { GatewayUnderTest } from "../../support/gateway-under-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
@@ -83,4 +84,34 @@ it("starts and streams the others while tables are locked", async () => {
     late: 1,
     other: 1,
   });
+});
+
+it("is told as failed until a snapshot of it has begun, also while another attempt waits", async () => {
+  const gateway = await GatewayUnderTest.create(postgres, {
+    setup: `CREATE TABLE clash (id int PRIMARY KEY, "Name" text, name text); INSERT INTO clash VALUES (1, 'one');
+     CREATE PUBLICATION p FOR TABLE clash`,
+  });
+  onTestFinished(() => gateway.close());
+  const { client, process } = gateway;
+  const state = () => process.status()?.tables.find(({ name }) => name === "clash")?.state;
+  process.start();
+  await until("it has failed", () => state()?.kind === "failed");
+
+  const writing = await gateway.session();
+  onTestFinished(() => writing.end());
+  await writing.query("BEGIN");
+  await writing.query("INSERT INTO clash VALUES (2, 'two')");
+  const attempts = gateway.logged("snapshot-started").length;
+  const attempt = await until("another attempt", () => gateway.logged("snapshot-started").at(attempts));
+  await process.untilStatus(
+    "a status of the attempt, which waits for its writer",
+    ({ updatedAt }) => updatedAt > String(attempt.at),
+  );
+  expect(state()?.kind).toBe("failed");
+
+  await writing.query("COMMIT");
+  await client.query(`ALTER TABLE clash RENAME "Name" TO other`);
+  await gateway.caughtUp();
+  const { staged, source } = await gateway.rows("clash");
+  expect(staged).toEqual(source);
 });
