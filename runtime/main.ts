@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { parseArgs } from "node:util";
 import { runAsApp } from "./app-process";
+import { requireTaken } from "./commands/command-options";
 import type { RuntimeConfig } from "./config";
 import { readConfigFile } from "./config-file";
 import { describeError, exitCodeOf, SluiceError } from "./errors";
@@ -47,7 +48,8 @@ async function main(): Promise<number> {
     process.stdout.write(`${version}\n`);
     return 0;
   }
-  const command = positionals[0];
+  const command = values.help === true ? undefined : positionals.at(0);
+  if (command !== undefined) requireTaken(command, Object.keys(values), positionals.slice(1));
   switch (command) {
     case "gateway":
     case "applier": {

@@ -1,5 +1,6 @@
 // Contract: every command of ours that a page or an example tells is one that exists, with options that it has and, where it is
-// told as what to run (`npx sluice …`), with those that it needs; and an example's README sets all that its program requires.
+// told as what to run (`npx sluice …`), with those that it needs; a command takes what its usage says, and refuses all else; and an
+// example's README sets all that its program requires.
 import { readdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
@@ -8,6 +9,7 @@ import { costs } from "../../provider/commands/costs";
 import { grants } from "../../provider/commands/grants";
 import { manifests } from "../../provider/commands/manifests";
 import { slots } from "../../provider/commands/slots";
+import { requireTaken } from "../../runtime/commands/command-options";
 import { runtimeUsage } from "../../runtime/usage";
 
 const root = resolve(__dirname, "../..");
@@ -114,6 +116,29 @@ it("the check finds a command, an option and a need that are wrong", () => {
     problems("`sluice status`, `npx sluice refresh --pipeline ID --all`, `npx sluice resync --config F …`"),
   ).toEqual([null, null, null]);
   expect(forms.get("doctor")?.[0].options.get("gateway-schema")).toBe(true);
+});
+
+const runtimeCommands = new Set([...runtimeUsage.matchAll(/^ {2}sluice ([a-z][a-z-]*)/gm)].map(([, name]) => name));
+const allOptions = new Set([...forms.values()].flatMap((known) => known.flatMap(({ options }) => [...options.keys()])));
+
+it.each([...runtimeCommands])("sluice %s takes the options of its usage, and no other", (name) => {
+  const isTaken = (option: string) => {
+    try {
+      requireTaken(name, [option], []);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+  const told = new Set(forms.get(name)?.flatMap(({ options }) => [...options.keys()]));
+  expect([...allOptions].filter(isTaken).sort()).toEqual([...told].sort());
+});
+
+it("what a command would pass over in silence is refused, with what it takes", () => {
+  expect(() => requireTaken("status", ["config", "pipeline"], [])).toThrow("sluice status takes no --pipeline");
+  expect(() => requireTaken("purge", ["config"], ["public.item"])).toThrow("sluice purge takes no public.item");
+  expect(() => requireTaken("supervise", ["json"], ["config.json"])).toThrow("sluice supervise takes no --json");
+  expect(() => requireTaken("resync", ["config", "json"], ["public.a", "public.b"])).not.toThrow();
 });
 
 describe.each(pages)("%s", (page) => {
