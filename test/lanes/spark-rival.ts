@@ -162,7 +162,8 @@ class Rival {
       }
     })();
     try {
-      for (let round = 0; round < 2; round++) {
+      const hasWon = () => tables.some(({ name }, at) => this.operations(name).slice(before[at]).includes("OPTIMIZE"));
+      for (let round = 0; round < 2 || (round < 8 && !hasWon()); round++) {
         for (const { name } of tables) {
           refused += await this.mayLose(`OPTIMIZE ${this.place(name)}`);
           if (name === "thinned") refused += await this.mayLose(`DELETE FROM ${this.place(name)} WHERE id < 0`);

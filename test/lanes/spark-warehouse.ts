@@ -1,5 +1,5 @@
 // The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
-// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,history,kills,more names what is done; default the first three; the others are long.
+// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,history,kills,more names what is done; default all but `more`, which is long.
 // Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
@@ -21,15 +21,16 @@ async function main(python: string, folder: string, port: string | undefined): P
     more: async () => {
       for (const seed of [3, 4]) await modes(lane, seed, 30);
       for (const seed of [1, 4]) await schemaChanges(lane, seed, 14);
+      await kills(lane, 2, 24);
     },
     layout: () => layout(lane),
     swap: () => swap(lane, 20_000),
     lost: () => lostAnswers(lane),
     history: () => history(lane),
-    kills: () => kills(lane, 1, 24),
+    kills: () => kills(lane, 1, 12),
     large: () => large(lane, 2_000_000, 100_000),
   };
-  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? ["modes", "schema", "large"];
+  const only = process.env.SLUICE_LANE_PARTS?.split(",") ?? Object.keys(parts).filter((name) => name !== "more");
   try {
     for (const name of only) {
       const startedMs = performance.now();
