@@ -129,7 +129,10 @@ function foldEvent(state: PlanState, event: StagedEvent, record: RecordHead): Pl
 
 /** What was to be done before the snapshot needs no doing any more, but for a table's history; it still counts. */
 function close(before: ApplyPlan, open: OpenSnapshot, keepsHistory: boolean): ApplyPlan {
-  const { changes, schemaId, files, point } = open;
+  const { changes, schemaId, point } = open;
+  // The end of a snapshot is staged behind what the stream had until then, a TRUNCATE of its rows too.
+  const isVoid = !keepsHistory && changes.steps.some((step) => step.kind === "truncate");
+  const files = isVoid ? [] : open.files;
   return {
     steps: [...(keepsHistory ? before.steps : []), { kind: "replace", schemaId, files, point }, ...changes.steps],
     sequence: before.sequence,

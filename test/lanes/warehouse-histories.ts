@@ -38,12 +38,9 @@ export async function modes(lane: Lane, seed: number, length: number, rounds = 3
     const all = [...models, keyless];
     for (const model of all) await model.start();
     for (let round = 0; round < rounds; round++) {
-      let isOpen = false;
       for (let at = 0; at < length; at++) {
         const step: Step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(1000) };
-        if (step.kind === "truncate" && (isOpen || pick(3) > 0)) continue;
-        if (step.kind === "begin") isOpen = true;
-        if (step.kind === "end") isOpen = false;
+        if (step.kind === "truncate" && pick(3) > 0) continue;
         for (const model of all) await model.step(step);
       }
       for (const model of all) await model.step({ kind: "end", pick: 0, value: 0 });

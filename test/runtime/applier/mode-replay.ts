@@ -34,7 +34,7 @@ class ModeTable {
   private readonly versions: Version[] = [];
   private readonly current = new Map<string, Version>();
   private moved: Row | null = null;
-  open: { id: string; rows: Row[]; lsn: bigint; time: bigint; later: (Change | "truncate")[] } | null = null;
+  open: { id: string; rows: Row[]; lsn: bigint; time: bigint; later: (() => void)[] } | null = null;
   isComplete = false;
 
   /** A snapshot: its rows, as of a point. */
@@ -149,10 +149,7 @@ export async function replayModes(stagingPath: string, tableIds?: string[]): Pro
             table.open = null;
             table.isComplete = true;
             table.replace(open.rows, open.lsn, open.time);
-            for (const change of open.later) {
-              if (change === "truncate") throw new Error("the model has no TRUNCATE during a snapshot");
-              table.apply(change);
-            }
+            for (const act of open.later) act();
             break;
           }
           case "changes":
@@ -170,14 +167,15 @@ export async function replayModes(stagingPath: string, tableIds?: string[]): Pro
                   time: transaction === undefined ? (row[7] as bigint) : BigInt(transaction.commitTimeMicros),
                 };
                 if (table.open === null) table.apply(change);
-                else table.open.later.push(change);
+                else table.open.later.push(() => table.apply(change));
               }
             }
             break;
           case "truncate": {
             const { commitLsn, commitTimeMicros } = event.transaction as NonNullable<typeof event.transaction>;
-            if (table.open !== null) table.open.later.push("truncate");
-            else table.truncate(BigInt(commitLsn), BigInt(commitTimeMicros));
+            const truncate = () => table.truncate(BigInt(commitLsn), BigInt(commitTimeMicros));
+            if (table.open !== null) table.open.later.push(truncate);
+            else truncate();
             break;
           }
           default:

@@ -66,6 +66,18 @@ describe("the plan", () => {
     expect(brief(state.ready)).toBe("t c:c2");
     expect(state.ready.upserted).toBe(2);
     expect(brief(fold([changes("c1")], [begin("x"), rows("x", "s"), end("x"), truncate]).ready)).toBe("r: t");
+    const open = [
+      [begin("x"), changes("c1")],
+      [truncate, changes("c2")],
+      [rows("x", "s"), end("x")],
+    ];
+    expect(brief(fold(...open).ready)).toBe("r: t c:c2");
+    expect(fold(...open).ready.upserted).toBe(4);
+    const kept = open.reduce(
+      (state, events, at) => foldRecord(state, record(at + 1), events),
+      startPlan(0, false, true),
+    );
+    expect(brief(kept.ready)).toBe("r:s c:c1 t c:c2");
   });
 
   it("keeps changes of two schemas apart", () => {

@@ -123,6 +123,41 @@ describe("a table in ranges", () => {
     await expectEqual(gateway);
   });
 
+  it("may end behind a TRUNCATE of its rows, which the stream has before the snapshot's horizon", async () => {
+    const gateway = await make(`CREATE TABLE other AS SELECT n AS id FROM generate_series(1, 30000) n;
+      ALTER TABLE other ADD PRIMARY KEY (id); CREATE TABLE item (id int PRIMARY KEY); CREATE TABLE unpublished (id int);
+      INSERT INTO item VALUES (1), (2); CREATE PUBLICATION p FOR TABLE other`);
+    const { client } = gateway;
+    gateway.process.start();
+    await gateway.caughtUp();
+    const { rows: walsenders } = await client.query<{ pid: number }>(
+      "SELECT active_pid AS pid FROM pg_replication_slots WHERE slot_name = $1",
+      [gateway.slot],
+    );
+    const writer = await gateway.session();
+    process.kill(walsenders[0].pid, "SIGSTOP");
+    try {
+      await writer.query("BEGIN; LOCK item IN ROW EXCLUSIVE MODE");
+      await client.query("ALTER PUBLICATION p ADD TABLE item");
+      // The snapshot waits for it, so that its horizon is behind every commit that the stream has before.
+      await writer.query("INSERT INTO unpublished SELECT generate_series(1, 100); ROLLBACK");
+      await until("it is copied", () => gateway.logged("snapshot-copied").some(({ table }) => table === "public.item"));
+      // So long that its batch is cut at its commit.
+      await client.query("BEGIN; UPDATE other SET id = id + 1000000; TRUNCATE item; COMMIT");
+      await client.query("INSERT INTO item VALUES (3)");
+    } finally {
+      process.kill(walsenders[0].pid, "SIGCONT");
+      await writer.end();
+    }
+    await gateway.caughtUp({ tables: 2 });
+    const { tableId } = gateway.process.status()?.tables.find(({ name }) => name === "item") ?? {};
+    const kinds = eventsOf(gateway).flatMap((event) => (event.tableId === tableId ? [event.kind] : []));
+    expect(kinds.indexOf("snapshot-rows")).toBeLessThan(kinds.indexOf("truncate"));
+    expect(kinds.indexOf("truncate")).toBeLessThan(kinds.indexOf("snapshot-end"));
+    expect(kinds.filter((kind) => kind === "truncate" || kind === "snapshot-end")).toHaveLength(2);
+    await expectEqual(gateway);
+  });
+
   it("goes on in the same process when its session is lost", async () => {
     const gateway = await make(wide, { ...inRanges, workers: 1 });
     gateway.process.start();
