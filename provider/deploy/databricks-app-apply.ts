@@ -5,18 +5,11 @@ import { deployAndWait, waitForCompute, waitUntilHealthy } from "./databricks-ap
 import { answerOf } from "./databricks-app-inspection";
 import { appPackage, packageFile, packRuntime } from "./databricks-app-package";
 import { removeApp } from "./databricks-app-removal";
-import {
-  type AppSource,
-  appFolder,
-  appName,
-  appSource,
-  describeApp,
-  keyInScope,
-  resourceName,
-  secretContents,
-} from "./databricks-app-source";
+import { type AppSource, appSource, resourceName } from "./databricks-app-source";
 import type { AppSettings, AppsApi } from "./databricks-apps-api";
+import { describeProcess, processFolder, processName } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
+import { putSecrets } from "./databricks-secrets";
 import type { ProcessSpec } from "./deployment";
 import { hostTether } from "./host-tether";
 
@@ -29,21 +22,25 @@ export async function applyApp(
   lookMs: number,
 ): Promise<Record<string, never>> {
   const { directory } = spec;
-  const name = appName(directory);
+  const name = processName(directory);
   const source = appSource(spec);
   const found = await api.app(name);
   if (found !== null) requireOurs(found, directory);
-  const path = `${appFolder(options, directory)}/${deployedAs(source, options)}`;
+  const path = `${processFolder(options, directory)}/${deployedAs(source, options)}`;
   const before = found?.active_deployment?.source_code_path;
   try {
-    const resources = await putSecrets(api, options, spec, source);
+    const placed = await putSecrets(api, options, spec, source.secrets, "app");
+    const resources = placed.map(({ variable, scope, key }) => ({
+      name: resourceName(variable),
+      secret: { scope, key, permission: "READ" as const },
+    }));
     const former = found === null ? null : await answerOf(api, found);
     // A secret that is a value may be another, and a process has the one of its deployment.
     const isSettled = before === path && Object.keys(spec.secretFiles).length === 0;
     if (isSettled && former?.isHealthy === true && former.status.version === version) return {};
     const tether = tethered ? hostTether() : null;
     const settings: AppSettings = {
-      description: describeApp(directory, tether),
+      description: describeProcess(directory, tether),
       resources,
       ...(options.computeSize === undefined ? {} : { compute_size: options.computeSize }),
     };
@@ -68,25 +65,6 @@ function deployedAs({ digest }: AppSource, { computeSize, secretScope }: Databri
     .update(JSON.stringify([digest, computeSize, secretScope]))
     .digest("hex")
     .slice(0, 16);
-}
-
-/** The variables' secrets, each as a resource of the app. */
-async function putSecrets(api: AppsApi, { secretScope }: DatabricksOptions, spec: ProcessSpec, source: AppSource) {
-  const scope = secretScope ?? appName(spec.directory);
-  const names = Object.keys(source.secrets).sort();
-  if (secretScope === undefined && names.length > 0) {
-    const contents = secretContents(spec, source.secrets);
-    await api.makeScope(scope);
-    for (const name of names) await api.putSecret(scope, name, contents[name]);
-  }
-  return names.map((name) => ({
-    name: resourceName(name),
-    secret: {
-      scope,
-      key: secretScope === undefined ? name : keyInScope(scope, source.secrets[name]),
-      permission: "READ" as const,
-    },
-  }));
 }
 
 async function writeSource(api: AppsApi, path: string, { files }: AppSource): Promise<void> {

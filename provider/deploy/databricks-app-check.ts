@@ -1,7 +1,9 @@
 import { SluiceError } from "../../runtime/errors";
-import { appName, appSource, keyInScope, readDescription, secretContents } from "./databricks-app-source";
+import { appSource } from "./databricks-app-source";
 import type { App, AppsApi } from "./databricks-apps-api";
+import { processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
+import { checkSecrets } from "./databricks-secrets";
 import type { ProcessSpec } from "./deployment";
 
 /** What would fail in the workspace. @param spec null while inputs aren't known @throws SluiceError */
@@ -14,22 +16,9 @@ export async function checkWorkspace(
     await api.apps();
     return;
   }
-  const app = await api.app(appName(spec.directory));
+  const app = await api.app(processName(spec.directory));
   if (app !== null) requireOurs(app, spec.directory);
-  const { secretScope } = options;
-  const { secrets } = appSource(spec);
-  if (secretScope === undefined) {
-    secretContents(spec, secrets);
-    return;
-  }
-  const keys = await api.secretKeys(secretScope);
-  const wanted = Object.values(secrets).map((secret) => keyInScope(secretScope, secret));
-  const missing = keys === null ? wanted : wanted.filter((key) => !keys.includes(key));
-  if (keys !== null && missing.length === 0) return;
-  const what = keys === null ? `there is no secret scope ${secretScope}` : `it has no key ${missing.join(", ")}`;
-  throw new SluiceError("missing-object", `the secret scope ${secretScope}: ${what}`, {
-    remedy: `Run databricks secrets put-secret ${secretScope} ${missing[0] ?? "KEY"}, or leave secretScope out.`,
-  });
+  await checkSecrets(api, options, spec, appSource(spec).secrets, "app");
 }
 
 /** @throws SluiceError `name-taken` */

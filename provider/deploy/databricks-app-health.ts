@@ -6,10 +6,8 @@ import { SluiceError } from "../../runtime/errors";
 import type { StatusDocument } from "../../runtime/status";
 import { version } from "../../runtime/version";
 import type { App, AppDeployment, AppsApi } from "./databricks-apps-api";
+import { platformTimeoutMs } from "./databricks-removal";
 import type { ProcessSpec } from "./deployment";
-
-/** How long the platform may take for an app's compute, or a deployment with what npm installs; each. */
-export const platformTimeoutMs = 1_200_000;
 
 const documentBytesMax = 64 * 1024 * 1024;
 

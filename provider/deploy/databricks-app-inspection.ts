@@ -1,7 +1,7 @@
-import { z } from "zod";
 import { askApp } from "./databricks-app-health";
-import { type AppRecord, appFolder, appName, readDescription } from "./databricks-app-source";
 import type { App, AppsApi } from "./databricks-apps-api";
+import { parseRecord, recordFile } from "./databricks-configuration";
+import { processFolder, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import type { Inspection } from "./deployment";
 
@@ -9,21 +9,15 @@ import type { Inspection } from "./deployment";
 export const answerOf = async (api: AppsApi, app: App) =>
   app.url === undefined || app.compute_status?.state !== "ACTIVE" ? null : askApp(app.url, api.client.workspace);
 
-const recordSchema: z.ZodType<AppRecord> = z.object({
-  directory: z.string(),
-  configuration: z.string(),
-  version: z.string(),
-});
-
 /** What is there of a process; changes nothing. */
 export async function inspectApp(api: AppsApi, options: DatabricksOptions, directory: string): Promise<Inspection> {
-  const name = appName(directory);
+  const name = processName(directory);
   const app = await api.app(name);
   if (app === null) return { kind: "absent" };
   if (readDescription(app.description)?.directory !== directory) return { kind: "foreign", what: `the app ${name}` };
   const path = app.active_deployment?.source_code_path;
-  const record = path === undefined ? null : parseRecord(await api.readFile(`${path}/record.json`));
-  const isElsewhere = path !== undefined && !path.startsWith(`${appFolder(options, directory)}/`);
+  const record = path === undefined ? null : parseRecord(await api.readFile(`${path}/${recordFile}`));
+  const isElsewhere = path !== undefined && !path.startsWith(`${processFolder(options, directory)}/`);
   const settings = {
     configuration: record?.configuration ?? "",
     version: record?.version,
@@ -41,12 +35,4 @@ export async function inspectApp(api: AppsApi, options: DatabricksOptions, direc
   if (answer === null) return { kind: "failed", message: "its app doesn't answer", ...settings };
   if (said?.kind === "failed") return { kind: "failed", message: said.message, remedy: said.remedy, ...settings };
   return { kind: "running", ...settings };
-}
-
-function parseRecord(text: string | null): AppRecord | null {
-  try {
-    return text === null ? null : recordSchema.parse(JSON.parse(text));
-  } catch {
-    return null;
-  }
 }

@@ -1,9 +1,7 @@
-import { setTimeout as pause } from "node:timers/promises";
-import { SluiceError } from "../../runtime/errors";
-import { platformTimeoutMs } from "./databricks-app-health";
-import { appFolder, appName, readDescription } from "./databricks-app-source";
 import type { AppsApi } from "./databricks-apps-api";
+import { processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
+import { removeSources, untilGone } from "./databricks-removal";
 import { isAbandoned } from "./host-tether";
 
 /** App, secrets, sources; each verified to be gone. @throws SluiceError `timeout` */
@@ -13,32 +11,14 @@ export async function removeApp(
   directory: string,
   lookMs: number,
 ): Promise<void> {
-  const name = appName(directory);
+  const name = processName(directory);
   const found = await api.app(name);
   if (found !== null) {
     if (readDescription(found.description)?.directory !== directory) return;
     await api.delete(name);
     await untilGone(async () => (await api.app(name)) === null, `the app ${name}`, lookMs);
   }
-  if (options.secretScope === undefined) {
-    await api.deleteScope(name);
-    await untilGone(async () => (await api.secretKeys(name)) === null, `the secret scope ${name}`, lookMs);
-  }
-  const folder = appFolder(options, directory);
-  await api.removeFolder(folder);
-  await untilGone(async () => !(await api.hasPath(folder)), `the folder ${folder}`, lookMs);
-}
-
-async function untilGone(isGone: () => Promise<boolean>, what: string, lookMs: number): Promise<void> {
-  const deadline = Date.now() + platformTimeoutMs;
-  while (!(await isGone())) {
-    if (Date.now() > deadline) {
-      throw new SluiceError("timeout", `${what} isn't gone after ${platformTimeoutMs / 60_000} minutes`, {
-        remedy: "Look at it in the workspace, then run the same again.",
-      });
-    }
-    await pause(lookMs);
-  }
+  await removeSources(api, options, directory, lookMs);
 }
 
 /** Removes apps of processes below a folder whose create was killed on this machine. */

@@ -5,8 +5,9 @@ import { applyApp } from "./databricks-app-apply";
 import { checkWorkspace } from "./databricks-app-check";
 import { answerOf, inspectApp } from "./databricks-app-inspection";
 import { removeApp, sweepApps } from "./databricks-app-removal";
-import { appName, appProblem, describeApp, readDescription } from "./databricks-app-source";
 import { AppsApi } from "./databricks-apps-api";
+import { processProblem } from "./databricks-configuration";
+import { describeProcess, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import type { Deployment, StagingPlace } from "./deployment";
 import { dropFromHere } from "./table-drop";
@@ -35,7 +36,7 @@ export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pac
     staging: noFolders,
     async preflight(spec) {
       try {
-        const problem = spec === null ? null : appProblem(spec);
+        const problem = spec === null ? null : processProblem(spec, "app");
         if (problem !== null) return problem;
         await within((api) => checkWorkspace(api, options, spec));
         return null;
@@ -47,16 +48,16 @@ export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pac
     apply: (spec, { tethered = false } = {}) => within((api) => applyApp(api, options, spec, tethered, lookMs)),
     keep: (directory) =>
       within(async (api) => {
-        const app = await api.app(appName(directory));
+        const app = await api.app(processName(directory));
         if (app === null || readDescription(app.description)?.directory !== directory) return;
         // What isn't told again might be taken for what isn't wanted any more.
         const { resources, compute_size } = app;
-        await api.update(app.name, { description: describeApp(directory, null), resources, compute_size });
+        await api.update(app.name, { description: describeProcess(directory, null), resources, compute_size });
       }),
     inspect: (directory) => within((api) => inspectApp(api, options, directory)),
     status: (directory) =>
       within(async (api) => {
-        const app = await api.app(appName(directory));
+        const app = await api.app(processName(directory));
         return app === null ? null : ((await answerOf(api, app))?.status ?? null);
       }),
     remove: (directory) => within((api) => removeApp(api, options, directory, lookMs)),

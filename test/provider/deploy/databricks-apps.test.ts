@@ -10,13 +10,9 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } 
 import { parse } from "yaml";
 import { databricksDeployment } from "../../../provider/deploy/databricks";
 import { packRuntime, runtimeDependencies } from "../../../provider/deploy/databricks-app-package";
-import {
-  appName,
-  appProblem,
-  appSource,
-  describeApp,
-  readDescription,
-} from "../../../provider/deploy/databricks-app-source";
+import { appSource } from "../../../provider/deploy/databricks-app-source";
+import { processProblem } from "../../../provider/deploy/databricks-configuration";
+import { describeProcess, processName, readDescription } from "../../../provider/deploy/databricks-names";
 import { databricksOptionsSchema } from "../../../provider/deploy/databricks-options";
 import type { ProcessSpec } from "../../../provider/deploy/deployment";
 import { stagingPlaceOf, targetInputSchema } from "../../../provider/deploy/target";
@@ -253,7 +249,7 @@ describe("an app", () => {
         "POST",
         "/api/2.0/apps",
         new URLSearchParams(),
-        JSON.stringify({ name: appName(directory), description: describeApp(directory, tether(startTime)) }),
+        JSON.stringify({ name: processName(directory), description: describeProcess(directory, tether(startTime)) }),
       );
     await make(`${stateDir}/a/gateway`, "0");
     await make("/elsewhere/b/gateway", "0");
@@ -284,7 +280,7 @@ describe("is refused, with what helps:", () => {
     ["a run that ends", { ...applier, trigger: { kind: "once" } }, /runs for good/],
     ["a port", { http: { port: 9000 } }, /the platform's choice/],
     ["a profile", { staging: { kind: "volume", workspace: { profile: "x" } } }, /has no \.databrickscfg/],
-  ])("%s", (_, config, message) => expect(appProblem(spec(config))?.message).toMatch(message));
+  ])("%s", (_, config, message) => expect(processProblem(spec(config), "app")?.message).toMatch(message));
 
   it("a personal access token, as an app answers none", async () => {
     vi.stubEnv("SLUICE_TEST_TOKEN", workspace.addToken("me@example.com"));
@@ -358,11 +354,14 @@ it("the applier of an app has a configuration that the runtime takes, with the w
 
 describe("what tells apps", () => {
   it("is a name that the platform takes, and the folder in the description", () => {
-    expect(appName("/state/orders/gateway")).toBe("sluice-orders-gateway");
-    const long = appName("/state/dbx_pub_16384_a_very_long_name/applier");
+    expect(processName("/state/orders/gateway")).toBe("sluice-orders-gateway");
+    const long = processName("/state/dbx_pub_16384_a_very_long_name/applier");
     expect(long).toMatch(/^[a-z0-9-]{2,30}$/);
-    expect(readDescription(describeApp("/a b/c/gateway", null))).toEqual({ directory: "/a b/c/gateway", tether: null });
-    expect(readDescription(describeApp("/a b/c/gateway", '{"pid":1}'))).toEqual({
+    expect(readDescription(describeProcess("/a b/c/gateway", null))).toEqual({
+      directory: "/a b/c/gateway",
+      tether: null,
+    });
+    expect(readDescription(describeProcess("/a b/c/gateway", '{"pid":1}'))).toEqual({
       directory: "/a b/c/gateway",
       tether: '{"pid":1}',
     });
