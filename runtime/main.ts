@@ -14,7 +14,7 @@ import { version } from "./version";
 const usage = `sluice ${version}: PostgreSQL into Delta tables\n\n${runtimeUsage}`;
 
 /** Their errors are read by programs, as lines of a log; those of the others by people. */
-const loggedCommands = new Set(["gateway", "applier", "app", "supervise", "drop-tables"]);
+const loggedCommands = new Set(["gateway", "applier", "app", "job", "supervise", "drop-tables"]);
 
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
@@ -122,6 +122,11 @@ async function main(): Promise<number> {
     }
     case "app": {
       await runAsApp(configPath(command, values.config), { mainPath: __filename });
+      return 0;
+    }
+    case "job": {
+      const { runAsJob } = await import("./job-process.js");
+      await runAsJob(configPath(command, values.config), { mainPath: __filename });
       return 0;
     }
     case "supervise": {

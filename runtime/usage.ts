@@ -25,5 +25,6 @@ export const runtimeUsage = `  sluice gateway --config FILE     snapshots and WA
                                    drops the Delta tables that an applier, which is stopped, has made
   sluice supervise FILE            runs the process of a configuration file, again after a crash
   sluice app --config FILE         the same where Databricks Apps give port and address
+  sluice job --config FILE         the same as a job of Databricks, which tells its status in a volume
   sluice --version
 `;

@@ -28,7 +28,7 @@ const contracts = [
   "table-options-change",
   "schedule",
 ];
-const supervision = ["supervisor", "process-identity", "app-process", "malloc-settings"];
+const supervision = ["supervisor", "process-identity", "app-process", "job-process", "malloc-settings"];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */
 const allowed: Record<string, string[]> = {
@@ -41,7 +41,7 @@ const allowed: Record<string, string[]> = {
   operate: [],
   gateway: ["postgres", "change", "staging", "operate"],
   applier: ["postgres", "change", "staging", "databricks", "destination", "operate"],
-  supervisor: ["operate"],
+  supervisor: ["operate", "commands", "databricks"],
   commands: ["postgres", "change", "databricks", "staging", "operate"],
   main: ["gateway", "applier", "commands", "operate", "supervisor"],
   index: [],

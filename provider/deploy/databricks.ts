@@ -1,5 +1,4 @@
-import { resolveWorkspace } from "../../runtime/databricks/workspace";
-import { WorkspaceClient } from "../../runtime/databricks/workspace-client";
+import type { Workspace } from "../../runtime/databricks/workspace";
 import { SluiceError } from "../../runtime/errors";
 import { applyApp } from "./databricks-app-apply";
 import { checkWorkspace } from "./databricks-app-check";
@@ -9,7 +8,8 @@ import { AppsApi } from "./databricks-apps-api";
 import { processProblem } from "./databricks-configuration";
 import { describeProcess, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
-import type { Deployment, StagingPlace } from "./deployment";
+import { noFolders, withWorkspace } from "./databricks-target";
+import type { Deployment } from "./deployment";
 import { dropFromHere } from "./table-drop";
 
 /** For tests: how often the platform is asked. */
@@ -22,18 +22,11 @@ export interface Pace {
  * of is a folder of the workspace, named by its digest; its secrets are in a secret scope of its name, or in one that is there.
  */
 export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pace = { lookMs: 1_000 }): Deployment {
-  /** Connections end with the operation: a provider may live long. */
-  const within = async <T>(work: (api: AppsApi) => Promise<T>): Promise<T> => {
-    const client = new WorkspaceClient(requireOAuth(resolveWorkspace(options.workspace)));
-    try {
-      return await work(new AppsApi(client));
-    } finally {
-      client.close();
-    }
-  };
+  const within = <T>(work: (api: AppsApi) => Promise<T>) =>
+    withWorkspace(options, (client) => work(new AppsApi(client)), requireOAuth);
   return {
     isHere: false,
-    staging: noFolders,
+    staging: noFolders("an app"),
     async preflight(spec) {
       try {
         const problem = spec === null ? null : processProblem(spec, "app");
@@ -68,20 +61,9 @@ export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pac
 }
 
 /** An app answers no personal access token. @throws SluiceError `config` */
-function requireOAuth(workspace: ReturnType<typeof resolveWorkspace>) {
-  if (workspace.identity.kind === "oauth") return workspace;
+function requireOAuth(workspace: Workspace): void {
+  if (workspace.identity.kind === "oauth") return;
   throw new SluiceError("config", `Databricks: ${workspace.origin} gives a token, and an app answers to OAuth alone`, {
     remedy: "Give deployment.workspace clientId and clientSecret of a service principal that may make apps.",
   });
 }
-
-/** What only a volume can be. */
-const noFolders: StagingPlace = {
-  inspect: async () => ({ kind: "free" }),
-  make: async (path) => {
-    throw new SluiceError("config", `an app keeps no files: its staging can't be ${path}`, {
-      remedy: 'Stage in a Unity Catalog volume, the Gateway\'s staging: { kind: "volume", … }.',
-    });
-  },
-  remove: async () => true,
-};

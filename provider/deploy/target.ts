@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { completeSettings } from "../../runtime/databricks/workspace";
 import { databricksDeployment } from "./databricks";
+import { databricksJobsDeployment } from "./databricks-jobs";
 import { databricksOptionsSchema } from "./databricks-options";
 import type { Deployment } from "./deployment";
 import { dockerDeployment } from "./docker";
@@ -24,7 +25,7 @@ export type Target = z.infer<typeof targetSchema>;
 /**
  * The input; that of a process of our own supervisor is left out, as it is in stacks of before it. An engine that DOCKER_HOST
  * has on another machine is kept, so that a delete finds it, and a preview tells when the variable names another; so are the
- * manager of a unit, and the workspace of apps.
+ * manager of a unit, and the workspace of apps and jobs.
  */
 export const targetInputSchema = targetSchema.optional().transform((target): Target | undefined => {
   if (target?.kind === "docker") {
@@ -60,8 +61,10 @@ function placeOf(target: Target): string {
     case "docker":
       return usesVolumes(target) ? `volumes of ${engineOf(target)}` : "this machine";
     case "kubernetes":
-    case "databricks":
       return engineOf(target);
+    case "databricks":
+      // Whatever runs there.
+      return engineOf({ ...target, job: undefined });
   }
 }
 
@@ -78,7 +81,7 @@ export function engineOf(input: unknown): string {
       return `the namespace ${namespace} of ${kubeconfig}, ${context}`;
     }
     case "databricks":
-      return `apps of ${target.workspace.host ?? `the profile ${target.workspace.profile}`}`;
+      return `${target.job === undefined ? "apps" : "jobs"} of ${target.workspace.host ?? `the profile ${target.workspace.profile}`}`;
   }
 }
 
@@ -93,8 +96,10 @@ export function deploymentOf(input: unknown): Deployment {
       return dockerDeployment(target);
     case "kubernetes":
       return kubernetesDeployment(target);
-    case "databricks":
-      return databricksDeployment(target);
+    case "databricks": {
+      const { job } = target;
+      return job === undefined ? databricksDeployment(target) : databricksJobsDeployment({ ...target, job });
+    }
   }
 }
 

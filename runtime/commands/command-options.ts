@@ -24,6 +24,7 @@ const forms = new Map<string, CommandForm>([
   ["drop-tables", form(0, "config", "yes")],
   ["supervise", form(1)],
   ["app", form(0, "config")],
+  ["job", form(0, "config")],
 ]);
 
 /**

@@ -388,7 +388,8 @@ export class DatabricksApps {
 
 const ok = (body: object): Reply => ({ status: 200, body });
 
-function killGroup(pid: number | undefined): void {
+/** With all that it has started. */
+export function killGroup(pid: number | undefined): void {
   try {
     if (pid !== undefined) process.kill(-pid, "SIGKILL");
   } catch {
@@ -396,7 +397,7 @@ function killGroup(pid: number | undefined): void {
   }
 }
 
-function tryJson(text: string): unknown {
+export function tryJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

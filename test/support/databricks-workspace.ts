@@ -8,6 +8,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { DatabricksApps } from "./databricks-apps";
 import { DatabricksCatalog, type Principal } from "./databricks-catalog";
 import { DatabricksFiles } from "./databricks-files";
+import { DatabricksJobs } from "./databricks-jobs";
 import { DatabricksPipelines } from "./databricks-pipelines";
 import { ApiFailure, type Reply } from "./databricks-reply";
 
@@ -50,7 +51,7 @@ const filesPath = /^\/api\/2\.0\/fs\/(files|directories)(\/.*)$/;
 
 /**
  * A Databricks workspace on this machine's loopback interface: OAuth, the Files API over folders of this machine, Unity
- * Catalog's names and privileges, who somebody is, SQL warehouses' states, and apps. With faults for any request.
+ * Catalog's names and privileges, who somebody is, SQL warehouses' states, apps and jobs. With faults for any request.
  */
 export class DatabricksWorkspace {
   readonly requests: ReceivedRequest[] = [];
@@ -61,6 +62,7 @@ export class DatabricksWorkspace {
   private readonly secrets = new Map<string, { secret: string; principal: Principal }>();
   /** apps, with workspace files and secrets */
   readonly apps: DatabricksApps;
+  readonly jobs: DatabricksJobs;
   private running = 0;
   /** most requests that were worked on at a time */
   peakRequests = 0;
@@ -80,6 +82,7 @@ export class DatabricksWorkspace {
       () => this.host,
       (token) => token.startsWith("oauth-") && (this.tokens.get(token)?.expiresAtMs ?? 0) > Date.now(),
     );
+    this.jobs = new DatabricksJobs(folder, this.apps);
   }
 
   static async open(options: WorkspaceOptions = {}): Promise<DatabricksWorkspace> {
@@ -129,6 +132,7 @@ export class DatabricksWorkspace {
 
   async close(): Promise<void> {
     await this.apps.close();
+    await this.jobs.close();
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
     rmSync(this.folder, { recursive: true, force: true });
@@ -253,6 +257,8 @@ export class DatabricksWorkspace {
     const warehouse = /^\/api\/2\.0\/sql\/warehouses\/(.+)$/.exec(path);
     const found = warehouse === null ? undefined : this.warehouses.get(warehouse[1]);
     if (warehouse !== null && found !== undefined) return { status: 200, body: { id: warehouse[1], ...found } };
+    const ofJobs = await this.jobs.answer(method, path, query, content);
+    if (ofJobs !== null) return ofJobs;
     const ofApps = await this.apps.answer(method, path, query, content);
     if (ofApps !== null) return ofApps;
     throw new ApiFailure(404, "ENDPOINT_NOT_FOUND", `No API found for '${method} ${path}'`);

@@ -1,0 +1,58 @@
+import { SluiceError } from "../../runtime/errors";
+import { processProblem } from "./databricks-configuration";
+import { applyJob, type JobPace } from "./databricks-job-apply";
+import { findJob, findJobs } from "./databricks-job-find";
+import { inspectJob, statusOfJob } from "./databricks-job-inspection";
+import { removeJob, sweepJobs } from "./databricks-job-removal";
+import { type JobTarget, jobSource } from "./databricks-job-source";
+import { JobsApi } from "./databricks-jobs-api";
+import { describeProcess } from "./databricks-names";
+import { checkSecrets } from "./databricks-secrets";
+import { noFolders, withWorkspace } from "./databricks-target";
+import type { Deployment } from "./deployment";
+import { dropFromHere } from "./table-drop";
+
+/**
+ * Continuous jobs of one workspace, one for each process, known by the process's folder in their descriptions. Each run has a machine
+ * of its own, made of an image with our runtime; the process tells how it is in its staging's volume.
+ */
+export function databricksJobsDeployment(
+  options: JobTarget,
+  pace: JobPace = { lookMs: 2_000, reportMs: 10_000 },
+): Deployment {
+  const { lookMs, reportMs } = pace;
+  const within = <T>(work: (api: JobsApi) => Promise<T>) =>
+    withWorkspace(options, (client) => work(new JobsApi(client)));
+  return {
+    isHere: false,
+    staging: noFolders("a job"),
+    async preflight(spec) {
+      try {
+        const problem = spec === null ? null : processProblem(spec, "job");
+        if (problem !== null) return problem;
+        await within(async (api) => {
+          if (spec === null) return void (await api.jobs("sluice"));
+          await findJob(api, spec.directory);
+          await checkSecrets(api, options, spec, jobSource(options, spec, reportMs).secrets, "job");
+        });
+        return null;
+      } catch (error) {
+        if (error instanceof SluiceError) return error;
+        throw error;
+      }
+    },
+    apply: (spec, { tethered = false } = {}) => within((api) => applyJob(api, options, spec, tethered, pace)),
+    keep: (directory) =>
+      within(async (api) => {
+        for (const { job_id } of (await findJobs(api, directory)).own) {
+          await api.update(job_id, { description: describeProcess(directory, null) });
+        }
+      }),
+    inspect: (directory) => within((api) => inspectJob(api, options, directory)),
+    status: (directory) => within((api) => statusOfJob(api, directory)),
+    remove: (directory) => within((api) => removeJob(api, options, directory, lookMs)),
+    // A warehouse is reached from anywhere.
+    dropTables: dropFromHere,
+    sweep: (stateDir) => within((api) => sweepJobs(api, options, stateDir, lookMs)),
+  };
+}
