@@ -53,7 +53,7 @@ export interface PostgresIngestionArgs {
   slot?: Pick<ReplicationSlotArgs, "adopt" | "onDelete">;
   /** Folder for staging, status and logs; absolute, on the machine that runs Pulumi. Replaces gateway and pipeline. */
   stateDir: pulumi.Input<string>;
-  /** Where gateway and applier run: processes of this machine (default), containers, pods, or Databricks Apps. Restarts them; see `DeploymentArgs`. */
+  /** Where gateway and applier run: processes of this machine (default), containers, pods, or Databricks Apps and jobs. Restarts them; see `DeploymentArgs`. */
   deployment?: pulumi.Input<DeploymentArgs>;
   /** Default `dbx_pub_{database oid}_{id}`. Replaces everything but the connection. */
   publicationName?: pulumi.Input<string>;

@@ -97,7 +97,7 @@ export type Strategy = "blue-green" | "stop-first";
  * Where a process runs. `local`, the default: detached and supervised, on the machine that runs Pulumi. `docker`: in a
  * container. On that machine it has its folders, at their own paths: from one to the other the process is restarted, and
  * staging and tables stay. An engine's volumes are another place: staging there is another one, with new copies. So are the
- * claims of a cluster: `kubernetes` runs the process in a pod. `databricks` runs it as a Databricks App, which keeps no files:
+ * claims of a cluster: `kubernetes` runs the process in a pod. `databricks` runs it as a Databricks App or job, which keeps no files:
  * staging is in a volume, and a SQL warehouse writes the tables.
  */
 export type DeploymentArgs = LocalArgs | DockerArgs | KubernetesArgs | DatabricksAppArgs;
@@ -244,20 +244,45 @@ export interface KubernetesArgs {
   onConflict?: "take" | "refuse";
 }
 
-/** A Databricks App for each process; tried against a stand-in of the API only (docs/databricks.md has the limits). */
+/** A Databricks App, or with `job` a job, for each process; tried against a stand-in of the API only (docs/databricks.md has the limits). */
 export interface DatabricksAppArgs {
   kind: "databricks";
-  /** Who makes the apps, by OAuth (`clientId` with `clientSecret`); default: the environment's. Another `host` replaces the gateway. */
+  /**
+   * Who makes them, of apps by OAuth (`clientId` with `clientSecret`); default: the environment's. Another `host` replaces the
+   * gateway.
+   */
   workspace?: WorkspaceArgs;
-  /** Default: the workspace's own, `MEDIUM` (2 processors, 6 GB of memory). Restarts the process. */
+  /** Of apps; default: the workspace's own, `MEDIUM` (2 processors, 6 GB of memory). Restarts the process. */
   computeSize?: "MEDIUM" | "LARGE";
-  /** Of the workspace, for the apps' sources; default `/Workspace/Shared/sluice`. */
+  /** Of the workspace, for the sources; default `/Workspace/Shared/sluice`. */
   folder?: string;
   /**
    * A secret scope that is there, with a key for each secret that source, staging and destination name: NAME of `{ env: "NAME" }`,
-   * and the last part of a path. Default: one of ours for each app, with what they are on the machine that runs Pulumi.
+   * and the last part of a path. Default: one of ours for each process, with what they are on the machine that runs Pulumi.
    */
   secretScope?: string;
+  /** A continuous job with an image, where apps can't be had. Restarts the process, on another machine. */
+  job?: DatabricksJobArgs;
+}
+
+/** The machine of a process that is a job: one node of classic compute, dedicated to who makes the job. */
+export interface DatabricksJobArgs {
+  /** One of Databricks' bases with Node and our runtime (docs/databricks.md says how it is made), in a registry that clusters reach. */
+  image: string;
+  /** A secret scope with who pulls the image; default: nobody in particular. */
+  login?: { scope: string; usernameKey: string; passwordKey: string };
+  /** As `16.4.x-scala2.13`: the one that the image's base is for; neither an ML runtime nor one for ARM. */
+  sparkVersion: string;
+  /** The smallest that has the memory which the process takes, and 2 GB for Databricks' own. */
+  nodeTypeId: string;
+  /** Of a cluster policy. */
+  policyId?: string;
+  /** Further fields of the cluster, as the API has them: `{ aws_attributes: { … } }`. */
+  cluster?: Record<string, unknown>;
+  /** In the image; default `/usr/local/bin/node`. */
+  nodePath?: string;
+  /** In the image; default `/sluice/main.js`. */
+  runtimePath?: string;
 }
 
 /** What both processes, gateway and applier, have. */

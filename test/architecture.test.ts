@@ -62,7 +62,7 @@ function imports(file: string): string[] {
 /** `runtime/gateway/capture` → gateway; `runtime/errors` → contracts. */
 function part(path: string): string {
   const [, second] = path.split("/");
-  const name = second.replace(/\.ts$/, "");
+  const name = second.replace(/\.[jt]s$/, "");
   if (contracts.includes(name)) return "contracts";
   return supervision.includes(name) ? "supervisor" : name;
 }
