@@ -32,16 +32,21 @@ export async function removeJob(
   await removeSources(api, options, directory, lookMs);
 }
 
-/** Removes jobs of processes below a folder whose create was killed on this machine. */
+/**
+ * Removes jobs of processes below a folder whose create was killed on this machine. A job has a folder before it is there, so not all
+ * jobs of the workspace are looked at.
+ */
 export async function sweepJobs(
   api: JobsApi,
   options: DatabricksOptions,
   stateDir: string,
   lookMs: number,
 ): Promise<void> {
-  for (const { settings } of await api.jobs()) {
-    const mine = readDescription(settings.description);
-    if (mine === null || mine.tether === null || !mine.directory.startsWith(`${stateDir}/`)) continue;
-    if (isAbandoned(mine.tether)) await removeJob(api, options, mine.directory, lookMs);
+  for (const name of await api.folders(options.folder)) {
+    for (const { settings } of await api.jobs(name)) {
+      const mine = readDescription(settings.description);
+      if (mine === null || mine.tether === null || !mine.directory.startsWith(`${stateDir}/`)) continue;
+      if (isAbandoned(mine.tether)) await removeJob(api, options, mine.directory, lookMs);
+    }
   }
 }

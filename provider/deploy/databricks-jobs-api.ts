@@ -34,25 +34,28 @@ const page = { next_page_token: z.string().optional() };
 const jobsPage = z.object({ jobs: z.array(jobSchema).default([]), ...page });
 const runsPage = z.object({ runs: z.array(runSchema).default([]), ...page });
 
+const nodeTypesPage = z.object({
+  node_types: z.array(z.object({ node_type_id: z.string(), is_graviton: z.boolean().optional() })).default([]),
+});
+export type NodeType = z.infer<typeof nodeTypesPage>["node_types"][number];
+
 /** An id that no job has (any more) is answered so. */
 const isAbsent = (error: unknown) => answers(error, 404, ["RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"]);
 
 /** Jobs of one workspace, of version 2.2. */
 export class JobsApi extends WorkspaceApi {
-  /** With tasks and clusters, the oldest first; of one name, or all. Names aren't unique. */
-  async jobs(name?: string): Promise<Job[]> {
+  /** Of one name, which needn't be unique, the oldest first; without tasks and clusters. */
+  async jobs(name: string): Promise<Job[]> {
     const found: Job[] = [];
     for (let token: string | undefined; ; ) {
-      const query = { limit: "100", ...(name === undefined ? {} : { name }), ...(token ? { page_token: token } : {}) };
-      const told = await this.json("GET", "/api/2.2/jobs/list", "list its jobs", jobsPage, undefined, query);
+      const query = { limit: "100", name, ...(token ? { page_token: token } : {}) };
+      const told = await this.json("GET", "/api/2.2/jobs/list", `list its jobs ${name}`, jobsPage, undefined, query);
       found.push(...told.jobs);
       token = told.next_page_token;
       if (!token) break;
     }
     // Whether the case counts in a name is the API's choice.
-    return found
-      .filter(({ settings }) => name === undefined || settings.name === name)
-      .sort((one, other) => one.job_id - other.job_id);
+    return found.filter(({ settings }) => settings.name === name).sort((one, other) => one.job_id - other.job_id);
   }
 
   /** Null where there is none of this id. */
@@ -94,6 +97,17 @@ export class JobsApi extends WorkspaceApi {
   async runs(id: number): Promise<JobRun[]> {
     const query = { job_id: String(id), limit: "20" };
     return (await this.json("GET", "/api/2.2/jobs/runs/list", "list the job's runs", runsPage, undefined, query)).runs;
+  }
+
+  /** What machines clusters can have; null where who asks may not see that. */
+  async nodeTypes(): Promise<NodeType[] | null> {
+    const path = "/api/2.1/clusters/list-node-types";
+    try {
+      return (await this.json("GET", path, "list its node types", nodeTypesPage)).node_types;
+    } catch (error) {
+      if (answers(error, 403, [])) return null;
+      throw error;
+    }
   }
 
   /** It is asked for alone. */

@@ -32,6 +32,7 @@ export function databricksJobsDeployment(
         if (problem !== null) return problem;
         await within(async (api) => {
           if (spec === null) return void (await api.jobs("sluice"));
+          await checkMachine(api, options);
           await findJob(api, spec.directory);
           await checkSecrets(api, options, spec, jobSource(options, spec, reportMs).secrets, "job");
         });
@@ -55,4 +56,18 @@ export function databricksJobsDeployment(
     dropTables: dropFromHere,
     sweep: (stateDir) => within((api) => sweepJobs(api, options, stateDir, lookMs)),
   };
+}
+
+/** @throws SluiceError `config` */
+async function checkMachine(api: JobsApi, { job: { nodeTypeId } }: JobTarget): Promise<void> {
+  const types = await api.nodeTypes();
+  const found = types?.find(({ node_type_id }) => node_type_id === nodeTypeId);
+  if (types === null || (found !== undefined && found.is_graviton !== true)) return;
+  const what =
+    found === undefined
+      ? `the workspace has no node type ${nodeTypeId}`
+      : `${nodeTypeId} is of ARM, which takes no image`;
+  throw new SluiceError("config", `deployment.job: ${what}`, {
+    remedy: "Name one that databricks clusters list-node-types has, of x86.",
+  });
 }

@@ -20,7 +20,12 @@ const jobSchema = z.strictObject({
   login: z
     .strictObject({ scope: z.string().min(1), usernameKey: z.string().min(1), passwordKey: z.string().min(1) })
     .optional(),
-  sparkVersion: z.string().min(1),
+  sparkVersion: z
+    .string()
+    .min(1)
+    .refine((version) => !/-ml-|-aarch64-/.test(version), {
+      error: "deployment.job.sparkVersion: neither an ML runtime nor one for ARM takes an image",
+    }),
   nodeTypeId: z.string().min(1),
   policyId: z.string().min(1).optional(),
   /** further fields of the cluster, as the API has them */

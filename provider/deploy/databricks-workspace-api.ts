@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import { z } from "zod";
 import { type ApiError, apiErrorOf } from "../../runtime/databricks/api-error";
 import type { HttpRequest } from "../../runtime/databricks/http";
@@ -38,6 +39,17 @@ export class WorkspaceApi {
       this.json("GET", "/api/2.0/workspace/get-status", what, z.object({}), undefined, { path }),
     );
     return found !== null;
+  }
+
+  /** Names of the folders in one; none where it isn't there. */
+  async folders(path: string): Promise<string[]> {
+    const objects = z.array(z.object({ path: z.string(), object_type: z.string().optional() })).default([]);
+    const what = `list the folder ${path}`;
+    const found = await orNull(() =>
+      this.json("GET", "/api/2.0/workspace/list", what, z.object({ objects }), undefined, { path }),
+    );
+    const folders = (found?.objects ?? []).filter(({ object_type }) => object_type === "DIRECTORY");
+    return folders.map((each) => basename(each.path));
   }
 
   async removeFolder(path: string): Promise<void> {

@@ -355,6 +355,15 @@ export class DatabricksApps {
       case "GET get-status":
         if (below().length === 0) throw absent();
         return ok({ path, object_type: "DIRECTORY" });
+      case "GET list": {
+        if (below().length === 0) throw absent();
+        const names = new Set(below().map((each) => each.slice(path.length + 1).split("/")[0]));
+        const objects = [...names].map((name) => ({
+          path: `${path}/${name}`,
+          object_type: this.kindOf(`${path}/${name}`),
+        }));
+        return ok({ objects });
+      }
       case "POST delete":
         if (below().length === 0) throw absent();
         for (const each of below()) this.files.delete(each);
@@ -362,6 +371,8 @@ export class DatabricksApps {
     }
     throw new ApiFailure(404, "ENDPOINT_NOT_FOUND", what);
   }
+
+  private readonly kindOf = (path: string) => (this.files.has(path) ? "FILE" : "DIRECTORY");
 
   private secrets(what: string, query: URLSearchParams, body: Values): Reply {
     const name = String(body.scope ?? query.get("scope"));

@@ -120,6 +120,7 @@ export class DatabricksJobs {
 
   /** Null for what isn't theirs. */
   async answer(method: string, path: string, query: URLSearchParams, content: string): Promise<Reply | null> {
+    if (path === "/api/2.1/clusters/list-node-types") return ok({ node_types: nodeTypes });
     if (!path.startsWith("/api/2.2/jobs/")) return null;
     const body = (content === "" ? {} : tryJson(content)) as Values;
     const what = `${method} ${path.slice("/api/2.2/jobs/".length)}`;
@@ -346,6 +347,12 @@ export class DatabricksJobs {
     run.state = "TERMINATED";
   }
 }
+
+const nodeTypes = [
+  { node_type_id: "m6i.large", memory_mb: 8192, num_cores: 2 },
+  { node_type_id: "m6i.xlarge", memory_mb: 16384, num_cores: 4 },
+  { node_type_id: "m6g.large", memory_mb: 8192, num_cores: 2, is_graviton: true },
+];
 
 const ok = (body: object): Reply => ({ status: 200, body });
 const invalid = (message: string) => new ApiFailure(400, "INVALID_PARAMETER_VALUE", message);

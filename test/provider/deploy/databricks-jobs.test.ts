@@ -8,6 +8,7 @@ import { hostname } from "node:os";
 import { dirname, resolve } from "node:path";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { databricksDeployment } from "../../../provider/deploy/databricks";
 import { processProblem } from "../../../provider/deploy/databricks-configuration";
 import { jobSettings, jobSource, reportPath } from "../../../provider/deploy/databricks-job-source";
 import { databricksJobsDeployment } from "../../../provider/deploy/databricks-jobs";
@@ -23,6 +24,7 @@ import { version } from "../../../runtime/version";
 import { until } from "../../support/conditions";
 import { hasPython } from "../../support/databricks-jobs";
 import { DatabricksWorkspace } from "../../support/databricks-workspace";
+import { longTest } from "../../support/long-test";
 import { startPostgres, type TestPostgres } from "../../support/postgres-server";
 
 const volume = "main.sluice.staging";
@@ -101,8 +103,14 @@ function news(more: Properties = {}): Properties {
   };
 }
 
-async function checked(more: Properties = {}, olds: Properties = {}): Promise<Properties> {
-  const { inputs, failures } = await gateway().check(olds, news(more));
+const checked = (more: Properties = {}, olds: Properties = {}) => checkedBy(gateway(), more, olds);
+
+async function checkedBy(
+  lifecycle: ReturnType<typeof gateway>,
+  more: Properties,
+  olds: Properties,
+): Promise<Properties> {
+  const { inputs, failures } = await lifecycle.check(olds, news(more));
   expect(failures).toEqual([]);
   return inputs;
 }
@@ -289,6 +297,28 @@ describe("a job", () => {
     expect(lost.size).toBe(0);
   }, 60_000);
 
+  longTest(
+    "goes over to an app and back, which is another target, and leaves nothing",
+    async () => {
+      const lifecycle = gatewayLifecycle((input) =>
+        (input as { job?: object }).job === undefined
+          ? databricksDeployment(databricksOptionsSchema.parse(input), { lookMs: 20 })
+          : deploymentOf(input),
+      );
+      const first = await created();
+      const asApp = { ...target(), job: undefined };
+      made = (await lifecycle.update("", first, await checkedBy(lifecycle, { deployment: asApp }, first))).outs;
+      expect([left().jobs, [...workspace.apps.apps.keys()]]).toEqual([[], [name]]);
+      made = (await lifecycle.update("", made, await checkedBy(lifecycle, {}, made))).outs;
+      expect([left().jobs, [...workspace.apps.apps.keys()]]).toEqual([[name], []]);
+      expect(JSON.stringify(await deploymentOf(target()).status(directory))).toContain('"snapshots":1');
+      await gateway().delete("", made);
+      made = null;
+      expect(left()).toEqual(nothing);
+    },
+    120_000,
+  );
+
   it("of another is neither taken nor removed, and one of a create that was killed is swept", async () => {
     const make = (name: string, description: string) =>
       workspace.jobs.answer(
@@ -305,10 +335,12 @@ describe("a job", () => {
 
     const tether = JSON.stringify({ host: hostname(), pid: process.pid, startTime: "0" });
     for (const each of [`${stateDir}/a/gateway`, "/elsewhere/b/gateway"]) {
+      workspace.apps.files.set(`/Workspace/Shared/sluice/${processName(each)}/1/job.py`, Buffer.from(""));
       await make(processName(each), describeProcess(each, tether));
     }
     await deploymentOf(target()).sweep(stateDir, 1_000);
     expect(left().jobs).toEqual([name, "sluice-b-gateway"]);
+    expect(left().files).toEqual(["/Workspace/Shared/sluice/sluice-b-gateway/1/job.py"]);
   });
 });
 
@@ -327,8 +359,20 @@ describe("is refused, with what helps:", () => {
     ["a profile", { staging: { kind: "volume", workspace: { profile: "x" } } }, /a job has no \.databrickscfg/],
   ])("%s", (_, config, message) => expect(processProblem(spec(config), "job")?.message).toMatch(message));
 
-  it("an app's size, and fields of the cluster that are set otherwise", () => {
+  it.each([
+    ["m6i.small", /the workspace has no node type m6i.small/],
+    ["m6g.large", /m6g.large is of ARM, which takes no image/],
+  ])("the machine %s", async (nodeTypeId, reason) => {
+    const { failures } = await gateway().check({}, news({ deployment: target({ job: job({ nodeTypeId }) }) }));
+    expect(failures).toMatchObject([{ property: "deployment", reason: expect.stringMatching(reason) }]);
+  });
+
+  it("an app's size, a runtime without images, and fields of the cluster that are set otherwise", () => {
     expect(() => databricksOptionsSchema.parse(target({ computeSize: "LARGE" }))).toThrow(/computeSize is of apps/);
+    const sparkVersion = "16.4.x-cpu-ml-scala2.13";
+    expect(() => databricksOptionsSchema.parse(target({ job: job({ sparkVersion }) }))).toThrow(
+      /neither an ML runtime/,
+    );
     const cluster = { num_workers: 3 };
     expect(() => databricksOptionsSchema.parse(target({ job: job({ cluster }) }))).toThrow(/are set otherwise/);
   });
