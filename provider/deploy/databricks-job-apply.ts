@@ -40,11 +40,13 @@ export async function applyJob(
     await waitUntilHealthy(api, found, spec, { deployment: source.digest, former, lookMs });
     return {};
   }
+  let isTouched = false;
   try {
     const secrets = await putSecrets(api, options, spec, source.secrets, "job");
     await writeSource(api, source);
     const settings = jobSettings(options, directory, source.folder, secrets, tethered ? hostTether() : null);
     const job = found ?? (await makeJob(api, settings, directory));
+    isTouched = true;
     await run(api, job, settings, lookMs, async (former) => {
       await waitUntilHealthy(api, job, spec, { deployment: source.digest, former, lookMs });
     });
@@ -52,7 +54,8 @@ export async function applyJob(
     return {};
   } catch (error) {
     if (found === null) await removeJob(api, options, directory, lookMs, spec).catch(() => {});
-    else await goBack(api, found, source, lookMs);
+    else if (isTouched) await goBack(api, found, source, lookMs);
+    else if (before !== source.folder) await api.removeFolder(source.folder).catch(() => {});
     throw error;
   }
 }

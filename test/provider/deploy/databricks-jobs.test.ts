@@ -3,9 +3,10 @@
 // another run, begun when the former has ended; an update that fails goes back; delete leaves no job, run, report, scope, source or
 // staging. What a job can't be is refused before anything is made.
 // Invariants 5 (after delete nothing of ours remains) and 6 (no secret leaves the place it was given to).
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
-import { hostname } from "node:os";
-import { dirname, resolve } from "node:path";
+import { spawn } from "node:child_process";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { hostname, tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
 import type pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { databricksDeployment } from "../../../provider/deploy/databricks";
@@ -230,6 +231,14 @@ describe("a job", () => {
 
     told({ kind: "running" });
     const outs = await created();
+    const refused = { kind: "status" as const, status: 403, errorCode: "PERMISSION_DENIED" };
+    workspace.options.decide = ({ path }) => (path === "/api/2.0/workspace/import" ? refused : null);
+    const slower = await checked({ batch: { ageMsMax: 250 } }, outs);
+    await expect(gateway().update("", outs, slower)).rejects.toThrow(/doesn't take the file .*PERMISSION_DENIED/);
+    workspace.options.decide = undefined;
+    // What had not been touched yet goes on.
+    expect(states()).toEqual(["RUNNING"]);
+
     const before = workspace.jobs.named(name).settings;
     const other = await checked({ deployment: target({ job: job({ image: "registry.example/other:1" }) }) }, outs);
     await expect(gateway().update("", outs, other)).rejects.toThrow(/CLUSTER_ERROR.*DOCKER_IMAGE_PULL_FAILURE/);
@@ -342,6 +351,41 @@ describe("a job", () => {
     expect(left().jobs).toEqual([name, "sluice-b-gateway"]);
     expect(left().files).toEqual(["/Workspace/Shared/sluice/sluice-b-gateway/1/job.py"]);
   });
+});
+
+describe.skipIf(!hasPython())("the task's file, run by Python,", () => {
+  /** @param main the runtime's stand-in */
+  function start(main: string) {
+    const folder = mkdtempSync(join(tmpdir(), "sluice-task-"));
+    writeFileSync(join(folder, "main.js"), main);
+    const file = readFileSync(resolve(__dirname, "../../../provider/deploy/databricks_job.py"), "utf8");
+    writeFileSync(join(folder, "job.py"), `job = ${JSON.stringify('{"a":"\\"\\u00e9\\n"}')}\n${file}`);
+    const args = [join(folder, "job.py"), process.execPath, join(folder, "main.js"), "17"];
+    const child = spawn("python3", args, { env: { PATH: process.env.PATH, TMPDIR: folder }, stdio: "pipe" });
+    const said = { out: "", error: "" };
+    child.stdout.on("data", (chunk) => (said.out += chunk));
+    child.stderr.on("data", (chunk) => (said.error += chunk));
+    const ended = new Promise<number | null>((done) => child.once("close", done));
+    return { child, said, ended: ended.finally(() => rmSync(folder, { recursive: true })) };
+  }
+
+  it("hands on what it has, and a signal, and ends as the process does", async () => {
+    const main = `
+      const [command, , path] = process.argv.slice(2);
+      process.on("SIGTERM", () => process.exit(0));
+      console.log(JSON.stringify([command, process.env.SLUICE_JOB_RUN, JSON.parse(require("fs").readFileSync(path, "utf8"))]));
+      setInterval(() => {}, 1000);`;
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      const { child, said, ended } = start(main);
+      await until("it runs", () => said.out.endsWith("\n"));
+      expect(JSON.parse(said.out)).toEqual(["job", "17", { a: '"é\n' }]);
+      child.kill(signal);
+      expect(await ended).toBe(0);
+    }
+    const { said, ended } = start("process.exit(64)");
+    expect(await ended).toBe(1);
+    expect(said.error).toContain("the process ended with 64");
+  }, 60_000);
 });
 
 describe("is refused, with what helps:", () => {
