@@ -26,6 +26,8 @@ export function stagesOf(
   keyOf: (schemaId: number) => string,
 ): BatchStage[] {
   const stages: BatchStage[] = [];
+  /** with which a TRUNCATE has begun anew: the fold keeps earlier ones behind it, which have no rows to follow them */
+  let emptiedSchemaId = 0;
   const begin = (schemaId: number, start: Start | null): BatchStage => {
     const stage: BatchStage = { schemaId, start, changes: [], fills: [] };
     stages.push(stage);
@@ -41,12 +43,14 @@ export function stagesOf(
         break;
       case "truncate":
         // The fold leaves nothing but schemas and a snapshot without rows before it, where no history is kept.
+        if (!keepsHistory) emptiedSchemaId = step.schemaId;
         if (!keepsHistory && last !== undefined) {
           last.start ??= step;
           last.schemaId = step.schemaId;
         } else begin(step.schemaId, step);
         break;
       case "schema": {
+        if (step.schemaId <= emptiedSchemaId) break;
         const stage = isOpen ? last : begin(step.schemaId, null);
         stage.schemaId = step.schemaId;
         if (step.fill !== null) stage.fills.push({ schemaId: step.schemaId, file: step.fill });
