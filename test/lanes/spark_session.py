@@ -38,6 +38,8 @@ settings = {
     "spark.sql.maxPlanStringLength": "1000",
     "spark.sql.adaptive.enabled": "false",
     "spark.sql.shuffle.partitions": "2",
+    # By default VACUUM lists a folder with 10,000 tasks.
+    "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     "spark.databricks.delta.snapshotPartitions": "1",
     "spark.databricks.delta.retentionDurationCheck.enabled": "false",
 }
