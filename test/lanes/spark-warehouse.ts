@@ -1,12 +1,12 @@
 // The applier's warehouse mode against Spark with Delta, through @databricks/sql and what stands for Databricks' front.
-// SLUICE_LANE_PARTS=modes,schema,large,layout,swap,lost,history,kills,more names what is done; default all but `more`, which is long.
+// SLUICE_LANE_PARTS=modes,schema,schemaModes,large,layout,swap,lost,history,kills,more names what is done; default all but `more`, which is long.
 // Usage: spark-warehouse PYTHON FOLDER [SPARK_PORT]; in a network namespace of its own, as Spark listens on every interface.
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { startSparkFront } from "../support/spark-front";
 import { SparkServer } from "../support/spark-server";
 import { history, kills, lostAnswers } from "./warehouse-disturbances";
-import { modes, schemaChanges } from "./warehouse-histories";
+import { modes, schemaChanges, schemaModes } from "./warehouse-histories";
 import { Lane, laneReport } from "./warehouse-lane";
 import { large, layout, swap } from "./warehouse-tables";
 import { token } from "./warehouse-under-test";
@@ -18,9 +18,11 @@ async function main(python: string, folder: string, port: string | undefined): P
   const parts: Record<string, () => Promise<void>> = {
     modes: () => modes(lane, 1, 14, 1),
     schema: () => schemaChanges(lane, 2, 12, 3),
+    schemaModes: () => schemaModes(lane, 2, 12, 2),
     more: async () => {
       for (const seed of [3, 4]) await modes(lane, seed, 30);
       for (const seed of [1, 4]) await schemaChanges(lane, seed, 14);
+      for (const seed of [3, 4]) await schemaModes(lane, seed, 12, 4);
       await kills(lane, 2, 24);
     },
     layout: () => layout(lane),

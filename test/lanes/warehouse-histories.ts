@@ -70,6 +70,48 @@ export async function modes(lane: Lane, seed: number, length: number, rounds = 3
   }
 }
 
+/** Tables of all modes whose schema changes, also while a snapshot of them is open: as the local applier makes them. */
+export async function schemaModes(lane: Lane, seed: number, length: number, rounds: number): Promise<void> {
+  const pick = random(seed);
+  const log = await StagedLog.open();
+  const schema = lane.newSchema();
+  const kinds =
+    "insert insert insert update update unchanged delete truncate add add drop rename rename widen begin end commit"
+      .split(" ")
+      .map((kind) => kind as SchemaStep["kind"]);
+  const given = [
+    ...tableModeSchema.options.map((mode) => ({ mode })),
+    { mode: "softDelete" as const, metadataColumns: true },
+    { mode: "scd1" as const, metadataColumns: true },
+  ];
+  const tables = given.map(
+    (options, at): NamedTableOptions => ({
+      ...{ ...defaultTableOptions, schema: "public", name: `s${at + 1}`, columnMapping: (seed + at) % 3 > 0 },
+      ...options,
+    }),
+  );
+  const names = tables.map(({ name }) => name);
+  try {
+    const models = names.map((name, at) => new SchemaModel(log, String(at + 1), name, () => false));
+    for (const model of models) await model.start();
+    for (let round = 0; round < rounds; round++) {
+      for (let at = 0; at < length; at++) {
+        const step = { kind: kinds[pick(kinds.length)], pick: pick(1000), value: pick(1000) };
+        for (const model of models) await model.step(step);
+      }
+      const isEnded = pick(2) === 1;
+      for (const model of models) {
+        if (isEnded) await model.step({ kind: "end", pick: 0, value: 0 });
+        await model.commit();
+      }
+      await lane.apply(log, { tables, schema });
+      await lane.equalsLocal(log, tables, schema, names, `schema changes of all modes, seed ${seed}, round ${round}`);
+    }
+  } finally {
+    log.close();
+  }
+}
+
 /** A table whose schema changes in every way, and which moves. */
 export async function schemaChanges(lane: Lane, seed: number, length: number, rounds = 4): Promise<void> {
   const pick = random(seed);
