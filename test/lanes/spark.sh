@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tables of ours read by Spark with Delta, Spark as a rival writer, Spark as a warehouse that the applier writes to, a small demo
-# with that, and stacks of Databricks Apps and jobs: npm run test:spark [FOLDER]. Two Sparks side by side, as each is one thread most of
+# with that, and a stack of Databricks Apps: npm run test:spark [FOLDER]. Two Sparks side by side, as each is one thread most of
 # the time. 77 when there is no Java 17, or PyPI or Maven Central can't be reached. FOLDER keeps Python packages and jars.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/../.." && pwd)
@@ -24,7 +24,7 @@ warehouse() {
 stacks() {
   SLUICE_LANES_FOLDER=$folder npm run --silent demo -- --destination spark --scale 0.02 --json &&
     SLUICE_TEST_LONG=1 SLUICE_TEST_SPARK=$python:$folder/spark \
-      test/lanes/own-network.sh "$python" npx vitest run --no-file-parallelism test/stack/databricks-apps.test.ts test/stack/databricks-jobs.test.ts
+      test/lanes/own-network.sh "$python" npx vitest run test/stack/databricks-apps.test.ts
 }
 
 tables() { npx node dist/test/lanes/spark.js "$python" "$folder/spark"; }
