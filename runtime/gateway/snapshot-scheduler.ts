@@ -110,9 +110,10 @@ export class SnapshotScheduler {
   /** @param before how it was captured when the attempt began */
   private failed(table: CapturedTable, before: CaptureState, error: SluiceError): void {
     const name = `${table.schema}.${table.name}`;
-    const isStopped = table.capture.kind === "failed" && table.capture !== before;
-    if (error.kind === "conflict" && (table.capture.kind === "pending" || isStopped)) {
-      // Its columns, rows or partitions changed meanwhile, and it is pending again; or a value in the stream stopped it.
+    // By a value in the stream, meanwhile.
+    const isStopped = () => table.capture.kind === "failed" && table.capture !== before;
+    if (error.kind === "conflict" && (table.capture.kind === "pending" || isStopped())) {
+      // Or its columns, rows or partitions changed, and it is pending again.
       log("info", "snapshot-overtaken", { table: name });
       return;
     }
@@ -128,9 +129,7 @@ export class SnapshotScheduler {
     }
     const { capture } = this.context;
     capture.atBoundary(() => {
-      // A value in the stream may have stopped it meanwhile.
-      if (table.capture.kind === "failed" && table.capture !== before) return;
-      capture.drop(table, () => table.fail(error, table.retryAtMs));
+      if (!isStopped()) capture.drop(table, () => table.fail(error, table.retryAtMs));
     });
   }
 
