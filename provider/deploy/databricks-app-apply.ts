@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { version } from "../../runtime/version";
 import { requireOurs } from "./databricks-app-check";
 import { deployAndWait, waitForCompute, waitUntilHealthy } from "./databricks-app-health";
@@ -7,7 +6,7 @@ import { appPackage, packageFile, packRuntime } from "./databricks-app-package";
 import { removeApp } from "./databricks-app-removal";
 import { type AppSource, appSource, resourceName } from "./databricks-app-source";
 import type { AppSettings, AppsApi } from "./databricks-apps-api";
-import { describeProcess, processFolder, processName } from "./databricks-names";
+import { describeProcess, digestOf, processFolder, processName } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import { putSecrets } from "./databricks-secrets";
 import type { ProcessSpec } from "./deployment";
@@ -46,7 +45,8 @@ export async function applyApp(
     };
     if (found === null) await api.create(name, settings);
     else await api.update(name, settings);
-    await writeSource(api, path, source);
+    const runtime = { [packageFile]: await packRuntime(), "package.json": JSON.stringify(appPackage, null, 2) };
+    await api.writeFolder(path, { ...runtime, ...source.files });
     await waitForCompute(api, name, lookMs);
     await deployAndWait(api, name, path, lookMs);
     await waitUntilHealthy(api, name, spec, { formerStart: former?.status.startedAt, lookMs });
@@ -61,17 +61,7 @@ export async function applyApp(
 
 /** Another size of compute or another scope is another deployment. */
 function deployedAs({ digest }: AppSource, { computeSize, secretScope }: DatabricksOptions): string {
-  return createHash("sha256")
-    .update(JSON.stringify([digest, computeSize, secretScope]))
-    .digest("hex")
-    .slice(0, 16);
-}
-
-async function writeSource(api: AppsApi, path: string, { files }: AppSource): Promise<void> {
-  await api.makeFolder(path);
-  await api.writeFile(`${path}/${packageFile}`, await packRuntime());
-  await api.writeFile(`${path}/package.json`, Buffer.from(JSON.stringify(appPackage, null, 2)));
-  for (const [name, content] of Object.entries(files)) await api.writeFile(`${path}/${name}`, Buffer.from(content));
+  return digestOf([digest, computeSize, secretScope]);
 }
 
 /** As well as it can be: the failure that led here is what is told. */

@@ -1,7 +1,5 @@
-import { SluiceError } from "../../runtime/errors";
-import { appSource } from "./databricks-app-source";
 import type { App, AppsApi } from "./databricks-apps-api";
-import { processName, readDescription } from "./databricks-names";
+import { nameTaken, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import { checkSecrets } from "./databricks-secrets";
 import type { ProcessSpec } from "./deployment";
@@ -18,13 +16,11 @@ export async function checkWorkspace(
   }
   const app = await api.app(processName(spec.directory));
   if (app !== null) requireOurs(app, spec.directory);
-  await checkSecrets(api, options, spec, appSource(spec).secrets, "app");
+  await checkSecrets(api, options, spec, "app");
 }
 
 /** @throws SluiceError `name-taken` */
 export function requireOurs(app: App, directory: string): void {
   if (readDescription(app.description)?.directory === directory) return;
-  throw new SluiceError("name-taken", `the app ${app.name} exists and isn't this deployment's`, {
-    remedy: `Choose another deploymentId; or, if nobody needs it, run databricks apps delete ${app.name}.`,
-  });
+  throw nameTaken("app", app.name, app.name);
 }

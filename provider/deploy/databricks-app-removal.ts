@@ -1,8 +1,7 @@
 import type { AppsApi } from "./databricks-apps-api";
 import { processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
-import { removeSources, untilGone } from "./databricks-removal";
-import { isAbandoned } from "./host-tether";
+import { abandonedDirectory, removeSources, untilGone } from "./databricks-removal";
 
 /** App, secrets, sources; each verified to be gone. @throws SluiceError `timeout` */
 export async function removeApp(
@@ -29,8 +28,7 @@ export async function sweepApps(
   lookMs: number,
 ): Promise<void> {
   for (const { description } of await api.apps()) {
-    const mine = readDescription(description);
-    if (mine === null || mine.tether === null || !mine.directory.startsWith(`${stateDir}/`)) continue;
-    if (isAbandoned(mine.tether)) await removeApp(api, options, mine.directory, lookMs);
+    const directory = abandonedDirectory(description, stateDir);
+    if (directory !== null) await removeApp(api, options, directory, lookMs);
   }
 }

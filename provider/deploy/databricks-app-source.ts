@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import { stringify } from "yaml";
 import { version } from "../../runtime/version";
 import { placedConfiguration, recordFile, renderRecord } from "./databricks-configuration";
+import { digestOf } from "./databricks-names";
 import { type ProcessSpec, renderConfiguration } from "./deployment";
 import type { SecretOrigin } from "./secret-origin";
 
@@ -28,11 +28,7 @@ export function appSource(spec: ProcessSpec): AppSource {
     }),
     [recordFile]: renderRecord(spec),
   };
-  const digest = createHash("sha256")
-    .update(JSON.stringify([files, version]))
-    .digest("hex")
-    .slice(0, 16);
-  return { files, secrets, digest };
+  return { files, secrets, digest: digestOf([files, version]) };
 }
 
 /** Pure: the app's resource that has a variable's secret: letters, digits and hyphens. */

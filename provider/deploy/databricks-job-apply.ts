@@ -43,7 +43,7 @@ export async function applyJob(
   let isTouched = false;
   try {
     const secrets = await putSecrets(api, options, spec, source.secrets, "job");
-    await writeSource(api, source);
+    await api.writeFolder(source.folder, source.files);
     const settings = jobSettings(options, directory, source.folder, secrets, tethered ? hostTether() : null);
     const job = found ?? (await makeJob(api, settings, directory));
     isTouched = true;
@@ -99,11 +99,6 @@ async function run(
   const former = new Set((await api.runs(job.job_id)).map(({ run_id }) => run_id));
   await api.reset(job.job_id, { ...settings, continuous: { ...settings.continuous, pause_status: "UNPAUSED" } });
   await wait(former);
-}
-
-async function writeSource(api: JobsApi, { folder, files }: JobSource): Promise<void> {
-  await api.makeFolder(folder);
-  for (const [name, content] of Object.entries(files)) await api.writeFile(`${folder}/${name}`, Buffer.from(content));
 }
 
 /** As well as it can be: the failure that led here is what is told. */

@@ -1,9 +1,8 @@
 import type { RuntimeConfigInput } from "../../runtime/config";
-import { SluiceError } from "../../runtime/errors";
 import { type ProcessRecord, parseRecord, recordFile } from "./databricks-configuration";
 import { folderOf } from "./databricks-job-source";
 import type { Job, JobSettings, JobsApi } from "./databricks-jobs-api";
-import { processName, readDescription } from "./databricks-names";
+import { nameTaken, processName, readDescription } from "./databricks-names";
 
 /** What has the name of a process's job. */
 export interface FoundJobs {
@@ -23,10 +22,7 @@ export async function findJob(api: JobsApi, directory: string): Promise<Job | nu
   const { own, foreign } = await findJobs(api, directory);
   if (own.length > 0) return api.job(own[0].job_id);
   if (foreign.length === 0) return null;
-  const { job_id } = foreign[0];
-  throw new SluiceError("name-taken", `the job ${processName(directory)} exists and isn't this deployment's`, {
-    remedy: `Choose another deploymentId; or, if nobody needs it, run databricks jobs delete ${job_id}.`,
-  });
+  throw nameTaken("job", processName(directory), foreign[0].job_id);
 }
 
 /** What a job was deployed with. */

@@ -2,10 +2,8 @@ import { findJobs, readRecord } from "./databricks-job-find";
 import { type Reporting, removeReport } from "./databricks-job-report";
 import { stopRuns } from "./databricks-job-runs";
 import type { JobsApi } from "./databricks-jobs-api";
-import { readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
-import { removeSources, untilGone } from "./databricks-removal";
-import { isAbandoned } from "./host-tether";
+import { abandonedDirectory, removeSources, untilGone } from "./databricks-removal";
 
 /**
  * Runs, report, job, secrets, sources; each verified to be gone. The job goes after what only it tells of.
@@ -44,9 +42,8 @@ export async function sweepJobs(
 ): Promise<void> {
   for (const name of await api.folders(options.folder)) {
     for (const { settings } of await api.jobs(name)) {
-      const mine = readDescription(settings.description);
-      if (mine === null || mine.tether === null || !mine.directory.startsWith(`${stateDir}/`)) continue;
-      if (isAbandoned(mine.tether)) await removeJob(api, options, mine.directory, lookMs);
+      const directory = abandonedDirectory(settings.description, stateDir);
+      if (directory !== null) await removeJob(api, options, directory, lookMs);
     }
   }
 }

@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { RuntimeConfigInput } from "../../runtime/config";
@@ -6,7 +5,7 @@ import type { JobDocument } from "../../runtime/job-process";
 import { version } from "../../runtime/version";
 import { placedConfiguration, recordFile, renderRecord } from "./databricks-configuration";
 import type { JobSettings } from "./databricks-jobs-api";
-import { describeProcess, processFolder, processName } from "./databricks-names";
+import { describeProcess, digestOf, processFolder, processName } from "./databricks-names";
 import type { DatabricksOptions, JobOptions } from "./databricks-options";
 import { type PlacedSecret, placedSecrets } from "./databricks-secrets";
 import type { ProcessSpec } from "./deployment";
@@ -38,10 +37,7 @@ export function jobSource(options: JobTarget, spec: ProcessSpec, reportMs: numbe
   const { config, secrets } = placedConfiguration(spec, "job");
   const text = taskText();
   const settings = jobSettings(options, spec.directory, "", placedSecrets(options, spec.directory, secrets), null);
-  const digest = createHash("sha256")
-    .update(JSON.stringify([config, settings, text, reportMs, version]))
-    .digest("hex")
-    .slice(0, 16);
+  const digest = digestOf([config, settings, text, reportMs, version]);
   const report = { path: reportPath(spec.config, spec.directory), deployment: digest, everyMs: reportMs };
   const document = { config, report } as JobDocument;
   return {

@@ -1,14 +1,13 @@
 import { SluiceError } from "../../runtime/errors";
-import { processProblem } from "./databricks-configuration";
 import { applyJob, type JobPace } from "./databricks-job-apply";
 import { findJob, findJobs } from "./databricks-job-find";
 import { inspectJob, statusOfJob } from "./databricks-job-inspection";
 import { removeJob, sweepJobs } from "./databricks-job-removal";
-import { type JobTarget, jobSource } from "./databricks-job-source";
+import type { JobTarget } from "./databricks-job-source";
 import { JobsApi } from "./databricks-jobs-api";
 import { describeProcess } from "./databricks-names";
 import { checkSecrets } from "./databricks-secrets";
-import { noFolders, withWorkspace } from "./databricks-target";
+import { noFolders, problemOf, withWorkspace } from "./databricks-target";
 import type { Deployment } from "./deployment";
 import { dropFromHere } from "./table-drop";
 
@@ -20,28 +19,21 @@ export function databricksJobsDeployment(
   options: JobTarget,
   pace: JobPace = { lookMs: 2_000, reportMs: 10_000 },
 ): Deployment {
-  const { lookMs, reportMs } = pace;
+  const { lookMs } = pace;
   const within = <T>(work: (api: JobsApi) => Promise<T>) =>
     withWorkspace(options, (client) => work(new JobsApi(client)));
   return {
     isHere: false,
     staging: noFolders("a job"),
-    async preflight(spec) {
-      try {
-        const problem = spec === null ? null : processProblem(spec, "job");
-        if (problem !== null) return problem;
-        await within(async (api) => {
+    preflight: (spec) =>
+      problemOf(spec, "job", () =>
+        within(async (api) => {
           if (spec === null) return void (await api.jobs("sluice"));
           await checkMachine(api, options);
           await findJob(api, spec.directory);
-          await checkSecrets(api, options, spec, jobSource(options, spec, reportMs).secrets, "job");
-        });
-        return null;
-      } catch (error) {
-        if (error instanceof SluiceError) return error;
-        throw error;
-      }
-    },
+          await checkSecrets(api, options, spec, "job");
+        }),
+      ),
     apply: (spec, { tethered = false } = {}) => within((api) => applyJob(api, options, spec, tethered, pace)),
     keep: (directory) =>
       within(async (api) => {

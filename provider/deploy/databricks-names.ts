@@ -1,4 +1,7 @@
+import { createHash } from "node:crypto";
 import { basename, dirname } from "node:path";
+import { SluiceError } from "../../runtime/errors";
+import type { Host } from "./databricks-configuration";
 import type { DatabricksOptions } from "./databricks-options";
 import { shortName } from "./kubernetes-names";
 
@@ -15,6 +18,10 @@ export function processName(directory: string): string {
 export const processFolder = ({ folder }: Pick<DatabricksOptions, "folder">, directory: string) =>
   `${folder}/${processName(directory)}`;
 
+/** Pure: names what a deployment is made of: of anything else it is another one. */
+export const digestOf = (made: unknown): string =>
+  createHash("sha256").update(JSON.stringify(made)).digest("hex").slice(0, 16);
+
 const mark = "pulumi-sluice ";
 
 /** Pure: an app's or job's description, by which it is ours. */
@@ -27,3 +34,9 @@ export function readDescription(description: string | undefined): { directory: s
   const [, directory, tether] = /^(.*?)(?: (\{.*\}))?$/.exec(description.slice(mark.length)) ?? [];
   return { directory, tether: tether ?? null };
 }
+
+/** @param id by which the vendor's own command removes it */
+export const nameTaken = (host: Host, name: string, id: string | number): SluiceError =>
+  new SluiceError("name-taken", `the ${host} ${name} exists and isn't this deployment's`, {
+    remedy: `Choose another deploymentId; or, if nobody needs it, run databricks ${host}s delete ${id}.`,
+  });

@@ -1,8 +1,9 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { SluiceError } from "../../runtime/errors";
-import { processFolder, processName } from "./databricks-names";
+import { processFolder, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import type { WorkspaceApi } from "./databricks-workspace-api";
+import { isAbandoned } from "./host-tether";
 
 /** How long the platform may take for one step. */
 export const platformTimeoutMs = 1_200_000;
@@ -22,6 +23,13 @@ export async function removeSources(
   const folder = processFolder(options, directory);
   await api.removeFolder(folder);
   await untilGone(async () => !(await api.hasPath(folder)), `the folder ${folder}`, lookMs);
+}
+
+/** Whose that was, by its description: a process's below a folder, whose create was killed on this machine; else null. */
+export function abandonedDirectory(description: string | undefined, stateDir: string): string | null {
+  const mine = readDescription(description);
+  if (mine === null || mine.tether === null || !mine.directory.startsWith(`${stateDir}/`)) return null;
+  return isAbandoned(mine.tether) ? mine.directory : null;
 }
 
 export async function untilGone(isGone: () => Promise<boolean>, what: string, lookMs: number): Promise<void> {

@@ -1,6 +1,6 @@
 import { basename } from "node:path";
 import { SluiceError } from "../../runtime/errors";
-import type { Host } from "./databricks-configuration";
+import { type Host, placedConfiguration } from "./databricks-configuration";
 import { processName } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
 import type { WorkspaceApi } from "./databricks-workspace-api";
@@ -55,9 +55,9 @@ export async function checkSecrets(
   api: WorkspaceApi,
   { secretScope }: DatabricksOptions,
   spec: ProcessSpec,
-  secrets: Secrets,
   host: Host,
 ): Promise<void> {
+  const { secrets } = placedConfiguration(spec, host);
   if (secretScope === undefined) {
     secretContents(spec, secrets, host);
     return;

@@ -1,8 +1,9 @@
 import { resolveWorkspace, type Workspace } from "../../runtime/databricks/workspace";
 import { WorkspaceClient } from "../../runtime/databricks/workspace-client";
 import { SluiceError } from "../../runtime/errors";
+import { type Host, processProblem } from "./databricks-configuration";
 import type { DatabricksOptions } from "./databricks-options";
-import type { StagingPlace } from "./deployment";
+import type { ProcessSpec, StagingPlace } from "./deployment";
 
 /** Connections end with the operation: a provider may live long. @param allow throws for a workspace that can't be used */
 export async function withWorkspace<T>(
@@ -17,6 +18,23 @@ export async function withWorkspace<T>(
     return await work(client);
   } finally {
     client.close();
+  }
+}
+
+/** What stands against a process, of its own or of the workspace. @param spec null while inputs aren't known */
+export async function problemOf(
+  spec: ProcessSpec | null,
+  host: Host,
+  check: () => Promise<void>,
+): Promise<SluiceError | null> {
+  const problem = spec === null ? null : processProblem(spec, host);
+  if (problem !== null) return problem;
+  try {
+    await check();
+    return null;
+  } catch (error) {
+    if (error instanceof SluiceError) return error;
+    throw error;
   }
 }
 

@@ -24,6 +24,12 @@ export class WorkspaceApi {
     await this.send("POST", "/api/2.0/workspace/import", `take the file ${path}`, body);
   }
 
+  /** @param files by name */
+  async writeFolder(path: string, files: Readonly<Record<string, string | Buffer>>): Promise<void> {
+    await this.makeFolder(path);
+    for (const [name, content] of Object.entries(files)) await this.writeFile(`${path}/${name}`, Buffer.from(content));
+  }
+
   async readFile(path: string): Promise<string | null> {
     const schema = z.object({ content: z.string() });
     const query = { path, format: "AUTO" };

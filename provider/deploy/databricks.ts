@@ -5,10 +5,9 @@ import { checkWorkspace } from "./databricks-app-check";
 import { answerOf, inspectApp } from "./databricks-app-inspection";
 import { removeApp, sweepApps } from "./databricks-app-removal";
 import { AppsApi } from "./databricks-apps-api";
-import { processProblem } from "./databricks-configuration";
 import { describeProcess, processName, readDescription } from "./databricks-names";
 import type { DatabricksOptions } from "./databricks-options";
-import { noFolders, withWorkspace } from "./databricks-target";
+import { noFolders, problemOf, withWorkspace } from "./databricks-target";
 import type { Deployment } from "./deployment";
 import { dropFromHere } from "./table-drop";
 
@@ -27,17 +26,7 @@ export function databricksDeployment(options: DatabricksOptions, { lookMs }: Pac
   return {
     isHere: false,
     staging: noFolders("an app"),
-    async preflight(spec) {
-      try {
-        const problem = spec === null ? null : processProblem(spec, "app");
-        if (problem !== null) return problem;
-        await within((api) => checkWorkspace(api, options, spec));
-        return null;
-      } catch (error) {
-        if (error instanceof SluiceError) return error;
-        throw error;
-      }
-    },
+    preflight: (spec) => problemOf(spec, "app", () => within((api) => checkWorkspace(api, options, spec))),
     apply: (spec, { tethered = false } = {}) => within((api) => applyApp(api, options, spec, tethered, lookMs)),
     keep: (directory) =>
       within(async (api) => {
