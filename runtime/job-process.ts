@@ -1,6 +1,5 @@
-import { mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { z } from "zod";
 import { readHealth } from "./commands/health";
@@ -9,6 +8,7 @@ import { resolveWorkspace } from "./databricks/workspace";
 import { WorkspaceClient } from "./databricks/workspace-client";
 import { workspaceSchema } from "./databricks-config";
 import { describeError, SluiceError } from "./errors";
+import { placeProcess, stopTimeoutMs } from "./machine-process";
 import { log } from "./operate/log";
 import { RotatingLog } from "./operate/rotating-log";
 import type { StatusDocument } from "./status";
@@ -42,30 +42,14 @@ const jobSchema = z.looseObject({
 });
 export type JobDocument = z.input<typeof jobSchema>;
 
-/** What becomes of a cancelled run's machine, and when, isn't said anywhere: so it isn't waited for long. */
-const stopTimeoutMs = 12_000;
 const lookMs = 500;
 const linesMax = 20;
 const lineCharactersMax = 500;
 
-/** Pure: a process's configuration on the machine of a job: its files are in `folder`, which goes with the machine. */
-export function jobConfiguration(config: Record<string, unknown>, folder: string): object {
-  const staging = config.staging as Record<string, unknown>;
-  return {
-    ...config,
-    http: { port: 0, host: "127.0.0.1" },
-    statusPath: join(folder, "status.json"),
-    staging: { ...staging, localPath: join(folder, "staging") },
-  };
-}
-
 /** Runs a process, and again after a crash, as the platform's own pauses grow; and tells how it is. */
 export async function runAsJob(path: string, { mainPath }: { mainPath: string }): Promise<void> {
   const { config, report } = readJob(path);
-  const folder = mkdtempSync(join(tmpdir(), "sluice-job-"));
-  mkdirSync(join(folder, "staging"));
-  const own = join(folder, "config.json");
-  writeFileSync(own, JSON.stringify(jobConfiguration(config, folder)), { mode: 0o600 });
+  const { folder, configPath } = placeProcess("job", config, { port: 0, host: "127.0.0.1" });
   // The output of a run has a limit, by which it would end.
   const file = new RotatingLog(join(folder, "process.log"));
   let tail = "";
@@ -79,7 +63,7 @@ export async function runAsJob(path: string, { mainPath }: { mainPath: string })
     report,
   );
   try {
-    await superviseProcess(own, { mainPath, stopTimeoutMs, log: { write: keep } });
+    await superviseProcess(configPath, { mainPath, stopTimeoutMs, log: { write: keep } });
   } finally {
     await reporter.stop();
   }

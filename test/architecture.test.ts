@@ -28,7 +28,14 @@ const contracts = [
   "table-options-change",
   "schedule",
 ];
-const supervision = ["supervisor", "process-identity", "app-process", "job-process", "malloc-settings"];
+const supervision = [
+  "supervisor",
+  "process-identity",
+  "app-process",
+  "job-process",
+  "machine-process",
+  "malloc-settings",
+];
 
 /** Which parts of runtime/ each part may import, besides itself and the contracts. */
 const allowed: Record<string, string[]> = {

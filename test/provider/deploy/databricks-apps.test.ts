@@ -5,8 +5,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join, resolve } from "node:path";
-import type pg from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { databricksDeployment } from "../../../provider/deploy/databricks";
 import { packRuntime, runtimeDependencies } from "../../../provider/deploy/databricks-app-package";
@@ -17,104 +16,27 @@ import { databricksOptionsSchema } from "../../../provider/deploy/databricks-opt
 import type { ProcessSpec } from "../../../provider/deploy/deployment";
 import { stagingPlaceOf, targetInputSchema } from "../../../provider/deploy/target";
 import { applierSpec } from "../../../provider/lifecycle/applier-process";
-import { gatewayLifecycle, gatewaySpec } from "../../../provider/lifecycle/gateway";
+import { gatewaySpec } from "../../../provider/lifecycle/gateway";
 import { checkIngestionPipelineInputs } from "../../../provider/lifecycle/ingestion-pipeline-inputs";
 import type { Properties } from "../../../provider/lifecycle/lifecycle";
-import { appConfiguration } from "../../../runtime/app-process";
+import { appHttp } from "../../../runtime/app-process";
 import { runtimeConfigSchema } from "../../../runtime/config";
+import { machineConfiguration } from "../../../runtime/machine-process";
 import { until } from "../../support/conditions";
-import { DatabricksWorkspace } from "../../support/databricks-workspace";
 import { longTest } from "../../support/long-test";
-import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { stateDir, WorkspaceGateway } from "../../support/workspace-gateway";
 
-const volume = "main.sluice.staging";
-const stateDir = "/var/lib/sluice";
 const mainPath = resolve(__dirname, "../../../dist/runtime/main.js");
-
-let server: TestPostgres;
-let client: pg.Client;
-let workspace: DatabricksWorkspace;
-let identity: { clientId: string; clientSecret: string };
-let made: Properties | null = null;
-
-beforeAll(async () => {
-  server = await startPostgres();
-  client = await server.client();
-  await client.query("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 10)");
-  await client.query("CREATE PUBLICATION pub FOR TABLE orders");
-});
-
-afterAll(async () => {
-  await client?.end();
-  await server?.stop();
-});
-
-beforeEach(async () => {
-  workspace = await DatabricksWorkspace.open();
-  identity = workspace.addServicePrincipal();
-  await workspace.addVolume(volume, identity.clientId);
-  vi.stubEnv("SLUICE_TEST_WORKSPACE", identity.clientSecret);
-  vi.stubEnv("SLUICE_TEST_SOURCE", server.password);
-  await client.query("SELECT pg_create_logical_replication_slot('slot_a', 'pgoutput')");
-});
-
-afterEach(async () => {
-  if (made !== null) await gateway().delete("", made);
-  made = null;
-  await workspace.close();
-  vi.unstubAllEnvs();
-  await until("the slot is free", async () => {
-    await client.query("SELECT pg_drop_replication_slot('slot_a')").catch(() => {});
-    return (await client.query("SELECT FROM pg_replication_slots WHERE slot_name = 'slot_a'")).rowCount === 0;
-  });
-});
-
-const settings = () => ({
-  host: workspace.host,
-  clientId: identity.clientId,
-  clientSecret: { env: "SLUICE_TEST_WORKSPACE" },
-});
-const target = (more: object = {}) => ({ kind: "databricks" as const, workspace: settings(), ...more });
 const deploymentOf = (input: unknown) => databricksDeployment(databricksOptionsSchema.parse(input), { lookMs: 20 });
-const gateway = () => gatewayLifecycle(deploymentOf);
-
-function news(more: Properties = {}): Properties {
-  return {
-    source: {
-      ...{
-        host: "::ffff:127.0.0.1",
-        port: server.port,
-        database: server.database,
-        user: server.user,
-        sslMode: "disable",
-      },
-      password: { env: "SLUICE_TEST_SOURCE" },
-    },
-    ...{ publicationName: "pub", slotName: "slot_a", slotIncarnation: "1", stateDir },
-    staging: { kind: "volume", volume, workspace: settings() },
-    deployment: target(),
-    ...more,
-  };
-}
-
-async function checked(more: Properties = {}, olds: Properties = {}): Promise<Properties> {
-  const { inputs, failures } = await gateway().check(olds, news(more));
-  expect(failures).toEqual([]);
-  return inputs;
-}
-
-async function created(more: Properties = {}): Promise<Properties> {
-  const { outs } = await gateway().create(await checked(more));
-  made = outs;
-  return outs;
-}
+const bench = new WorkspaceGateway(deploymentOf);
+const { lifecycle: gateway, settings, target, news, checked, created } = bench;
 
 const name = "sluice-slot-a-gateway";
-const app = () => workspace.apps.apps.get(name);
+const app = () => bench.workspace.apps.apps.get(name);
 const left = () => ({
-  apps: [...workspace.apps.apps.keys()],
-  scopes: [...workspace.apps.scopes.keys()],
-  files: [...workspace.apps.files.keys()],
+  apps: [...bench.workspace.apps.apps.keys()],
+  scopes: [...bench.workspace.apps.scopes.keys()],
+  files: [...bench.workspace.apps.files.keys()],
 });
 
 describe("an app", () => {
@@ -122,9 +44,9 @@ describe("an app", () => {
     const outs = await created();
     expect(left().apps).toEqual([name]);
     // Secrets are in the scope alone: not among the sources, nor in what was logged.
-    const secrets = [server.password, identity.clientSecret];
-    expect([...(workspace.apps.scopes.get(name)?.values() ?? [])].sort()).toEqual([...secrets].sort());
-    const told = [...workspace.apps.files]
+    const secrets = [bench.server.password, bench.identity.clientSecret];
+    expect([...(bench.workspace.apps.scopes.get(name)?.values() ?? [])].sort()).toEqual([...secrets].sort());
+    const told = [...bench.workspace.apps.files]
       .filter(([path]) => !path.endsWith(".tgz"))
       .map(([, content]) => content.toString("utf8"));
     for (const secret of secrets) {
@@ -140,49 +62,49 @@ describe("an app", () => {
 
     const first = app()?.active?.source_code_path;
     const wanted = await checked({ batch: { ageMsMax: 250 } }, outs);
-    made = (await gateway().update("", outs, wanted)).outs;
+    bench.made = (await gateway().update("", outs, wanted)).outs;
     expect(app()?.active?.source_code_path).not.toBe(first);
     expect(left().files.filter((path) => path.startsWith(`${first}/`))).toEqual([]);
     const deployments = app()?.deployments.length;
-    await deploymentOf(target()).apply(gatewaySpec(made));
+    await deploymentOf(target()).apply(gatewaySpec(bench.made));
     expect(app()?.deployments.length).toBe(deployments);
 
     // The platform starts nothing again: what runs in the app does.
-    const before = await deploymentOf(target()).status(gatewaySpec(made).directory);
+    const before = await deploymentOf(target()).status(gatewaySpec(bench.made).directory);
     process.kill(before?.pid as number, "SIGKILL");
     await until("it runs again", async () => {
-      const now = await deploymentOf(target()).status(gatewaySpec(made as Properties).directory);
+      const now = await deploymentOf(target()).status(gatewaySpec(bench.made as Properties).directory);
       return now !== null && now.pid !== before?.pid && now.state.kind === "running";
     });
 
-    await workspace.apps.answer("POST", `/api/2.0/apps/${name}/stop`, new URLSearchParams(), "");
-    const stopped = (await gateway().read("", made)).props as Properties;
+    await bench.workspace.apps.answer("POST", `/api/2.0/apps/${name}/stop`, new URLSearchParams(), "");
+    const stopped = (await gateway().read("", bench.made)).props as Properties;
     expect(stopped.drift).toEqual(["the gateway isn't running"]);
-    made = (await gateway().update("", stopped, await checked({ batch: { ageMsMax: 250 } }, stopped))).outs;
+    bench.made = (await gateway().update("", stopped, await checked({ batch: { ageMsMax: 250 } }, stopped))).outs;
 
-    await workspace.apps.crash(name);
-    const crashed = (await gateway().read("", made)).props as Properties;
+    await bench.workspace.apps.crash(name);
+    const crashed = (await gateway().read("", bench.made)).props as Properties;
     expect(crashed.drift).toEqual([expect.stringMatching(/the gateway has failed: App crashed/)]);
-    made = (await gateway().update("", crashed, await checked({ batch: { ageMsMax: 250 } }, crashed))).outs;
-    expect((await gateway().read("", made)).props).toMatchObject({ drift: [] });
+    bench.made = (await gateway().update("", crashed, await checked({ batch: { ageMsMax: 250 } }, crashed))).outs;
+    expect((await gateway().read("", bench.made)).props).toMatchObject({ drift: [] });
 
-    await gateway().delete("", made);
-    made = null;
+    await gateway().delete("", bench.made);
+    bench.made = null;
     expect(left()).toEqual({ apps: [], scopes: [], files: [] });
-    expect(existsSync(workspace.files.local("/Volumes/main/sluice/staging/slot_a"))).toBe(false);
+    expect(existsSync(bench.workspace.files.local("/Volumes/main/sluice/staging/slot_a"))).toBe(false);
   }, 120_000);
 
   longTest(
     "that can't be deployed leaves nothing at create, and the former one at update",
     async () => {
-      workspace.apps.failNext = "npm error: no network";
+      bench.workspace.apps.failNext = "npm error: no network";
       const inputs = await checked();
       await expect(gateway().create(inputs)).rejects.toThrow(/can't be deployed: npm error: no network/);
       expect(left()).toEqual({ apps: [], scopes: [], files: [] });
 
       const outs = await created();
       const path = app()?.active?.source_code_path;
-      workspace.apps.failNext = "npm error: no network";
+      bench.workspace.apps.failNext = "npm error: no network";
       const wanted = await checked({ batch: { ageMsMax: 250 } }, outs);
       await expect(gateway().update("", outs, wanted)).rejects.toThrow(/no network/);
       expect(app()?.active?.source_code_path).toBe(path);
@@ -199,14 +121,14 @@ describe("an app", () => {
         `POST /api/2.0/apps/${name}/deployments`,
         "POST /api/2.0/secrets/scopes/create",
       ]);
-      workspace.options.decide = ({ method, path }) =>
+      bench.workspace.options.decide = ({ method, path }) =>
         lost.delete(`${method} ${path}`) ? { kind: "lost-response" } : null;
       await created();
       expect(lost.size).toBe(0);
       expect(app()?.deployments).toHaveLength(1);
       lost.add(`DELETE /api/2.0/apps/${name}`).add("POST /api/2.0/workspace/delete");
-      await gateway().delete("", made as Properties);
-      made = null;
+      await gateway().delete("", bench.made as Properties);
+      bench.made = null;
       expect(left()).toEqual({ apps: [], scopes: [], files: [] });
     },
     120_000,
@@ -218,17 +140,17 @@ describe("an app", () => {
     expect(missing.failures).toMatchObject([
       { property: "deployment", reason: expect.stringMatching(/put-secret shop SLUICE_TEST_/) },
     ]);
-    const values = { SLUICE_TEST_SOURCE: server.password, SLUICE_TEST_WORKSPACE: identity.clientSecret };
-    workspace.apps.scopes.set(secretScope, new Map(Object.entries(values)));
+    const values = { SLUICE_TEST_SOURCE: bench.server.password, SLUICE_TEST_WORKSPACE: bench.identity.clientSecret };
+    bench.workspace.apps.scopes.set(secretScope, new Map(Object.entries(values)));
     const outs = await created({ deployment: target({ secretScope }) });
     expect(left().scopes).toEqual([secretScope]);
     await gateway().delete("", outs);
-    made = null;
+    bench.made = null;
     expect(left()).toEqual({ apps: [], scopes: [secretScope], files: [] });
   }, 120_000);
 
   it("of another is neither taken nor removed", async () => {
-    await workspace.apps.answer(
+    await bench.workspace.apps.answer(
       "POST",
       "/api/2.0/apps",
       new URLSearchParams(),
@@ -245,7 +167,7 @@ describe("an app", () => {
   it("of a create that was killed is swept, once its provider is gone", async () => {
     const tether = (startTime: string) => JSON.stringify({ host: hostname(), pid: process.pid, startTime });
     const make = (directory: string, startTime: string) =>
-      workspace.apps.answer(
+      bench.workspace.apps.answer(
         "POST",
         "/api/2.0/apps",
         new URLSearchParams(),
@@ -283,8 +205,8 @@ describe("is refused, with what helps:", () => {
   ])("%s", (_, config, message) => expect(processProblem(spec(config), "app")?.message).toMatch(message));
 
   it("a personal access token, as an app answers none", async () => {
-    vi.stubEnv("SLUICE_TEST_TOKEN", workspace.addToken("me@example.com"));
-    const deployment = target({ workspace: { host: workspace.host, token: { env: "SLUICE_TEST_TOKEN" } } });
+    vi.stubEnv("SLUICE_TEST_TOKEN", bench.workspace.addToken("me@example.com"));
+    const deployment = target({ workspace: { host: bench.workspace.host, token: { env: "SLUICE_TEST_TOKEN" } } });
     const { failures } = await gateway().check({}, news({ deployment }));
     expect(failures).toMatchObject([{ property: "deployment", reason: expect.stringMatching(/OAuth alone/) }]);
   });
@@ -320,7 +242,7 @@ describe("what an app is made of", () => {
         { name: "SLUICE_SECRET_SOURCE_SECRET", valueFrom: "sluice-secret-source-secret" },
       ],
     });
-    expect(appConfiguration(read, "/tmp/x", { DATABRICKS_APP_PORT: "8001" })).toMatchObject({
+    expect(machineConfiguration(read, "/tmp/x", appHttp({ DATABRICKS_APP_PORT: "8001" }))).toMatchObject({
       http: { port: 8001, host: "0.0.0.0" },
       statusPath: "/tmp/x/status.json",
       staging: { localPath: "/tmp/x/staging" },
@@ -340,7 +262,7 @@ it("the applier of an app has a configuration that the runtime takes, with the w
   expect(failures).toEqual([]);
   const made = appSource(applierSpec(inputs));
   expect(Object.values(made.secrets)).toEqual([{ kind: "variable", name: "SLUICE_TEST_WORKSPACE" }]);
-  const read = appConfiguration(JSON.parse(made.files["config.json"]) as Properties, "/tmp/x", {});
+  const read = machineConfiguration(JSON.parse(made.files["config.json"]) as Properties, "/tmp/x", appHttp({}));
   expect(runtimeConfigSchema.parse(read)).toMatchObject({
     role: "applier",
     http: { port: 8_000, host: "0.0.0.0" },

@@ -7,8 +7,7 @@ import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { hostname, tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
-import type pg from "pg";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it } from "vitest";
 import { databricksDeployment } from "../../../provider/deploy/databricks";
 import { processProblem } from "../../../provider/deploy/databricks-configuration";
 import { jobSettings, jobSource, reportPath } from "../../../provider/deploy/databricks-job-source";
@@ -24,103 +23,32 @@ import type { ProcessState } from "../../../runtime/status";
 import { version } from "../../../runtime/version";
 import { until } from "../../support/conditions";
 import { hasPython } from "../../support/databricks-jobs";
-import { DatabricksWorkspace } from "../../support/databricks-workspace";
 import { longTest } from "../../support/long-test";
-import { startPostgres, type TestPostgres } from "../../support/postgres-server";
+import { stateDir, WorkspaceGateway } from "../../support/workspace-gateway";
 
-const volume = "main.sluice.staging";
 const inVolume = "/Volumes/main/sluice/staging";
-const stateDir = "/var/lib/sluice";
 const image = "registry.example/sluice-job:1";
 
-let server: TestPostgres;
-let client: pg.Client;
-let workspace: DatabricksWorkspace;
-let identity: { clientId: string; clientSecret: string };
-let made: Properties | null = null;
-
-beforeAll(async () => {
-  server = await startPostgres();
-  client = await server.client();
-  await client.query("CREATE TABLE orders (id int PRIMARY KEY); INSERT INTO orders SELECT generate_series(1, 10)");
-  await client.query("CREATE PUBLICATION pub FOR TABLE orders");
-});
-
-afterAll(async () => {
-  await client?.end();
-  await server?.stop();
-});
-
-beforeEach(async () => {
-  workspace = await DatabricksWorkspace.open();
-  workspace.jobs.images = new Set([image]);
-  identity = workspace.addServicePrincipal();
-  await workspace.addVolume(volume, identity.clientId);
-  vi.stubEnv("SLUICE_TEST_WORKSPACE", identity.clientSecret);
-  vi.stubEnv("SLUICE_TEST_SOURCE", server.password);
-  await client.query("SELECT pg_create_logical_replication_slot('slot_a', 'pgoutput')");
-});
-
-afterEach(async () => {
-  if (made !== null) await gateway().delete("", made);
-  made = null;
-  await workspace.close();
-  vi.unstubAllEnvs();
-  await until("the slot is free", async () => {
-    await client.query("SELECT pg_drop_replication_slot('slot_a')").catch(() => {});
-    return (await client.query("SELECT FROM pg_replication_slots WHERE slot_name = 'slot_a'")).rowCount === 0;
-  });
-});
-
-const settings = () => ({
-  host: workspace.host,
-  clientId: identity.clientId,
-  clientSecret: { env: "SLUICE_TEST_WORKSPACE" },
-});
 const job = (more: object = {}) => ({
   ...{ image, sparkVersion: "16.4.x-scala2.13", nodeTypeId: "m6i.large", nodePath: process.execPath },
   runtimePath: resolve(__dirname, "../../../dist/runtime/main.js"),
   ...more,
 });
-const target = (more: object = {}) => ({ kind: "databricks" as const, workspace: settings(), job: job(), ...more });
 
 function deploymentOf(input: unknown) {
   const options = databricksOptionsSchema.parse(input);
   if (options.job === undefined) throw new Error("no job");
   return databricksJobsDeployment({ ...options, job: options.job }, { lookMs: 20, reportMs: 100 });
 }
-const gateway = () => gatewayLifecycle(deploymentOf);
 
-function news(more: Properties = {}): Properties {
-  return {
-    source: {
-      ...{ host: "::ffff:127.0.0.1", port: server.port, database: server.database, user: server.user },
-      ...{ sslMode: "disable", password: { env: "SLUICE_TEST_SOURCE" } },
-    },
-    ...{ publicationName: "pub", slotName: "slot_a", slotIncarnation: "1", stateDir },
-    staging: { kind: "volume", volume, workspace: settings() },
-    deployment: target(),
-    ...more,
-  };
-}
-
-const checked = (more: Properties = {}, olds: Properties = {}) => checkedBy(gateway(), more, olds);
-
-async function checkedBy(
-  lifecycle: ReturnType<typeof gateway>,
-  more: Properties,
-  olds: Properties,
-): Promise<Properties> {
-  const { inputs, failures } = await lifecycle.check(olds, news(more));
-  expect(failures).toEqual([]);
-  return inputs;
-}
-
-async function created(more: Properties = {}): Promise<Properties> {
-  const { outs } = await gateway().create(await checked(more));
-  made = outs;
-  return outs;
-}
+const bench = new WorkspaceGateway(
+  deploymentOf,
+  () => ({ job: job() }),
+  ({ jobs }) => {
+    jobs.images = new Set([image]);
+  },
+);
+const { lifecycle: gateway, settings, target, news, checked, created } = bench;
 
 const name = "sluice-slot-a-gateway";
 const directory = `${stateDir}/slot_a/gateway`;
@@ -128,20 +56,20 @@ const spec = (config: object = {}): ProcessSpec => {
   const made = gatewaySpec({ ...news(), deploymentId: "slot_a", stagingPath: `${inVolume}/slot_a` });
   return { ...made, config: { ...made.config, ...config } } as ProcessSpec;
 };
-const report = () => workspace.files.local(reportPath(spec().config, directory));
+const report = () => bench.workspace.files.local(reportPath(spec().config, directory));
 const left = () => ({
-  jobs: [...workspace.jobs.jobs.values()].map(({ settings }) => settings.name),
-  scopes: [...workspace.apps.scopes.keys()],
-  files: [...workspace.apps.files.keys()],
+  jobs: [...bench.workspace.jobs.jobs.values()].map(({ settings }) => settings.name),
+  scopes: [...bench.workspace.apps.scopes.keys()],
+  files: [...bench.workspace.apps.files.keys()],
   reports: existsSync(dirname(report())),
 });
 const nothing = { jobs: [], scopes: [], files: [], reports: false };
-const states = () => workspace.jobs.named(name).runs.map(({ state }) => state);
+const states = () => bench.workspace.jobs.named(name).runs.map(({ state }) => state);
 
 /** Runs have no process, and tell this. */
 function told(state: ProcessState, more: Partial<JobReport> = {}, ofVersion = version): void {
-  workspace.jobs.runner = "none";
-  workspace.jobs.onRun = (run, task) => {
+  bench.workspace.jobs.runner = "none";
+  bench.workspace.jobs.onRun = (run, task) => {
     const document = JSON.parse(JSON.parse(/^job = (.*)$/m.exec(task)?.[1] ?? "") as string);
     const { deployment, path } = (document as { report: { deployment: string; path: string } }).report;
     const status = { state, version: ofVersion, startedAt: "", pid: run } as unknown as JobReport["status"];
@@ -152,8 +80,8 @@ function told(state: ProcessState, more: Partial<JobReport> = {}, ofVersion = ve
       healthy: state.kind === "running",
       status,
     };
-    mkdirSync(dirname(workspace.files.local(path)), { recursive: true });
-    writeFileSync(workspace.files.local(path), JSON.stringify({ ...all, lines: ["its last words"], ...more }));
+    mkdirSync(dirname(bench.workspace.files.local(path)), { recursive: true });
+    writeFileSync(bench.workspace.files.local(path), JSON.stringify({ ...all, lines: ["its last words"], ...more }));
   };
 }
 
@@ -161,12 +89,12 @@ describe("a job", () => {
   it.skipIf(!hasPython())(
     "runs the gateway by Python, goes over to other settings, is seen when it fails, and leaves nothing",
     async () => {
-      workspace.jobs.runner = "python";
+      bench.workspace.jobs.runner = "python";
       const outs = await created();
       expect(left()).toMatchObject({ jobs: [name], scopes: [name], reports: true });
-      const secrets = [server.password, identity.clientSecret];
-      const { runs, settings } = workspace.jobs.named(name);
-      const texts = [...workspace.apps.files.values()].map(String);
+      const secrets = [bench.server.password, bench.identity.clientSecret];
+      const { runs, settings } = bench.workspace.jobs.named(name);
+      const texts = [...bench.workspace.apps.files.values()].map(String);
       texts.push(JSON.stringify(settings), runs[0].log);
       for (const secret of secrets) expect(texts.filter((text) => text.includes(secret))).toEqual([]);
       await until("all is staged", async () => {
@@ -175,12 +103,12 @@ describe("a job", () => {
       });
       expect((await gateway().read("", outs)).props).toMatchObject({ drift: [] });
 
-      made = (await gateway().update("", outs, await checked({ batch: { ageMsMax: 250 } }, outs))).outs;
+      bench.made = (await gateway().update("", outs, await checked({ batch: { ageMsMax: 250 } }, outs))).outs;
       // The former process ended by its signal, and was there no more when the next began.
       expect(states()).toEqual(["TERMINATED", "RUNNING"]);
       expect(runs[0]).toMatchObject({ killed: false, end: { code: "USER_CANCELED" } });
       expect(left().files.filter((path) => path.endsWith("/job.py"))).toHaveLength(1);
-      await deploymentOf(target()).apply(gatewaySpec(made));
+      await deploymentOf(target()).apply(gatewaySpec(bench.made));
       expect(states()).toEqual(["TERMINATED", "RUNNING"]);
 
       // A crash is followed by another process on the same machine.
@@ -192,18 +120,18 @@ describe("a job", () => {
       });
       expect(states()).toEqual(["TERMINATED", "RUNNING"]);
 
-      await workspace.jobs.lose(name);
+      await bench.workspace.jobs.lose(name);
       await until(
         "it runs elsewhere",
         async () => (await deploymentOf(target()).status(directory))?.state.kind === "running",
       );
-      expect((await gateway().read("", made)).props).toMatchObject({ drift: [] });
+      expect((await gateway().read("", bench.made)).props).toMatchObject({ drift: [] });
 
-      await gateway().delete("", made);
-      made = null;
+      await gateway().delete("", bench.made);
+      bench.made = null;
       expect(left()).toEqual(nothing);
       expect(runs.map(({ killed }) => killed)).toEqual([false, false, false]);
-      expect(existsSync(workspace.files.local(`${inVolume}/slot_a`))).toBe(false);
+      expect(existsSync(bench.workspace.files.local(`${inVolume}/slot_a`))).toBe(false);
     },
     120_000,
   );
@@ -213,10 +141,10 @@ describe("a job", () => {
     const deployment = target({ secretScope });
     const missing = await gateway().check({}, news({ deployment }));
     expect(missing.failures).toMatchObject([{ reason: expect.stringMatching(/put-secret shop SLUICE_TEST_/) }]);
-    const values = { SLUICE_TEST_SOURCE: server.password, SLUICE_TEST_WORKSPACE: identity.clientSecret };
-    workspace.apps.scopes.set(secretScope, new Map(Object.entries(values)));
+    const values = { SLUICE_TEST_SOURCE: bench.server.password, SLUICE_TEST_WORKSPACE: bench.identity.clientSecret };
+    bench.workspace.apps.scopes.set(secretScope, new Map(Object.entries(values)));
     await gateway().delete("", await created({ deployment }));
-    made = null;
+    bench.made = null;
     expect(left()).toEqual({ ...nothing, scopes: [secretScope] });
   }, 120_000);
 
@@ -232,17 +160,17 @@ describe("a job", () => {
     told({ kind: "running" });
     const outs = await created();
     const refused = { kind: "status" as const, status: 403, errorCode: "PERMISSION_DENIED" };
-    workspace.options.decide = ({ path }) => (path === "/api/2.0/workspace/import" ? refused : null);
+    bench.workspace.options.decide = ({ path }) => (path === "/api/2.0/workspace/import" ? refused : null);
     const slower = await checked({ batch: { ageMsMax: 250 } }, outs);
     await expect(gateway().update("", outs, slower)).rejects.toThrow(/doesn't take the file .*PERMISSION_DENIED/);
-    workspace.options.decide = undefined;
+    bench.workspace.options.decide = undefined;
     // What had not been touched yet goes on.
     expect(states()).toEqual(["RUNNING"]);
 
-    const before = workspace.jobs.named(name).settings;
+    const before = bench.workspace.jobs.named(name).settings;
     const other = await checked({ deployment: target({ job: job({ image: "registry.example/other:1" }) }) }, outs);
     await expect(gateway().update("", outs, other)).rejects.toThrow(/CLUSTER_ERROR.*DOCKER_IMAGE_PULL_FAILURE/);
-    const { tasks, job_clusters, continuous } = workspace.jobs.named(name).settings;
+    const { tasks, job_clusters, continuous } = bench.workspace.jobs.named(name).settings;
     expect({ tasks, job_clusters, continuous }).toMatchObject({
       ...{ tasks: before.tasks, job_clusters: before.job_clusters },
       continuous: { pause_status: "UNPAUSED" },
@@ -257,33 +185,33 @@ describe("a job", () => {
     const outs = await created();
     const drift = async () => ((await gateway().read("", outs)).props as Properties).drift as string[];
     expect(await drift()).toEqual([]);
-    const { job_id } = workspace.jobs.named(name);
+    const { job_id } = bench.workspace.jobs.named(name);
     const update = (new_settings: object) =>
-      workspace.jobs.answer(
+      bench.workspace.jobs.answer(
         "POST",
         "/api/2.2/jobs/update",
         new URLSearchParams(),
         JSON.stringify({ job_id, new_settings }),
       );
 
-    workspace.jobs.paces.nextMs = 1_000_000;
-    await workspace.jobs.finish(name, { code: "CLOUD_FAILURE", message: "no such node here" });
+    bench.workspace.jobs.paces.nextMs = 1_000_000;
+    await bench.workspace.jobs.finish(name, { code: "CLOUD_FAILURE", message: "no such node here" });
     expect(await drift()).toEqual([
       expect.stringMatching(/has failed: its run \d+ has ended \(CLOUD_FAILURE\): no such/),
     ]);
     await update({ continuous: { pause_status: "PAUSED" } });
     expect(await drift()).toEqual(["the gateway isn't running"]);
-    workspace.jobs.paces.nextMs = 20;
+    bench.workspace.jobs.paces.nextMs = 20;
     const stopped = (await gateway().read("", outs)).props as Properties;
-    made = (await gateway().update("", stopped, await checked({}, stopped))).outs;
+    bench.made = (await gateway().update("", stopped, await checked({}, stopped))).outs;
     expect(await drift()).toEqual([]);
 
-    const { job_clusters } = workspace.jobs.named(name).settings;
+    const { job_clusters } = bench.workspace.jobs.named(name).settings;
     const [{ job_cluster_key, new_cluster }] = job_clusters ?? [];
     await update({ job_clusters: [{ job_cluster_key, new_cluster: { ...new_cluster, node_type_id: "huge" } }] });
     expect(await drift()).toEqual(["its job's node type is huge"]);
 
-    const { run_id } = workspace.jobs.active(name) ?? {};
+    const { run_id } = bench.workspace.jobs.active(name) ?? {};
     writeFileSync(report(), JSON.stringify({ run: "of another run" }));
     expect(await drift()).toContainEqual(expect.stringMatching(/its run tells nothing/));
     const old = { run: String(run_id), at: "2026-01-01T00:00:00.000Z", status: { state: { kind: "running" } } };
@@ -295,13 +223,13 @@ describe("a job", () => {
     told({ kind: "running" });
     const paths = ["jobs/create", "jobs/reset", "jobs/update", "jobs/delete", "jobs/runs/cancel"];
     const lost = new Set(paths.map((path) => `POST /api/2.2/${path}`));
-    workspace.options.decide = ({ method, path }) =>
+    bench.workspace.options.decide = ({ method, path }) =>
       lost.delete(`${method} ${path}`) ? { kind: "lost-response" } : null;
     const outs = await created();
     expect(left().jobs).toEqual([name]);
-    expect(workspace.jobs.named(name).settings.description).toBe(describeProcess(directory, null));
+    expect(bench.workspace.jobs.named(name).settings.description).toBe(describeProcess(directory, null));
     await gateway().delete("", outs);
-    made = null;
+    bench.made = null;
     expect(left()).toEqual(nothing);
     expect(lost.size).toBe(0);
   }, 60_000);
@@ -316,13 +244,13 @@ describe("a job", () => {
       );
       const first = await created();
       const asApp = { ...target(), job: undefined };
-      made = (await lifecycle.update("", first, await checkedBy(lifecycle, { deployment: asApp }, first))).outs;
-      expect([left().jobs, [...workspace.apps.apps.keys()]]).toEqual([[], [name]]);
-      made = (await lifecycle.update("", made, await checkedBy(lifecycle, {}, made))).outs;
-      expect([left().jobs, [...workspace.apps.apps.keys()]]).toEqual([[name], []]);
+      bench.made = (await lifecycle.update("", first, await checked({ deployment: asApp }, first, lifecycle))).outs;
+      expect([left().jobs, [...bench.workspace.apps.apps.keys()]]).toEqual([[], [name]]);
+      bench.made = (await lifecycle.update("", bench.made, await checked({}, bench.made, lifecycle))).outs;
+      expect([left().jobs, [...bench.workspace.apps.apps.keys()]]).toEqual([[name], []]);
       expect(JSON.stringify(await deploymentOf(target()).status(directory))).toContain('"snapshots":1');
-      await gateway().delete("", made);
-      made = null;
+      await gateway().delete("", bench.made);
+      bench.made = null;
       expect(left()).toEqual(nothing);
     },
     120_000,
@@ -330,7 +258,7 @@ describe("a job", () => {
 
   it("of another is neither taken nor removed, and one of a create that was killed is swept", async () => {
     const make = (name: string, description: string) =>
-      workspace.jobs.answer(
+      bench.workspace.jobs.answer(
         ...(["POST", "/api/2.2/jobs/create", new URLSearchParams()] as const),
         JSON.stringify({ name, description, continuous: { pause_status: "PAUSED" } }),
       );
@@ -344,7 +272,7 @@ describe("a job", () => {
 
     const tether = JSON.stringify({ host: hostname(), pid: process.pid, startTime: "0" });
     for (const each of [`${stateDir}/a/gateway`, "/elsewhere/b/gateway"]) {
-      workspace.apps.files.set(`/Workspace/Shared/sluice/${processName(each)}/1/job.py`, Buffer.from(""));
+      bench.workspace.apps.files.set(`/Workspace/Shared/sluice/${processName(each)}/1/job.py`, Buffer.from(""));
       await make(processName(each), describeProcess(each, tether));
     }
     await deploymentOf(target()).sweep(stateDir, 1_000);
