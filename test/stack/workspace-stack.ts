@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type pg from "pg";
@@ -11,7 +11,8 @@ import { DatabricksWorkspace } from "../support/databricks-workspace";
 import { compareTable } from "../support/equality";
 import { startPostgres, type TestPostgres } from "../support/postgres-server";
 import { readRecords, replayStaging } from "../support/staging-replay";
-import { filesHolding, openIngestion } from "./ingestion-stack";
+import { filesHolding, openIngestion, publicationNames, slotNames } from "./ingestion-stack";
+import { changedResources, ok } from "./operation-outcome";
 
 const volume = "main.sluice.staging";
 /** For one step; with Spark on a machine that does much else it takes long. */
@@ -76,7 +77,7 @@ export class WorkspaceStack {
     rmSync(this.folder, { recursive: true, force: true });
   }
 
-  open(more: { gateway?: object; trigger?: object } = {}): Promise<Deployer> {
+  private open(more: { gateway?: object; trigger?: object } = {}): Promise<Deployer> {
     const { server, workspace, warehouse } = this;
     const { clientId, clientSecret } = this.principal;
     const secret = { env: "SLUICE_TEST_CLIENT_SECRET" };
@@ -103,8 +104,57 @@ export class WorkspaceStack {
     return this.workspace.files.local(`${inVolume}/shop`);
   }
 
+  /** Makes it, and waits until it holds; the next preview changes nothing. */
+  async makes(): Promise<void> {
+    ok(await (await this.open()).up());
+    await this.caughtUp();
+    await this.holds();
+    this.keepsSecrets();
+    expect(changedResources(ok(await (await this.open()).preview()))).toEqual([]);
+  }
+
+  /**
+   * Is written to from now on, and loses each half's machine, whose disk goes with it: what the gateway hadn't staged, and what the
+   * applier was at.
+   */
+  async losesMachines(lose: (role: string) => Promise<void>): Promise<void> {
+    this.startWriting();
+    await this.goesOn();
+    await lose("gateway");
+    await this.goesOn();
+    await this.losesAmidStatement(() => lose("applier"));
+    await this.goesOn();
+  }
+
+  /** Changes what it is made of: `changed` says which resources. */
+  async changes(more: { gateway?: object; trigger?: object }, changed: string[]): Promise<void> {
+    expect(changedResources(ok(await (await this.open(more)).up()))).toEqual(changed);
+    await this.goesOn();
+  }
+
+  /** Nothing has been changed by hand; and all that was written is there, once. */
+  async cameThrough(more: { gateway?: object; trigger?: object }): Promise<void> {
+    expect(changedResources(ok(await (await this.open(more)).refresh()))).toEqual([]);
+    expect(await this.stopWriting()).toBeGreaterThan(100);
+    await this.caughtUp();
+    await this.holds();
+    expect(this.snapshots).toBe(1);
+    if (!this.warehouse.hasRows) expect(this.warehouse.effects("item").length).toBeGreaterThan(10);
+  }
+
+  /** Is destroyed: of what all platforms have nothing is left. */
+  async isDestroyed(): Promise<void> {
+    ok(await (await this.open()).destroy());
+    const { apps } = this.workspace;
+    expect(apps.files.size).toBe(0);
+    expect(apps.scopes.size).toBe(0);
+    expect(existsSync(this.staging)).toBe(false);
+    expect(await slotNames(this.client)).toEqual([]);
+    expect(await publicationNames(this.client)).toEqual([]);
+  }
+
   /** No secret is in a source of a process, its log, the state or what was said. */
-  keepsSecrets(): void {
+  private keepsSecrets(): void {
     for (const secret of [this.server.password, this.principal.clientSecret]) {
       expect(filesHolding(this.folder, secret)).toEqual([]);
       const sources = [...this.workspace.apps.files].filter(([path]) => !path.endsWith(".tgz"));
@@ -114,7 +164,7 @@ export class WorkspaceStack {
   }
 
   /** Begins to write without an end, in small transactions. */
-  startWriting(): void {
+  private startWriting(): void {
     let [isOver, count] = [false, 0];
     const work = (async () => {
       const own = await this.server.client();
@@ -138,12 +188,12 @@ export class WorkspaceStack {
   }
 
   /** @returns how many transactions there were */
-  async stopWriting(): Promise<number> {
+  private async stopWriting(): Promise<number> {
     return (await this.writes?.stop()) ?? 0;
   }
 
   /** All that is committed now is staged, and all that is staged is applied. */
-  async caughtUp(): Promise<void> {
+  private async caughtUp(): Promise<void> {
     const { rows } = await this.client.query<{ lsn: string }>("SELECT pg_current_wal_flush_lsn()::text AS lsn");
     let staged = 0;
     await until(
@@ -161,24 +211,24 @@ export class WorkspaceStack {
   }
 
   /** Waits until the applier has applied more than it has now. */
-  async goesOn(): Promise<void> {
+  private async goesOn(): Promise<void> {
     const before = await this.applied();
     await until("it goes on", async () => (await this.applied()) > before + 1, waitMs);
   }
 
   /** Loses something while a statement of the applier runs. */
-  async losesAmidStatement(lose: () => Promise<void>): Promise<void> {
+  private async losesAmidStatement(lose: () => Promise<void>): Promise<void> {
     this.warehouse.onMerge("item", lose);
     await until("a machine was lost amid a statement", async () => this.warehouse.hasMerged, waitMs);
   }
 
-  get snapshots(): number {
+  private get snapshots(): number {
     const events = readRecords(this.staging).flatMap((record) => record.events);
     return events.filter(({ kind }) => kind === "snapshot-begin").length;
   }
 
   /** The destination has the source's rows, and each staged commit once. */
-  async holds(): Promise<void> {
+  private async holds(): Promise<void> {
     const replayed = (await replayStaging(this.staging)).get("public.item");
     const rows = replayed?.rows.map(({ id, name }) => `${id} ${name}`).sort();
     const source = await this.client.query<{ row: string }>("SELECT id || ' ' || name AS row FROM public.item");
